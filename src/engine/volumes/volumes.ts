@@ -1,0 +1,53 @@
+import type { HostConfig } from '../../spec/docker/container.ts';
+
+/** One mount of a container, resolved: what the runtime is told and inspect shows. */
+export type MountPoint = {
+  readonly type: 'bind' | 'volume' | 'tmpfs';
+  /** Volume name; '' for others. */
+  readonly name: string;
+  /** Absolute host path; '' for tmpfs. */
+  readonly source: string;
+  readonly destination: string;
+  readonly driver: string;
+  /** As the user wrote it (`ro,z`). */
+  readonly mode: string;
+  readonly readWrite: boolean;
+  /** `rprivate`, `rslave` …; '' for volumes. */
+  readonly propagation: string;
+  /** False: `bind` rather than `rbind`. */
+  readonly recursive: boolean;
+  /** Copy the image's content into a new volume. */
+  readonly copyUp: boolean;
+  readonly subpath: string;
+  /** Options of the tmpfs mount(2), `size=64m,mode=1777`. */
+  readonly tmpfsOptions: string;
+  /** HostConfig entry it came from. */
+  readonly origin: 'binds' | 'mounts' | 'tmpfs' | 'image' | 'volumes-from';
+};
+
+/** Volumes, as the engine's containers use them. */
+export type Volumes = {
+  readonly restore: () => Promise<void>;
+  /**
+   * At create: parses Binds, Mounts, Tmpfs, image volumes and volumes-from, makes what volumes are
+   * missing, and records that the container refers to them.
+   * @throws invalidArgument, notFound with Docker's texts; nothing is made then
+   */
+  readonly resolve: (container: {
+    readonly id: string;
+    readonly hostConfig: HostConfig;
+    /** Destinations of the image's and the request's `Volumes`. */
+    readonly anonymous: readonly string[];
+    readonly volumesFrom: (idOrName: string) => readonly MountPoint[];
+  }) => Promise<MountPoint[]>;
+  /** At start: host paths exist (or the error of a missing bind source), local mounts with options are mounted, new volumes are filled from the image below `rootfs`. */
+  readonly prepare: (
+    containerId: string,
+    mounts: readonly MountPoint[],
+    rootfs: string,
+  ) => Promise<void>;
+  /** At stop. */
+  readonly release: (containerId: string) => Promise<void>;
+  /** At removal: forgets the references; removes anonymous volumes when asked. */
+  readonly forget: (containerId: string, removeAnonymous: boolean) => Promise<void>;
+};

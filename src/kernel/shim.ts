@@ -1,0 +1,95 @@
+import type { Socket } from 'node:net';
+
+/**
+ * The daemon's side of `native/shim.c`: one shim supervises one process tree, a container's or an
+ * exec's. It outlives the daemon. See docs/shim.md for its protocol.
+ */
+
+/** Where the shim writes a container's output besides to attached clients. */
+export type ShimLog = {
+  readonly driver: 'json-file' | 'local' | 'journald' | 'syslog' | 'none';
+  /** File of json-file and local. */
+  readonly path: string;
+  /** Rotation: bytes at which a file is closed (0: never), files kept in all. */
+  readonly maxSizeBytes: number;
+  readonly filesMax: number;
+  /** `,"attrs":{…}` part of each json-file line, already encoded; '' for none. */
+  readonly attrs: string;
+  /** Further options of journald and syslog, `key=value`. */
+  readonly options: readonly string[];
+  /** True for `mode=non-blocking`: drop the oldest lines beyond `bufferBytes` instead of stopping the container. */
+  readonly nonBlocking: boolean;
+  readonly bufferBytes: number;
+};
+
+export type ShimSpec = {
+  /** The shim's own folder in the exec root: sockets, exit file, its copy of this. Must exist. */
+  readonly directory: string;
+  readonly containerId: string;
+  readonly runtime: {
+    /** crun or runc. */
+    readonly path: string;
+    /** Arguments before the subcommand, `--root DIR` and `--systemd-cgroup` included. */
+    readonly args: readonly string[];
+  };
+  readonly process:
+    | { readonly kind: 'container'; readonly bundle: string }
+    | { readonly kind: 'exec'; readonly processFile: string };
+  readonly terminal: boolean;
+  /** False: the process reads /dev/null. */
+  readonly openStdin: boolean;
+  /** Close the process's stdin when the first attached client's input ends. */
+  readonly stdinOnce: boolean;
+  readonly log: ShimLog;
+  /** Rows and columns of the terminal at start. */
+  readonly consoleSize?: readonly [rows: number, columns: number];
+  /** File whose growth tells of an OOM kill: v2 memory.events, v1 memory.oom_control (event counter `oom_kill`). */
+  readonly oomFile?: string;
+};
+
+/** How a process ended, as the shim recorded it. */
+export type ExitStatus = {
+  /** 0 … 255; 128 + signal when one ended it. */
+  readonly exitCode: number;
+  readonly oomKilled: boolean;
+  /** Nanoseconds since the epoch. */
+  readonly exitedAtNs: bigint;
+};
+
+/** A live shim. */
+export type Shim = {
+  readonly pid: number;
+  /** Runs the runtime; resolves with the process's pid once it is started. Rejects with the runtime's own words. */
+  readonly start: () => Promise<{ pid: number; startedAtNs: bigint }>;
+  /**
+   * A connection that carries output from now on (in Docker's 8-byte framing, or raw with a
+   * terminal) and takes stdin. Ending it half-way ends the client's stdin.
+   */
+  readonly attach: (streams: {
+    stdin: boolean;
+    stdout: boolean;
+    stderr: boolean;
+  }) => Promise<Socket>;
+  readonly resize: (size: { rows: number; columns: number }) => Promise<void>;
+  /** Resolves when the process has ended and all its output is written; rejects (dataLoss) when the shim died without saying so. */
+  readonly exited: Promise<ExitStatus>;
+  /** Lets go of the connection; the shim runs on. */
+  readonly detach: () => void;
+};
+
+/** Starts and finds shims. */
+export type Shims = {
+  /** Starts a shim; it is ready for `attach` and `start` when this resolves. */
+  readonly launch: (spec: ShimSpec) => Promise<Shim>;
+  /**
+   * Connects to the shim of an earlier daemon. `exited` when it is gone and left an exit file,
+   * undefined when it is gone without one.
+   */
+  readonly reconnect: (
+    directory: string,
+  ) => Promise<
+    | { readonly state: 'running'; readonly shim: Shim; readonly pid: number }
+    | { readonly state: 'exited'; readonly status: ExitStatus }
+    | undefined
+  >;
+};

@@ -1,0 +1,108 @@
+/**
+ * The syscalls that Node does not offer, as one interface. `ffi.ts` carries them out, `fake.ts`
+ * records them and can fail at any step. All are synchronous, none retries: 0.3 to 3 µs a call, so
+ * fine per file and wrong per byte. Each throws `syscallError` (detail.errno, detail.syscall).
+ * Source of every entry: its man page, section 2.
+ */
+
+/** A directory to resolve a relative path against; `AT_FDCWD` is {@link CWD}. */
+export type DirFd = number;
+export const CWD: DirFd = -100;
+
+/** A time with the kernel's resolution; `sec` may be negative, `nsec` is 0 … 999,999,999. */
+export type TimeSpec = { readonly sec: number; readonly nsec: number };
+
+export type Syscalls = {
+  // --- mounts ---
+  mount(args: {
+    source: string;
+    target: string;
+    type?: string;
+    flags?: number;
+    data?: string;
+  }): void;
+  umount(target: string, flags?: number): void;
+  pivotRoot(newRoot: string, putOld: string): void;
+  fsopen(type: string): number;
+  fsconfigString(fd: number, key: string, value: string): void;
+  fsconfigFlag(fd: number, key: string): void;
+  fsconfigCreate(fd: number): void;
+  fsmount(fd: number, attributes: number): number;
+  openTree(dirFd: DirFd, path: string, flags: number): number;
+  moveMount(fromFd: number, toDirFd: DirFd, toPath: string): void;
+  /** `attr` as in struct mount_attr; `userNsFd` makes the mount idmapped. */
+  mountSetattr(
+    dirFd: DirFd,
+    path: string,
+    flags: number,
+    attr: { set?: number; clear?: number; propagation?: number; userNsFd?: number },
+  ): void;
+
+  // --- namespaces and processes ---
+  setns(fd: number, type: number): void;
+  unshare(flags: number): void;
+  pidfdOpen(pid: number): number;
+  pidfdSendSignal(pidFd: number, signal: number): void;
+  prctl(option: number, arg2: number): number;
+  /** Raises or lowers another process's limit: `resource` is RLIMIT_*. */
+  prlimit(pid: number, resource: number, limit: { soft: bigint; hard: bigint }): void;
+
+  // --- files ---
+  /** Returns a new descriptor. `resolve` is a set of RESOLVE_* bits. */
+  openat2(
+    dirFd: DirFd,
+    path: string,
+    how: { flags: number; mode?: number; resolve?: number },
+  ): number;
+  mkdirat(dirFd: DirFd, path: string, mode: number): void;
+  unlinkat(dirFd: DirFd, path: string, flags: number): void;
+  symlinkat(target: string, dirFd: DirFd, path: string): void;
+  linkat(fromDirFd: DirFd, from: string, toDirFd: DirFd, to: string, flags?: number): void;
+  renameat2(fromDirFd: DirFd, from: string, toDirFd: DirFd, to: string, flags: number): void;
+  /** Obeys the umask: set it to 0 first. */
+  mknodat(dirFd: DirFd, path: string, mode: number, device: { major: number; minor: number }): void;
+  fchownat(dirFd: DirFd, path: string, uid: number, gid: number, flags: number): void;
+  fchmodat(dirFd: DirFd, path: string, mode: number): void;
+  /** Does not follow a symlink at the end of the path. */
+  utimensat(dirFd: DirFd, path: string, atime: TimeSpec, mtime: TimeSpec): void;
+  futimens(fd: number, atime: TimeSpec, mtime: TimeSpec): void;
+  /** None of the xattr calls follows a symlink at the end of the path. */
+  lsetxattr(path: string, name: string, value: Uint8Array): void;
+  fsetxattr(fd: number, name: string, value: Uint8Array): void;
+  /** Undefined when the file has no such attribute. */
+  lgetxattr(path: string, name: string): Uint8Array | undefined;
+  llistxattr(path: string): string[];
+  lremovexattr(path: string, name: string): void;
+  flock(fd: number, operation: number): void;
+  /** An ioctl whose argument is a buffer that the kernel reads and may write. Returns its result. */
+  ioctl(fd: number, request: number, argument: Uint8Array | number): number;
+  /** Reflinks `from` into `to` (FICLONE). */
+  clone(toFd: number, fromFd: number): void;
+  /** Returns the bytes copied. */
+  copyFileRange(fromFd: number, toFd: number, bytes: number): number;
+
+  // --- page cache and durability ---
+  fadvise(fd: number, offset: number, bytes: number, advice: number): void;
+  syncFileRange(fd: number, offset: number, bytes: number, flags: number): void;
+  syncfs(fd: number): void;
+  fallocate(fd: number, mode: number, offset: number, bytes: number): void;
+  madvise(address: bigint, bytes: number, advice: number): void;
+
+  // --- sockets ---
+  socket(domain: number, type: number, protocol: number): number;
+  /** `address` is a whole struct sockaddr. */
+  bind(fd: number, address: Uint8Array): void;
+  connect(fd: number, address: Uint8Array): void;
+  listen(fd: number, backlog: number): void;
+  setsockopt(fd: number, level: number, name: number, value: Uint8Array | number): void;
+  getsockopt(fd: number, level: number, name: number, bytes: number): Uint8Array;
+  send(fd: number, bytes: Uint8Array, flags: number): number;
+  /** Returns the bytes received into `into`; with MSG_TRUNC the real length of the message. */
+  recv(fd: number, into: Uint8Array, flags: number): number;
+  /** Sends bytes with descriptors (SCM_RIGHTS). */
+  sendFds(fd: number, bytes: Uint8Array, fds: readonly number[]): void;
+  /** Receives bytes and up to `fdsMax` descriptors, close-on-exec. */
+  recvFds(fd: number, into: Uint8Array, fdsMax: number): { bytes: number; fds: number[] };
+  /** Ends of a socketpair(AF_UNIX, type | SOCK_CLOEXEC). */
+  socketpair(type: number): [number, number];
+};

@@ -1,0 +1,160 @@
+import { DatabaseSync, type StatementSync } from 'node:sqlite';
+import { dataLoss, unavailable } from '../base/errors.ts';
+
+/**
+ * The metadata database: what exists is what has a row here. Content is made durable before the
+ * transaction that names it, so a row never points at nothing.
+ *
+ * One writer (the daemon). WAL with `synchronous=FULL`: a committed transaction survives a power
+ * cut. `wal_autocheckpoint` is small, so that the WAL stays in a few flash blocks.
+ */
+export type Database = {
+  /** A prepared statement, cached by its text. */
+  readonly sql: (text: string) => StatementSync;
+  /** Runs `body` in one transaction: all of it or nothing. Does not nest. */
+  readonly transaction: <T>(body: () => T) => T;
+  readonly close: () => void;
+};
+
+const SCHEMA_VERSION = 1;
+
+const SCHEMA = `
+CREATE TABLE layers (
+  diff_id     TEXT PRIMARY KEY,
+  dir         TEXT NOT NULL UNIQUE,      -- folder below layers/
+  tar_bytes   INTEGER NOT NULL,          -- uncompressed tar
+  disk_bytes  INTEGER NOT NULL,          -- sum of the sizes of its regular files
+  created_ms  INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE layer_blobs (               -- compressed forms of a layer, and where a registry has them
+  diff_id     TEXT NOT NULL REFERENCES layers(diff_id) ON DELETE CASCADE,
+  digest      TEXT NOT NULL,
+  repository  TEXT NOT NULL,             -- docker.io/library/debian; '' when it came from an archive
+  media_type  TEXT NOT NULL,
+  size_bytes  INTEGER NOT NULL,
+  PRIMARY KEY (diff_id, digest, repository)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX layer_blobs_digest ON layer_blobs(digest);
+
+CREATE TABLE images (
+  id             TEXT PRIMARY KEY,       -- sha256 of config
+  config         BLOB NOT NULL,          -- exact bytes
+  size_bytes     INTEGER NOT NULL,       -- sum of its layers' disk_bytes
+  created_ms     INTEGER NOT NULL,       -- when it came here
+  last_tagged_ms INTEGER NOT NULL DEFAULT 0
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE image_layers (
+  image_id   TEXT NOT NULL REFERENCES images(id) ON DELETE CASCADE,
+  position   INTEGER NOT NULL,           -- 0 is the bottom
+  diff_id    TEXT NOT NULL REFERENCES layers(diff_id),
+  PRIMARY KEY (image_id, position)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX image_layers_diff ON image_layers(diff_id);
+
+CREATE TABLE tags (
+  repository TEXT NOT NULL,              -- docker.io/library/debian
+  tag        TEXT NOT NULL,
+  image_id   TEXT NOT NULL REFERENCES images(id) ON DELETE CASCADE,
+  PRIMARY KEY (repository, tag)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX tags_image ON tags(image_id);
+
+CREATE TABLE repo_digests (
+  repository TEXT NOT NULL,
+  digest     TEXT NOT NULL,              -- of the manifest or index that was pulled or pushed
+  image_id   TEXT NOT NULL REFERENCES images(id) ON DELETE CASCADE,
+  PRIMARY KEY (repository, digest)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX repo_digests_image ON repo_digests(image_id);
+
+CREATE TABLE manifests (                 -- exact bytes of pulled manifests, by digest
+  digest     TEXT PRIMARY KEY,
+  image_id   TEXT NOT NULL REFERENCES images(id) ON DELETE CASCADE,
+  media_type TEXT NOT NULL,
+  content    BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX manifests_image ON manifests(image_id);
+
+CREATE TABLE containers (
+  id       TEXT PRIMARY KEY,
+  name     TEXT NOT NULL UNIQUE,         -- without the leading slash
+  image_id TEXT NOT NULL,
+  document TEXT NOT NULL,                -- what it was made from, JSON
+  state    TEXT NOT NULL                 -- what survives a reboot, JSON
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE networks (
+  id       TEXT PRIMARY KEY,
+  name     TEXT NOT NULL UNIQUE,
+  document TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE volumes (
+  name     TEXT PRIMARY KEY,
+  document TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE wear (                      -- bytes written to the data root, by cause
+  cause TEXT PRIMARY KEY,
+  bytes INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+`;
+
+/**
+ * Opens (and at first makes) the database.
+ * @throws dataLoss when the file is damaged; unavailable when a newer version wrote it
+ */
+export function openDatabase(file: string): Database {
+  const db = new DatabaseSync(file);
+  try {
+    db.exec('PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;');
+    db.exec('PRAGMA wal_autocheckpoint=64; PRAGMA cache_size=-512; PRAGMA busy_timeout=5000;');
+    migrate(db, file);
+  } catch (error) {
+    db.close();
+    if (error instanceof Error && 'errcode' in error) {
+      throw dataLoss(
+        `cannot open the database ${file}: ${error.message}. Move it aside to start empty`,
+        { cause: error },
+      );
+    }
+    throw error;
+  }
+
+  const statements = new Map<string, StatementSync>();
+  return {
+    sql: (text) => {
+      let statement = statements.get(text);
+      if (statement === undefined) {
+        statement = db.prepare(text);
+        statements.set(text, statement);
+      }
+      return statement;
+    },
+    transaction: (body) => {
+      db.exec('BEGIN IMMEDIATE');
+      try {
+        const result = body();
+        db.exec('COMMIT');
+        return result;
+      } catch (error) {
+        if (db.isTransaction) db.exec('ROLLBACK');
+        throw error;
+      }
+    },
+    close: () => db.close(),
+  };
+}
+
+function migrate(db: DatabaseSync, file: string): void {
+  const row = db.prepare('PRAGMA user_version').get() as { user_version: number };
+  if (row.user_version === SCHEMA_VERSION) return;
+  if (row.user_version > SCHEMA_VERSION) {
+    throw unavailable(
+      `cannot open the database ${file}: a newer version of Coracle wrote it. Install that version or later`,
+    );
+  }
+  db.exec(`BEGIN; ${SCHEMA} PRAGMA user_version=${SCHEMA_VERSION}; COMMIT;`);
+}

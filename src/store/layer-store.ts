@@ -1,0 +1,83 @@
+import type { DiffId, Digest } from '../base/digest.ts';
+
+/**
+ * Layers on disk. A layer is one folder, immutable once it is committed, found by its diffID; an
+ * image is a list of them. Life of a layer:
+ *
+ *   staged     `staging/OP/N/` is being filled by a worker; a crash here leaves only garbage
+ *   durable    everything is written and synced (one syncfs for all layers of an operation)
+ *   committed  renamed to `layers/DIR/`, its parent synced, and its row is in the database
+ *
+ * Several layers and the image that needs them are committed by one transaction.
+ */
+export type LayerRecord = {
+  readonly diffId: DiffId;
+  /** Folder below `layers/`, a short random name. */
+  readonly dir: string;
+  /** Bytes of the uncompressed tar. */
+  readonly tarBytes: number;
+  /** Sum of the sizes of its regular files. */
+  readonly diskBytes: number;
+  readonly createdMs: number;
+};
+
+/** A compressed form of a layer that a registry or archive had. */
+export type LayerBlob = {
+  readonly diffId: DiffId;
+  readonly digest: Digest;
+  /** In full (`docker.io/library/debian`); '' when it came from an archive. */
+  readonly repository: string;
+  readonly mediaType: string;
+  readonly sizeBytes: number;
+};
+
+/** A layer in staging, as the worker that filled it reports it. */
+export type StagedLayer = {
+  /** Absolute folder with `diff/` and `headers`. */
+  readonly directory: string;
+  readonly diffId: DiffId;
+  readonly tarBytes: number;
+  readonly diskBytes: number;
+  /** Bytes really written to the data root for it. */
+  readonly writtenBytes: number;
+  /** The blob it came from; undefined for a plain archive. */
+  readonly blob: Omit<LayerBlob, 'diffId'> | undefined;
+};
+
+/** Where a container's filesystem lies; absolute paths. Docker shows them as GraphDriver.Data. */
+export type RootfsPaths = {
+  /** Top first. */
+  readonly lower: readonly string[];
+  readonly upper: string;
+  readonly work: string;
+  readonly merged: string;
+};
+
+/** How the layers of an image and a writable layer become a filesystem. One implementation for each storage driver. */
+export type LayerStore = {
+  readonly driver: 'overlay2' | 'vfs';
+  readonly find: (diffId: DiffId) => LayerRecord | undefined;
+  readonly findByBlob: (digest: Digest) => LayerRecord | undefined;
+  readonly blobsOf: (diffId: DiffId) => LayerBlob[];
+  /** Absolute folder of the layer's files. @throws notFound */
+  readonly directoryOf: (diffId: DiffId) => string;
+  /** A fresh folder below staging for one operation, removed when disposed. */
+  readonly stage: () => { readonly directory: string } & AsyncDisposable;
+  /**
+   * Makes staged layers appear together with whatever `body` writes, in one transaction. Layers
+   * that exist by now are dropped in favour of what is there.
+   */
+  readonly commit: (layers: readonly StagedLayer[], body: () => void) => Promise<void>;
+  /** Removes layers that no image names and no container uses; returns their diffIDs. */
+  readonly collect: () => Promise<DiffId[]>;
+
+  /** Makes the writable layer of a container (durable when this resolves). */
+  readonly createRootfs: (containerId: string, layers: readonly DiffId[]) => Promise<void>;
+  /** Mounts at `execRoot/containers/ID/rootfs`; mounted already is fine. */
+  readonly mountRootfs: (containerId: string, layers: readonly DiffId[]) => Promise<RootfsPaths>;
+  readonly rootfsPaths: (containerId: string, layers: readonly DiffId[]) => RootfsPaths;
+  readonly unmountRootfs: (containerId: string) => Promise<void>;
+  readonly removeRootfs: (containerId: string) => Promise<void>;
+  /** Bytes of regular files in the writable layer. */
+  readonly rootfsSize: (containerId: string) => Promise<number>;
+};

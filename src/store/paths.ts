@@ -1,0 +1,52 @@
+import path from 'node:path';
+
+/**
+ * Where things lie. The data root is on flash and survives; the exec root is a tmpfs and a reboot
+ * voids it.
+ *
+ *   data root /var/lib/coracle            exec root /run/coracle
+ *     coracle.db      all metadata          coracle.pid, lock
+ *     layers/DIR/     one layer:            containers/ID/
+ *       diff/           its files             rootfs      mount point of the container
+ *       headers         its tar headers       bundle/     config.json for the runtime
+ *     staging/OP/     work in progress        hosts hostname resolv.conf
+ *     objects/        shared contents         attach.sock control.sock exit   (the shim's)
+ *     containers/ID/                          exec/EXECID/ …
+ *       upper/ work/    the writable layer    netns/ID
+ *       ID-json.log     its log             netns/      bind-mounted network namespaces
+ *     volumes/NAME/_data
+ */
+export type DataRoot = {
+  readonly root: string;
+  readonly database: string;
+  readonly layers: string;
+  readonly staging: string;
+  readonly objects: string;
+  readonly containers: string;
+  readonly volumes: string;
+};
+
+export type ExecRoot = {
+  readonly root: string;
+  readonly containers: string;
+  readonly netns: string;
+};
+
+/** The data root's folders; `root` is absolute. */
+export function dataRootAt(root: string): DataRoot {
+  const at = (name: string): string => path.join(root, name);
+  return {
+    root,
+    database: at('coracle.db'),
+    layers: at('layers'),
+    staging: at('staging'),
+    objects: at('objects'),
+    containers: at('containers'),
+    volumes: at('volumes'),
+  };
+}
+
+/** The exec root's folders; `root` is absolute. */
+export function execRootAt(root: string): ExecRoot {
+  return { root, containers: path.join(root, 'containers'), netns: path.join(root, 'netns') };
+}
