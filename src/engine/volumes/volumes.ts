@@ -40,13 +40,19 @@ export type Volumes = {
     readonly anonymous: readonly string[];
     readonly volumesFrom: (idOrName: string) => readonly MountPoint[];
   }) => Promise<MountPoint[]>;
-  /** At start: host paths exist (or the error of a missing bind source), local mounts with options are mounted, new volumes are filled from the image below `rootfs`. */
+  /** At the daemon's start, for each container there is: takes its references (and mounts, when it runs) into account. */
+  readonly adopt: (containerId: string, mounts: readonly MountPoint[], running: boolean) => void;
+  /**
+   * At start: makes missing sources of `Binds`, refuses those of `Mounts`, mounts local volumes
+   * that have options, and fills new volumes from the image below `rootfs`. Returns the host path
+   * to mount for each of `mounts`, in order; '' for a tmpfs.
+   */
   readonly prepare: (
     containerId: string,
     mounts: readonly MountPoint[],
     rootfs: string,
-  ) => Promise<void>;
-  /** At stop. */
+  ) => Promise<string[]>;
+  /** At stop: unmounts what no other running container needs. */
   readonly release: (containerId: string) => Promise<void>;
   /** At removal: forgets the references; removes anonymous volumes when asked. */
   readonly forget: (containerId: string, removeAnonymous: boolean) => Promise<void>;
