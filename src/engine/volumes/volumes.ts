@@ -1,4 +1,5 @@
 import type { HostConfig } from '../../spec/docker/container.ts';
+import type { Volume } from './volume.ts';
 
 /** One mount of a container, resolved: what the runtime is told and inspect shows. */
 export type MountPoint = {
@@ -21,12 +22,34 @@ export type MountPoint = {
   readonly subpath: string;
   /** Options of the tmpfs mount(2), `size=64m,mode=1777`. */
   readonly tmpfsOptions: string;
+  /** True: a missing bind source is made at start; false: it is an error. */
+  readonly createSource: boolean;
   /** HostConfig entry it came from. */
   readonly origin: 'binds' | 'mounts' | 'tmpfs' | 'image' | 'volumes-from';
 };
 
-/** Volumes, as the engine's containers use them. */
+/** What a new volume is made of. */
+export type VolumeWish = {
+  /** '' for an anonymous one. */
+  readonly name: string;
+  readonly driver: string;
+  readonly options: Readonly<Record<string, string>>;
+  readonly labels: Readonly<Record<string, string>>;
+};
+
+/** Volumes, as the engine's containers and the API use them. */
 export type Volumes = {
+  readonly list: () => Volume[];
+  readonly find: (name: string) => Volume | undefined;
+  /** Gives the volume that is there when it fits the wish. @throws conflict when it does not */
+  readonly create: (wish: VolumeWish) => Promise<Volume>;
+  /** @throws notFound; conflict when a container refers to it */
+  readonly remove: (name: string) => Promise<void>;
+  /** IDs of the containers that refer to it. */
+  readonly usersOf: (name: string) => readonly string[];
+  /** Bytes of the files in it. */
+  readonly sizeOf: (name: string) => Promise<number>;
+
   readonly restore: () => Promise<void>;
   /**
    * At create: parses Binds, Mounts, Tmpfs, image volumes and volumes-from, makes what volumes are

@@ -1,0 +1,476 @@
+import { lookup } from 'node:dns/promises';
+import { existsSync, lstatSync, mkdirSync, readdirSync, renameSync, rmdirSync } from 'node:fs';
+import { lstat, mkdir, opendir, rm } from 'node:fs/promises';
+import path from 'node:path';
+import { formatTimeMs } from '../../base/clock.ts';
+import {
+  conflict,
+  errnoOf,
+  internal,
+  invalidArgument,
+  messageOf,
+  notFound,
+} from '../../base/errors.ts';
+import { newId, newShortName } from '../../base/id.ts';
+import { RENAME } from '../../kernel/constants.ts';
+import { copyTree, resolveInRoot } from '../../kernel/copy-tree.ts';
+import { fsyncDirectory, syncFilesystem } from '../../kernel/durable.ts';
+import { isMountPoint } from '../../kernel/mountinfo.ts';
+import { CWD } from '../../kernel/syscalls.ts';
+import {
+  checkVolumeName,
+  type MountWish,
+  mountWishes,
+  parseVolumesFrom,
+} from '../../policy/mounts.ts';
+import { checkVolumeOptions, localMount } from '../../policy/volume-options.ts';
+import type { Engine } from '../engine.ts';
+import { ANONYMOUS_LABEL, decodeVolume, encodeVolume, type Volume } from './volume.ts';
+import type { MountPoint, Volumes, VolumeWish } from './volumes.ts';
+
+/**
+ * Volumes of the local driver: `volumes/NAME/_data` and a row.
+ *
+ * Order, so that a power cut leaves each volume as before or as after:
+ *   create   folder in staging, rename, sync the parent, row
+ *   copy-up  copy to `_new` beside `_data`, sync, exchange
+ *   remove   rename to staging, sync the parent, row away, delete
+ * At start, a row without a folder goes away (a removal that was cut off); an empty folder without
+ * a row too (a creation that was cut off). A folder with content and no row is taken in again:
+ * data of a user is never deleted unasked.
+ *
+ * References are not stored: the containers know their mounts, and `adopt` counts them at start.
+ */
+type Context = Pick<
+  Engine,
+  'sys' | 'dataRoot' | 'store' | 'clock' | 'random' | 'log' | 'locks' | 'events' | 'tasks'
+>;
+
+/** How long an address in a volume's options may take to look up. */
+const LOOKUP_TIMEOUT_MS = 5_000;
+
+export class LocalVolumes implements Volumes {
+  readonly #engine: Context;
+  readonly #volumes = new Map<string, Volume>();
+  /** Volume name to the containers that refer to it. */
+  readonly #users = new Map<string, Set<string>>();
+  /** Volume name to the running containers that have it mounted. */
+  readonly #active = new Map<string, Set<string>>();
+
+  constructor(engine: Context) {
+    this.#engine = engine;
+  }
+
+  #folder(name: string): string {
+    return path.join(this.#engine.dataRoot.volumes, name);
+  }
+
+  #mountpoint(name: string): string {
+    return path.join(this.#folder(name), '_data');
+  }
+
+  async restore(): Promise<void> {
+    const { dataRoot, store, log, clock } = this.#engine;
+    mkdirSync(dataRoot.volumes, { recursive: true, mode: 0o711 });
+    for (const { name, document } of store.volumes.list()) {
+      if (existsSync(this.#folder(name))) {
+        this.#volumes.set(name, decodeVolume(name, this.#mountpoint(name), document));
+      } else {
+        store.volumes.remove(name);
+        log.info('finished the removal of a volume', { volume: name });
+      }
+    }
+    for (const name of readdirSync(dataRoot.volumes)) {
+      if (this.#volumes.has(name)) this.#finishCopyUp(name);
+      else if (this.#isEmptyVolume(name)) await rm(this.#folder(name), { recursive: true });
+      else if (lstatSync(this.#folder(name)).isDirectory()) {
+        log.warn('took in a folder below volumes/ that had no record', { volume: name });
+        const document = {
+          createdAt: formatTimeMs(clock.nowMs()),
+          driver: 'local',
+          options: {},
+          labels: {},
+        };
+        this.#record({ ...document, name, mountpoint: this.#mountpoint(name) });
+      }
+    }
+  }
+
+  /** Drops what a copy-up that was cut off left: a half-made copy, or the empty folder it replaced. */
+  #finishCopyUp(name: string): void {
+    const draft = path.join(this.#folder(name), '_new');
+    if (existsSync(draft)) this.#discard(draft);
+  }
+
+  #isEmptyVolume(name: string): boolean {
+    const data = this.#mountpoint(name);
+    if (!existsSync(data)) return readdirSync(this.#folder(name)).length === 0;
+    return readdirSync(data).length === 0;
+  }
+
+  /** Moves a tree to staging at once and deletes it in the background. */
+  #discard(tree: string): void {
+    const { dataRoot, random, tasks } = this.#engine;
+    mkdirSync(dataRoot.staging, { recursive: true, mode: 0o700 });
+    const grave = path.join(dataRoot.staging, `gone-${newShortName(random, 12)}`);
+    renameSync(tree, grave);
+    fsyncDirectory(path.dirname(tree));
+    tasks.spawn(`delete ${grave}`, () => rm(grave, { recursive: true, force: true }));
+  }
+
+  #record(volume: Volume): void {
+    this.#engine.store.volumes.put(volume.name, encodeVolume(volume));
+    this.#volumes.set(volume.name, volume);
+  }
+
+  list(): Volume[] {
+    return [...this.#volumes.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
+  }
+
+  find(name: string): Volume | undefined {
+    return this.#volumes.get(name);
+  }
+
+  usersOf(name: string): readonly string[] {
+    return [...(this.#users.get(name) ?? [])];
+  }
+
+  async sizeOf(name: string): Promise<number> {
+    return this.#volumes.has(name) ? await treeBytes(this.#mountpoint(name)) : 0;
+  }
+
+  async create(wish: VolumeWish): Promise<Volume> {
+    const { random, locks } = this.#engine;
+    const name = wish.name === '' ? newId(random) : wish.name;
+    checkVolumeName(name);
+    if (wish.driver !== '' && wish.driver !== 'local') {
+      throw notFound(
+        `error looking up volume plugin ${wish.driver}: plugin "${wish.driver}" not found: volume plugins are not supported, use the local driver`,
+      );
+    }
+    checkVolumeOptions(wish.options);
+    return await locks.run(`volume/${name}`, () => this.#createLocked(name, wish));
+  }
+
+  #createLocked(name: string, wish: VolumeWish): Volume {
+    const { dataRoot, random, clock, events } = this.#engine;
+    const existing = this.#volumes.get(name);
+    if (existing !== undefined) {
+      const wanted = Object.entries(wish.options);
+      if (wanted.length > 0 && wanted.some(([key, value]) => existing.options[key] !== value)) {
+        throw conflict(
+          `create ${name}: found existing volume ${name} with other options: choose another name or remove it first`,
+        );
+      }
+      return existing;
+    }
+    mkdirSync(dataRoot.staging, { recursive: true, mode: 0o700 });
+    const draft = path.join(dataRoot.staging, `volume-${newShortName(random, 12)}`);
+    mkdirSync(path.join(draft, '_data'), { recursive: true, mode: 0o755 });
+    renameSync(draft, this.#folder(name));
+    fsyncDirectory(this.#folder(name));
+    fsyncDirectory(dataRoot.volumes);
+    const volume: Volume = {
+      name,
+      mountpoint: this.#mountpoint(name),
+      createdAt: formatTimeMs(Math.trunc(clock.nowMs() / 1000) * 1000),
+      driver: 'local',
+      options: wish.options,
+      labels: wish.labels,
+    };
+    this.#record(volume);
+    events.publish({ type: 'volume', action: 'create', id: name, attributes: { driver: 'local' } });
+    return volume;
+  }
+
+  async remove(name: string): Promise<void> {
+    await this.#engine.locks.run(`volume/${name}`, () => {
+      if (!this.#volumes.has(name)) throw notFound(`get ${name}: no such volume`);
+      const users = this.usersOf(name);
+      if (users.length > 0) {
+        throw conflict(`remove ${name}: volume is in use - [${users.join(', ')}]`);
+      }
+      this.#unmount(name);
+      this.#discard(this.#folder(name));
+      this.#engine.store.volumes.remove(name);
+      this.#volumes.delete(name);
+      this.#engine.events.publish({
+        type: 'volume',
+        action: 'destroy',
+        id: name,
+        attributes: { driver: 'local' },
+      });
+    });
+  }
+
+  async resolve(container: Parameters<Volumes['resolve']>[0]): Promise<MountPoint[]> {
+    const { hostConfig } = container;
+    const wishes = mountWishes(container);
+    const own = new Set(wishes.map((wish) => wish.destination));
+    const inherited: MountPoint[] = [];
+    for (const text of hostConfig.VolumesFrom ?? []) {
+      const { container: other, readWrite } = parseVolumesFrom(text);
+      for (const mount of container.volumesFrom(other)) {
+        if (mount.type === 'tmpfs') continue;
+        // A destination of the container's own wins, unless it is only the image's volume.
+        const wish = wishes.find((each) => each.destination === mount.destination);
+        if (wish !== undefined && wish.origin !== 'image') continue;
+        own.delete(mount.destination);
+        inherited.push({
+          ...mount,
+          readWrite: readWrite ?? mount.readWrite,
+          copyUp: false,
+          origin: 'volumes-from',
+        });
+      }
+    }
+    for (const wish of wishes) this.#checkWish(wish);
+    const made: string[] = [];
+    try {
+      const mounts = [...inherited];
+      for (const wish of wishes) {
+        if (own.has(wish.destination)) mounts.push(await this.#mountPointOf(wish, made));
+      }
+      for (const mount of mounts) this.#refer(mount, container.id);
+      return mounts;
+    } catch (error) {
+      for (const name of made) await this.remove(name);
+      throw error;
+    }
+  }
+
+  #checkWish(wish: MountWish): void {
+    if (wish.type === 'bind' && !wish.createSource && !existsSync(wish.source)) {
+      throw invalidArgument(
+        `invalid mount config for type "bind": bind source path does not exist: ${wish.source}`,
+      );
+    }
+  }
+
+  async #mountPointOf(wish: MountWish, made: string[]): Promise<MountPoint> {
+    const base = {
+      type: wish.type,
+      destination: wish.destination,
+      mode: wish.mode,
+      readWrite: wish.readWrite,
+      propagation: wish.propagation,
+      recursive: wish.recursive,
+      copyUp: wish.copyUp,
+      subpath: wish.subpath,
+      tmpfsOptions: wish.tmpfsOptions,
+      createSource: wish.createSource,
+      origin: wish.origin,
+    };
+    if (wish.type !== 'volume') return { ...base, name: '', source: wish.source, driver: '' };
+    const isNew = wish.name === '' || !this.#volumes.has(wish.name);
+    const volume = await this.create({
+      name: wish.name,
+      driver: wish.driver,
+      options: wish.driverOptions,
+      labels: wish.name === '' ? { ...wish.labels, [ANONYMOUS_LABEL]: '' } : wish.labels,
+    });
+    if (isNew) made.push(volume.name);
+    return { ...base, name: volume.name, source: volume.mountpoint, driver: volume.driver };
+  }
+
+  #refer(mount: MountPoint, containerId: string): void {
+    if (mount.type === 'volume') entry(this.#users, mount.name).add(containerId);
+  }
+
+  adopt(containerId: string, mounts: readonly MountPoint[], running: boolean): void {
+    for (const mount of mounts) {
+      this.#refer(mount, containerId);
+      if (running && mount.type === 'volume') entry(this.#active, mount.name).add(containerId);
+    }
+  }
+
+  async prepare(
+    containerId: string,
+    mounts: readonly MountPoint[],
+    rootfs: string,
+  ): Promise<string[]> {
+    const sources: string[] = [];
+    for (const mount of mounts) {
+      switch (mount.type) {
+        case 'tmpfs':
+          sources.push('');
+          break;
+        case 'bind':
+          await this.#prepareBind(mount);
+          sources.push(mount.source);
+          break;
+        case 'volume':
+          sources.push(await this.#prepareVolume(containerId, mount, rootfs));
+          break;
+      }
+    }
+    return sources;
+  }
+
+  async #prepareBind(mount: MountPoint): Promise<void> {
+    if (existsSync(mount.source)) return;
+    if (!mount.createSource) {
+      throw invalidArgument(
+        `invalid mount config for type "bind": bind source path does not exist: ${mount.source}`,
+      );
+    }
+    try {
+      await mkdir(mount.source, { recursive: true });
+    } catch (cause) {
+      throw internal(
+        `error while creating mount source path '${mount.source}': ${messageOf(cause)}`,
+        {
+          cause,
+        },
+      );
+    }
+  }
+
+  async #prepareVolume(containerId: string, mount: MountPoint, rootfs: string): Promise<string> {
+    const volume = this.#volumes.get(mount.name);
+    if (volume === undefined) throw notFound(`get ${mount.name}: no such volume`);
+    return await this.#engine.locks.run(`volume/${mount.name}`, async () => {
+      await this.#mount(volume);
+      entry(this.#active, mount.name).add(containerId);
+      if (mount.copyUp) this.#copyUp(volume, mount, rootfs);
+      if (mount.subpath === '') return volume.mountpoint;
+      const inside = resolveInRoot(this.#engine.sys, volume.mountpoint, mount.subpath);
+      if (inside === undefined) {
+        throw invalidArgument(
+          `cannot access path ${path.join(volume.mountpoint, mount.subpath)}: lstat ${path.join(volume.mountpoint, mount.subpath)}: no such file or directory`,
+        );
+      }
+      return inside;
+    });
+  }
+
+  async #mount(volume: Volume): Promise<void> {
+    const wish = localMount(volume.options);
+    if (wish === undefined || isMountPoint(volume.mountpoint)) return;
+    let { data } = wish;
+    try {
+      if (wish.addressToResolve !== undefined) {
+        const found = await withTimeout(lookup(wish.addressToResolve), LOOKUP_TIMEOUT_MS);
+        data = data.replace(`addr=${wish.addressToResolve}`, `addr=${found.address}`);
+      }
+      const isBind = (wish.flags & 4096) !== 0;
+      this.#engine.sys.mount({
+        source: wish.device,
+        target: volume.mountpoint,
+        ...(isBind ? {} : { type: wish.type }),
+        flags: wish.flags,
+        data,
+      });
+    } catch (cause) {
+      throw internal(
+        `error while mounting volume '${volume.mountpoint}': failed to mount local volume: mount ${wish.device}:${volume.mountpoint}, flags: 0x${wish.flags.toString(16)}, data: ${data}: ${messageOf(cause).replace(/^.*: /, '')}`,
+        { cause },
+      );
+    }
+  }
+
+  #unmount(name: string): void {
+    const volume = this.#volumes.get(name);
+    if (volume === undefined || localMount(volume.options) === undefined) return;
+    if (isMountPoint(volume.mountpoint)) this.#engine.sys.umount(volume.mountpoint);
+  }
+
+  /** Fills an empty volume with what the image has at the destination. */
+  #copyUp(volume: Volume, mount: MountPoint, rootfs: string): void {
+    const { sys } = this.#engine;
+    if (readdirSync(volume.mountpoint).length > 0) return;
+    const from = resolveInRoot(sys, rootfs, mount.destination);
+    if (from === undefined || !lstatSync(from).isDirectory()) return;
+    if (localMount(volume.options) !== undefined) {
+      copyTree(sys, from, volume.mountpoint);
+      return;
+    }
+    const draft = path.join(this.#folder(volume.name), '_new');
+    mkdirSync(draft, { mode: 0o700 });
+    try {
+      copyTree(sys, from, draft);
+      syncFilesystem(sys, draft);
+      sys.renameat2(CWD, draft, CWD, volume.mountpoint, RENAME.EXCHANGE);
+      rmdirSync(draft);
+      fsyncDirectory(this.#folder(volume.name));
+    } catch (cause) {
+      if (existsSync(draft)) this.#discard(draft);
+      if (errnoOf(cause) === 'ENOSPC') {
+        throw internal(
+          `cannot copy the image's content of ${mount.destination} to volume ${volume.name}: no space left on device`,
+          { cause },
+        );
+      }
+      throw cause;
+    }
+  }
+
+  async release(containerId: string): Promise<void> {
+    for (const [name, containers] of this.#active) {
+      if (!containers.delete(containerId) || containers.size > 0) continue;
+      this.#active.delete(name);
+      await this.#engine.locks.run(`volume/${name}`, () => {
+        try {
+          if (!this.#active.has(name)) this.#unmount(name);
+        } catch (error) {
+          this.#engine.log.warn('cannot unmount a volume', {
+            volume: name,
+            error: messageOf(error),
+          });
+        }
+      });
+    }
+  }
+
+  async forget(containerId: string, removeAnonymous: boolean): Promise<void> {
+    await this.release(containerId);
+    for (const [name, containers] of this.#users) {
+      if (!containers.delete(containerId) || containers.size > 0) continue;
+      this.#users.delete(name);
+      const volume = this.#volumes.get(name);
+      if (removeAnonymous && volume !== undefined && ANONYMOUS_LABEL in volume.labels) {
+        await this.remove(name);
+      }
+    }
+  }
+}
+
+function entry(map: Map<string, Set<string>>, key: string): Set<string> {
+  let set = map.get(key);
+  if (set === undefined) {
+    set = new Set();
+    map.set(key, set);
+  }
+  return set;
+}
+
+async function withTimeout<T>(promise: Promise<T>, ms: number): Promise<T> {
+  const { promise: late, reject } = Promise.withResolvers<never>();
+  const timer = setTimeout(() => reject(internal('the look-up timed out')), ms);
+  try {
+    return await Promise.race([promise, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** Bytes of the regular files of a tree, each hard-linked file once. */
+async function treeBytes(root: string): Promise<number> {
+  let total = 0;
+  const seen = new Set<string>();
+  const folders = [root];
+  for (let folder = folders.pop(); folder !== undefined; folder = folders.pop()) {
+    for await (const item of await opendir(folder)) {
+      const full = path.join(folder, item.name);
+      if (item.isDirectory()) folders.push(full);
+      else if (item.isFile()) {
+        const stats = await lstat(full);
+        const key = `${stats.dev}:${stats.ino}`;
+        if (stats.nlink > 1 && seen.has(key)) continue;
+        seen.add(key);
+        total += stats.size;
+      }
+    }
+  }
+  return total;
+}

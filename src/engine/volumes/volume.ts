@@ -1,0 +1,56 @@
+import { type Decoded, decodeJson, map, string, struct } from '../../spec/decode.ts';
+
+/** A volume's document in the database. */
+const volumeDocument = struct('Volume', {
+  /** RFC 3339. */
+  createdAt: string,
+  driver: string,
+  options: map(string),
+  labels: map(string),
+});
+export type VolumeDocument = Decoded<typeof volumeDocument>;
+
+/** A volume of the engine. */
+export type Volume = VolumeDocument & {
+  readonly name: string;
+  /** Absolute host path of its content. */
+  readonly mountpoint: string;
+};
+
+/** The label that marks a volume that nobody named. */
+export const ANONYMOUS_LABEL = 'com.docker.volume.anonymous';
+
+export function decodeVolume(name: string, mountpoint: string, text: string): Volume {
+  return { ...decodeJson(volumeDocument, text), name, mountpoint };
+}
+
+export function encodeVolume(volume: VolumeDocument): string {
+  const { createdAt, driver, options, labels } = volume;
+  return JSON.stringify({ createdAt, driver, options, labels });
+}
+
+/** A volume as the API shows it: `Volume` of the Engine API v1.51. */
+export type VolumeView = {
+  readonly CreatedAt: string;
+  readonly Driver: string;
+  readonly Labels: Readonly<Record<string, string>> | null;
+  readonly Mountpoint: string;
+  readonly Name: string;
+  readonly Options: Readonly<Record<string, string>> | null;
+  readonly Scope: 'local';
+  readonly UsageData?: { readonly RefCount: number; readonly Size: number };
+};
+
+export function viewOf(volume: Volume): VolumeView {
+  const orNull = (record: Readonly<Record<string, string>>) =>
+    Object.keys(record).length === 0 ? null : record;
+  return {
+    CreatedAt: volume.createdAt,
+    Driver: volume.driver,
+    Labels: orNull(volume.labels),
+    Mountpoint: volume.mountpoint,
+    Name: volume.name,
+    Options: orNull(volume.options),
+    Scope: 'local',
+  };
+}
