@@ -20,6 +20,10 @@ export const LIMITS = {
   errorBodyBytesMax: 8 << 10,
   redirectsMax: 10,
 
+  // --- worker processes ---
+  /** One message between the daemon and a worker; holds an image config in base64. */
+  workerMessageBytesMax: 32 << 20,
+
   // --- images ---
   layersMax: 127,
   indexEntriesMax: 1024,

@@ -1,0 +1,125 @@
+import { once } from 'node:events';
+import { Socket } from 'node:net';
+import type { Readable, Writable } from 'node:stream';
+import { type Deferred, deferred } from '../base/async.ts';
+import { canceled, isEngineError, messageOf, toEngineError } from '../base/errors.ts';
+import {
+  CHANNEL_FD,
+  type Channel,
+  type ChannelMessage,
+  decodeError,
+  encodeError,
+  openChannel,
+} from './channel.ts';
+import type { JobBody, JobContext } from './job.ts';
+import { JOBS } from './jobs.ts';
+
+/** Finds the body of a job, loading its code. */
+export type JobTable = Readonly<Partial<Record<string, () => Promise<JobBody>>>>;
+
+/**
+ * The worker's whole life: takes one job from the daemon, runs it, answers. Resolves with the exit
+ * code, on which the caller must end the process at once: handles may still be open. A daemon that
+ * goes away ends the worker: the job's signal is aborted and this resolves without waiting for it.
+ */
+export async function runWorker(jobs: JobTable = JOBS): Promise<number> {
+  const abort = new AbortController();
+  const orphaned = deferred();
+  const first = deferred<ChannelMessage>();
+  const answers = new Map<number, Deferred<unknown>>();
+  const channel = openChannel(new Socket({ fd: CHANNEL_FD }), {
+    onMessage: (message) => {
+      if ('answer' in message) settle(answers, message);
+      else first.resolve(message);
+    },
+    onEnd: () => {
+      abort.abort(canceled('the daemon is gone'));
+      orphaned.resolve();
+    },
+  });
+  const work = async (): Promise<number> => {
+    const { job, input } = await first.promise;
+    const stdio = lazyStdio();
+    try {
+      const load = typeof job === 'string' && Object.hasOwn(jobs, job) ? jobs[job] : undefined;
+      if (load === undefined) throw new Error(`no such job: ${String(job)}`);
+      const body = await load();
+      const result = await body(input, context(channel, answers, abort.signal, stdio));
+      await stdio.flush();
+      channel.send({ result: result ?? null });
+    } catch (error) {
+      if (!isEngineError(error)) report(error);
+      channel.send({ error: encodeError(toEngineError(error)) });
+    }
+    await channel.end();
+    return 0;
+  };
+  return await Promise.race([work(), orphaned.promise.then(() => 1)]);
+}
+
+/** A programmer's error: its stack goes to the daemon's log, the user sees its message. */
+function report(error: unknown): void {
+  process.stderr.write(`${error instanceof Error ? (error.stack ?? '') : messageOf(error)}\n`);
+}
+
+function settle(answers: Map<number, Deferred<unknown>>, message: ChannelMessage): void {
+  const number = message['answer'] as number;
+  const waiting = answers.get(number);
+  answers.delete(number);
+  if ('error' in message) waiting?.reject(decodeError(message['error']));
+  else waiting?.resolve(message['value']);
+}
+
+type Stdio = {
+  readonly stdin: () => Readable;
+  readonly stdout: () => Writable;
+  /** Ends stdout, if it was used, and waits until the kernel has it all. */
+  readonly flush: () => Promise<void>;
+};
+
+/** Sockets are made at first use: one that nobody reads would fill up. */
+function lazyStdio(): Stdio {
+  let stdin: Socket | undefined;
+  let stdout: Socket | undefined;
+  return {
+    stdin: () => {
+      stdin ??= new Socket({ fd: 0, readable: true, writable: false });
+      return stdin;
+    },
+    stdout: () => {
+      stdout ??= new Socket({ fd: 1, readable: false, writable: true });
+      return stdout;
+    },
+    flush: async () => {
+      if (stdout === undefined || stdout.writableFinished) return;
+      stdout.end();
+      await once(stdout, 'finish');
+    },
+  };
+}
+
+function context(
+  channel: Channel,
+  answers: Map<number, Deferred<unknown>>,
+  signal: AbortSignal,
+  stdio: Stdio,
+): JobContext {
+  let questions = 0;
+  return {
+    signal,
+    get stdin() {
+      return stdio.stdin();
+    },
+    get stdout() {
+      return stdio.stdout();
+    },
+    report: (message) => channel.send({ report: message }),
+    ask: (question) => {
+      questions += 1;
+      const answer = deferred<unknown>();
+      answers.set(questions, answer);
+      channel.send({ question: questions, value: question });
+      return answer.promise;
+    },
+  };
+}
