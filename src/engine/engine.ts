@@ -11,6 +11,7 @@ import type { ImageStore } from '../store/images.ts';
 import type { LayerStore } from '../store/layer-store.ts';
 import type { DataRoot, ExecRoot } from '../store/paths.ts';
 import type { Workers } from '../worker/job.ts';
+import type { Containers } from './containers/containers.ts';
 import type { EventBus } from './events.ts';
 import type { Networks } from './networks/networks.ts';
 import type { Volumes } from './volumes/volumes.ts';
@@ -40,6 +41,7 @@ export type Engine = {
     readonly volumes: VolumeStore;
   };
   readonly layers: LayerStore;
+  readonly containers: Containers;
   readonly networks: Networks;
   readonly volumes: Volumes;
   readonly events: EventBus;
