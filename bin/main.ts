@@ -1,0 +1,24 @@
+/**
+ * Entry of the bundle and of the single executable: finds out which program it was called as, and
+ * loads that one only.
+ *
+ *   coracle …            the client
+ *   coracled …           the daemon, also as `coracle daemon …`
+ *   coracle worker …     a heavy job of the daemon's; not for users
+ */
+import path from 'node:path';
+import { loadPart, type PartName } from './parts.ts';
+
+function choose(): { part: PartName; args: string[] } {
+  const args = process.argv.slice(2);
+  // The launcher of a checkout says by which name it was called; an executable sees it itself.
+  const name = path.basename(process.env['CORACLE_ARGV0'] ?? process.argv0);
+  delete process.env['CORACLE_ARGV0'];
+  if (name === 'coracled') return { part: 'daemon', args };
+  if (args[0] === 'daemon') return { part: 'daemon', args: args.slice(1) };
+  if (args[0] === 'worker') return { part: 'worker', args: args.slice(1) };
+  return { part: 'cli', args };
+}
+
+const { part, args } = choose();
+loadPart(part).main(args);

@@ -1,0 +1,60 @@
+/**
+ * Bundles the programs into `build/`: one CommonJS file for each part (`main`, `cli`, `daemon`,
+ * `worker`), so that starting one never reads another. The same files are what a single executable
+ * carries as assets. Down-levelled to Node 22, the newest official 32-bit Arm build.
+ */
+import { execFileSync } from 'node:child_process';
+import { statSync, utimesSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { build } from 'esbuild';
+
+const root = path.join(import.meta.dirname, '..');
+const outdir = path.join(root, 'build');
+
+function commit(): string {
+  try {
+    const git = (...args: string[]) =>
+      execFileSync('git', args, { cwd: root, encoding: 'utf8', stdio: 'pipe' }).trim();
+    const head = git('rev-parse', '--short=12', 'HEAD');
+    return git('status', '--porcelain', '--untracked-files=no') === '' ? head : `${head}-dirty`;
+  } catch {
+    return 'unknown'; // a source archive without history
+  }
+}
+
+/** Bundles all parts; returns their sizes in bytes. */
+export async function bundle(): Promise<Record<string, number>> {
+  const started = new Date(); // sources saved while esbuild runs are newer than the stamp
+  const names = ['main', 'cli', 'daemon', 'worker'];
+  await build({
+    entryPoints: names.map((name) => path.join(root, 'bin', `${name}.ts`)),
+    outdir,
+    outExtension: { '.js': '.cjs' },
+    bundle: true,
+    platform: 'node',
+    target: 'node22',
+    format: 'cjs',
+    external: ['koffi'],
+    minifySyntax: true,
+    minifyWhitespace: true,
+    keepNames: false,
+    legalComments: 'none',
+    define: {
+      'import.meta.url': 'importMetaUrl',
+      'globalThis.coracleCommit': JSON.stringify(commit()),
+    },
+    banner: { js: 'const importMetaUrl=require("node:url").pathToFileURL(__filename).href;' },
+    logLevel: 'warning',
+  });
+  const stamp = path.join(outdir, 'bundle.stamp');
+  writeFileSync(stamp, '');
+  utimesSync(stamp, started, started);
+  return Object.fromEntries(
+    names.map((name) => [name, statSync(path.join(outdir, `${name}.cjs`)).size]),
+  );
+}
+
+if (import.meta.main) {
+  const sizes = await bundle();
+  if (process.argv.includes('--verbose')) console.log(sizes);
+}
