@@ -2,7 +2,7 @@ import { assert } from '../base/errors.ts';
 import { FICLONE, SOCK, SOL_SOCKET } from './constants.ts';
 import { type Koffi, loadKoffi } from './native-library.ts';
 import { syscallError } from './syscall-error.ts';
-import type { Syscalls, TimeSpec } from './syscalls.ts';
+import type { PathArg, Syscalls, TimeSpec } from './syscalls.ts';
 
 /**
  * {@link Syscalls} by foreign function calls into libc. The only file of the tree that knows koffi,
@@ -59,12 +59,23 @@ class Libc {
     return native;
   }
 
+  /** The same function, to be called on a thread of the pool; its last argument is `(error, result)`. */
+  getAsync(prototype: string): (...args: unknown[]) => void {
+    return (this.get(prototype) as Native & { async: (...args: unknown[]) => void }).async;
+  }
+
   /** Calls, and throws on -1. */
-  call(name: string, path: string | undefined, prototype: string, ...args: unknown[]): number {
+  call(name: string, path: PathArg | undefined, prototype: string, ...args: unknown[]): number {
     const result = Number(this.get(prototype)(...args));
-    if (result === -1) throw syscallError(name, this.koffi.errno(), path);
+    if (result === -1) throw syscallError(name, this.koffi.errno(), textOf(path));
     return result;
   }
+}
+
+/** A path for an error's sentence. */
+function textOf(path: PathArg | undefined): string | undefined {
+  if (path === undefined || typeof path === 'string') return path;
+  return Buffer.from(path.buffer, path.byteOffset, Math.max(0, path.length - 1)).toString();
 }
 
 function timespecs(atime: TimeSpec, mtime: TimeSpec): Uint8Array {
@@ -459,7 +470,7 @@ export function openSyscalls(): Syscalls {
       if (length >= 0) return Uint8Array.prototype.slice.call(value, 0, length);
       const errno = koffi.errno();
       if (errno === 61 || errno === 95) return undefined; // ENODATA, EOPNOTSUPP
-      throw syscallError('lgetxattr', errno, path);
+      throw syscallError('lgetxattr', errno, textOf(path));
     },
     llistxattr: (path) => {
       const names = Buffer.allocUnsafe(XATTR_BYTES_MAX);
@@ -468,7 +479,7 @@ export function openSyscalls(): Syscalls {
       if (length < 0) {
         const errno = koffi.errno();
         if (errno === 95) return []; // EOPNOTSUPP
-        throw syscallError('llistxattr', errno, path);
+        throw syscallError('llistxattr', errno, textOf(path));
       }
       return names
         .toString('utf8', 0, length)
@@ -553,6 +564,17 @@ export function openSyscalls(): Syscalls {
     },
     syncfs: (fd) => {
       call('syncfs', undefined, 'int syncfs(int fd)', fd);
+    },
+    syncfsAsync: (fd) => {
+      const { promise, resolve, reject } = Promise.withResolvers<void>();
+      // The call and the reading of its errno happen on one thread of the pool.
+      const done = (error: unknown, result: number): void => {
+        if (error !== null && error !== undefined) reject(error);
+        else if (result === -1) reject(syscallError('syncfs', koffi.errno()));
+        else resolve();
+      };
+      libc.getAsync('int syncfs(int fd)')(fd, done);
+      return promise;
     },
     fallocate: (fd, mode, offset, bytes) => {
       call(

@@ -1,13 +1,16 @@
 /**
  * The syscalls that Node does not offer, as one interface. `ffi.ts` carries them out, `fake.ts`
- * records them and can fail at any step. All are synchronous, none retries: 0.3 to 3 µs a call, so
- * fine per file and wrong per byte. Each throws `syscallError` (detail.errno, detail.syscall).
+ * records them and can fail at any step. All but `syncfsAsync` are synchronous, none retries: 0.3 to
+ * 3 µs a call, so fine per file and wrong per byte. Each throws `syscallError` (detail.errno, detail.syscall).
  * Source of every entry: its man page, section 2.
  */
 
 /** A directory to resolve a relative path against; `AT_FDCWD` is {@link CWD}. */
 export type DirFd = number;
 export const CWD: DirFd = -100;
+
+/** A path: text, or the exact bytes of a name that is not UTF-8, with a NUL at their end. */
+export type PathArg = string | Uint8Array;
 
 /** A time with the kernel's resolution; `sec` may be negative, `nsec` is 0 … 999,999,999. */
 export type TimeSpec = { readonly sec: number; readonly nsec: number };
@@ -51,28 +54,33 @@ export type Syscalls = {
   /** Returns a new descriptor. `resolve` is a set of RESOLVE_* bits. */
   openat2(
     dirFd: DirFd,
-    path: string,
+    path: PathArg,
     how: { flags: number; mode?: number; resolve?: number },
   ): number;
-  mkdirat(dirFd: DirFd, path: string, mode: number): void;
-  unlinkat(dirFd: DirFd, path: string, flags: number): void;
-  symlinkat(target: string, dirFd: DirFd, path: string): void;
-  linkat(fromDirFd: DirFd, from: string, toDirFd: DirFd, to: string, flags?: number): void;
-  renameat2(fromDirFd: DirFd, from: string, toDirFd: DirFd, to: string, flags: number): void;
+  mkdirat(dirFd: DirFd, path: PathArg, mode: number): void;
+  unlinkat(dirFd: DirFd, path: PathArg, flags: number): void;
+  symlinkat(target: PathArg, dirFd: DirFd, path: PathArg): void;
+  linkat(fromDirFd: DirFd, from: PathArg, toDirFd: DirFd, to: PathArg, flags?: number): void;
+  renameat2(fromDirFd: DirFd, from: PathArg, toDirFd: DirFd, to: PathArg, flags: number): void;
   /** Obeys the umask: set it to 0 first. */
-  mknodat(dirFd: DirFd, path: string, mode: number, device: { major: number; minor: number }): void;
-  fchownat(dirFd: DirFd, path: string, uid: number, gid: number, flags: number): void;
-  fchmodat(dirFd: DirFd, path: string, mode: number): void;
+  mknodat(
+    dirFd: DirFd,
+    path: PathArg,
+    mode: number,
+    device: { major: number; minor: number },
+  ): void;
+  fchownat(dirFd: DirFd, path: PathArg, uid: number, gid: number, flags: number): void;
+  fchmodat(dirFd: DirFd, path: PathArg, mode: number): void;
   /** Does not follow a symlink at the end of the path. */
-  utimensat(dirFd: DirFd, path: string, atime: TimeSpec, mtime: TimeSpec): void;
+  utimensat(dirFd: DirFd, path: PathArg, atime: TimeSpec, mtime: TimeSpec): void;
   futimens(fd: number, atime: TimeSpec, mtime: TimeSpec): void;
   /** None of the xattr calls follows a symlink at the end of the path. */
-  lsetxattr(path: string, name: string, value: Uint8Array): void;
+  lsetxattr(path: PathArg, name: string, value: Uint8Array): void;
   fsetxattr(fd: number, name: string, value: Uint8Array): void;
   /** Undefined when the file has no such attribute. */
-  lgetxattr(path: string, name: string): Uint8Array | undefined;
-  llistxattr(path: string): string[];
-  lremovexattr(path: string, name: string): void;
+  lgetxattr(path: PathArg, name: string): Uint8Array | undefined;
+  llistxattr(path: PathArg): string[];
+  lremovexattr(path: PathArg, name: string): void;
   flock(fd: number, operation: number): void;
   /** An ioctl whose argument is a buffer that the kernel reads and may write. Returns its result. */
   ioctl(fd: number, request: number, argument: Uint8Array | number): number;
@@ -85,6 +93,8 @@ export type Syscalls = {
   fadvise(fd: number, offset: number, bytes: number, advice: number): void;
   syncFileRange(fd: number, offset: number, bytes: number, flags: number): void;
   syncfs(fd: number): void;
+  /** {@link Syscalls.syncfs} on a thread of the pool: it waits for the disk. Keep `fd` open meanwhile. */
+  syncfsAsync(fd: number): Promise<void>;
   fallocate(fd: number, mode: number, offset: number, bytes: number): void;
   madvise(address: bigint, bytes: number, advice: number): void;
 

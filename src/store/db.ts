@@ -85,6 +85,14 @@ CREATE TABLE containers (
   state    TEXT NOT NULL                 -- what survives a reboot, JSON
 ) STRICT, WITHOUT ROWID;
 
+CREATE TABLE rootfs_layers (             -- what a container's writable layer lies on: they stay
+  container_id TEXT NOT NULL,            -- while it exists, also when its image is gone
+  position     INTEGER NOT NULL,         -- 0 is the bottom
+  diff_id      TEXT NOT NULL REFERENCES layers(diff_id),
+  PRIMARY KEY (container_id, position)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX rootfs_layers_diff ON rootfs_layers(diff_id);
+
 CREATE TABLE networks (
   id       TEXT PRIMARY KEY,
   name     TEXT NOT NULL UNIQUE,

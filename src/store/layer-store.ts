@@ -68,7 +68,15 @@ export type LayerStore = {
    * that exist by now are dropped in favour of what is there.
    */
   readonly commit: (layers: readonly StagedLayer[], body: () => void) => Promise<void>;
-  /** Removes layers that no image names and no container uses; returns their diffIDs. */
+  /**
+   * Keeps layers from being collected until disposed: for who is about to name a layer that is
+   * here already. Not stored; diffIDs that are not here are held as well, from when they appear.
+   */
+  readonly hold: (diffIds: readonly DiffId[]) => Disposable;
+  /**
+   * Removes layers that no image names, no container uses and nobody holds; returns their diffIDs.
+   * They are gone when this resolves; their files are deleted in the background.
+   */
   readonly collect: () => Promise<DiffId[]>;
 
   /** Makes the writable layer of a container (durable when this resolves). */
