@@ -1,0 +1,182 @@
+import { assert, dataLoss } from '../../base/errors.ts';
+import type { Instruction } from './match.ts';
+import { ByteReader, ByteWriter } from './varint.ts';
+
+/**
+ * A file coded as corrections to an old one, in blocks of at most {@link BLOCK_BYTES_MAX} of
+ * output, each decoded by itself with the old file at hand. A block is four columns, so that the
+ * compressor behind sees like beside like:
+ *
+ *   block       u outputBytes (0 ends the file), u length of each of the columns, the columns
+ *   control     for each instruction: u addBytes, u extraBytes, s seek
+ *   gaps        for each corrected byte: u distance from the one before, minus 1
+ *   values      for each corrected byte: what to add to the old byte, modulo 256
+ *   extra       inserted bytes
+ *
+ * u is an unsigned and s a zigzag LEB128 integer. The reading position in the old file starts at 0
+ * and goes on from block to block. A seek comes after its instruction's last byte; an instruction
+ * that is cut by the end of a block goes on in the next one with seek 0.
+ */
+export const BLOCK_BYTES_MAX = 2 << 20;
+
+/** Codes `target` by `instructions`; each yielded part is one block, the last one ends the file. */
+export function* encodeAdd(
+  old: Uint8Array,
+  target: Uint8Array,
+  instructions: Iterable<Instruction>,
+): Generator<Uint8Array> {
+  let block = new BlockWriter(old, target, 0, 0);
+  for (const instruction of instructions) {
+    let add = instruction.addBytes;
+    let extra = instruction.extraBytes;
+    for (;;) {
+      const addNow = Math.min(add, block.room);
+      const extraNow = Math.min(extra, block.room - addNow);
+      add -= addNow;
+      extra -= extraNow;
+      const whole = add + extra === 0;
+      block.put(addNow, extraNow, whole ? instruction.seek : 0);
+      if (block.room === 0) {
+        yield block.finish();
+        block = new BlockWriter(old, target, block.newAt, block.oldAt);
+      }
+      if (whole) break;
+    }
+  }
+  if (block.bytes > 0) yield block.finish();
+  assert(block.newAt === target.length, 'the instructions make the whole target');
+  yield Uint8Array.of(0);
+}
+
+class BlockWriter {
+  readonly #old: Uint8Array;
+  readonly #target: Uint8Array;
+  readonly #control = new ByteWriter();
+  readonly #gaps = new ByteWriter();
+  readonly #values = new ByteWriter();
+  readonly #extra = new ByteWriter();
+  newAt: number;
+  oldAt: number;
+  bytes = 0;
+  /** Added bytes since the last corrected one. */
+  #gap = 0;
+
+  constructor(old: Uint8Array, target: Uint8Array, newAt: number, oldAt: number) {
+    this.#old = old;
+    this.#target = target;
+    this.newAt = newAt;
+    this.oldAt = oldAt;
+  }
+
+  get room(): number {
+    return BLOCK_BYTES_MAX - this.bytes;
+  }
+
+  put(addBytes: number, extraBytes: number, seek: number): void {
+    this.#control.unsigned(addBytes);
+    this.#control.unsigned(extraBytes);
+    this.#control.signed(seek);
+    for (let i = 0; i < addBytes; i++) {
+      const difference =
+        ((this.#target[this.newAt + i] as number) - (this.#old[this.oldAt + i] as number)) & 0xff;
+      if (difference === 0) {
+        this.#gap += 1;
+      } else {
+        this.#gaps.unsigned(this.#gap);
+        this.#values.byte(difference);
+        this.#gap = 0;
+      }
+    }
+    this.newAt += addBytes;
+    this.#extra.bytes(this.#target.subarray(this.newAt, this.newAt + extraBytes));
+    this.newAt += extraBytes;
+    this.oldAt += addBytes + seek;
+    this.bytes += addBytes + extraBytes;
+  }
+
+  finish(): Uint8Array {
+    const out = new ByteWriter();
+    const columns = [this.#control, this.#gaps, this.#values, this.#extra].map((c) => c.finish());
+    out.unsigned(this.bytes);
+    for (const column of columns) out.unsigned(column.length);
+    for (const column of columns) out.bytes(column);
+    return out.finish();
+  }
+}
+
+/** Lengths of a block, read from its start. */
+export type AddBlockHead = { readonly outputBytes: number; readonly columns: readonly number[] };
+
+/** Bytes that one block's columns may have together: each output byte costs at most a gap and a value. */
+const COLUMN_BYTES_MAX = 4 * BLOCK_BYTES_MAX;
+
+/** Reads a block's head; undefined at the end of the file. @throws dataLoss */
+export function readAddHead(from: ByteReader): AddBlockHead | undefined {
+  const outputBytes = from.unsigned();
+  if (outputBytes === 0) return undefined;
+  if (outputBytes > BLOCK_BYTES_MAX) throw dataLoss('invalid delta: a block is too long');
+  const columns = [from.unsigned(), from.unsigned(), from.unsigned(), from.unsigned()];
+  if (columns.reduce((sum, bytes) => sum + bytes, 0) > COLUMN_BYTES_MAX) {
+    throw dataLoss('invalid delta: the columns of a block are too long');
+  }
+  return { outputBytes, columns };
+}
+
+/** Random access to the old file: fills `into` from `position`; false when that goes beyond its end. */
+export type ReadOld = (into: Uint8Array, position: number) => boolean;
+
+/**
+ * Decodes the body of a block (its columns) into `out`, which has its `outputBytes`.
+ * Returns the reading position in the old file for the next block.
+ * @throws dataLoss for anything that does not add up
+ */
+export function decodeAddBlock(
+  head: AddBlockHead,
+  body: Uint8Array,
+  out: Uint8Array,
+  oldAt: number,
+  readOld: ReadOld,
+): number {
+  assert(out.length === head.outputBytes, 'the output has the length of the block');
+  let at = 0;
+  const column = (i: number): ByteReader => {
+    const bytes = body.subarray(at, at + (head.columns[i] ?? 0));
+    at += bytes.length;
+    return new ByteReader(bytes);
+  };
+  const control = column(0);
+  const gaps = column(1);
+  const values = column(2);
+  const extra = column(3);
+  let position = oldAt;
+  let outAt = 0;
+  let nextGap = gaps.atEnd ? -1 : gaps.unsigned();
+  while (!control.atEnd) {
+    const addBytes = control.unsigned();
+    const extraBytes = control.unsigned();
+    const seek = control.signed();
+    if (addBytes + extraBytes > out.length - outAt) {
+      throw dataLoss('invalid delta: a block makes more than it says');
+    }
+    const added = out.subarray(outAt, outAt + addBytes);
+    if (addBytes > 0 && (position < 0 || !readOld(added, position))) {
+      throw dataLoss('invalid delta: it reads beyond the end of the base file');
+    }
+    let i = 0;
+    while (nextGap >= 0 && i + nextGap < addBytes) {
+      i += nextGap;
+      added[i] = ((added[i] as number) + values.byte()) & 0xff;
+      i += 1;
+      nextGap = gaps.atEnd ? -1 : gaps.unsigned();
+    }
+    if (nextGap >= 0) nextGap -= addBytes - i;
+    outAt += addBytes;
+    out.set(extra.take(extraBytes), outAt);
+    outAt += extraBytes;
+    position += addBytes + seek;
+  }
+  if (outAt !== out.length || nextGap >= 0 || !values.atEnd || !extra.atEnd) {
+    throw dataLoss('invalid delta: the columns of a block do not agree');
+  }
+  return position;
+}
