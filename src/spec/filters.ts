@@ -27,7 +27,7 @@ export function parseFilters(text: string): Filters {
       values = Object.entries(each).flatMap(([name, on]) => (on === true ? [name] : []));
     } else throw invalidArgument('invalid filter');
     if (!values.every((v) => typeof v === 'string')) throw invalidArgument('invalid filter');
-    filters.push([key, values as string[]]);
+    filters.push([key, values]);
   }
   return Object.fromEntries(filters);
 }

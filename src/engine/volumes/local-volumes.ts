@@ -157,7 +157,7 @@ export class LocalVolumes implements Volumes {
     const existing = this.#volumes.get(name);
     if (existing !== undefined) {
       const wanted = Object.entries(wish.options);
-      if (wanted.length > 0 && wanted.some(([key, value]) => existing.options[key] !== value)) {
+      if (wanted.some(([key, value]) => existing.options[key] !== value)) {
         throw conflict(
           `create ${name}: found existing volume ${name} with other options: choose another name or remove it first`,
         );

@@ -1,0 +1,238 @@
+import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
+import {
+  chownSync,
+  existsSync,
+  linkSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import path from 'node:path';
+import { type TestContext, test } from 'node:test';
+import { KeyedLock, TaskGroup } from '../../src/base/async.ts';
+import { silentLogger } from '../../src/base/log.ts';
+import { EventBus } from '../../src/engine/events.ts';
+import { LocalVolumes } from '../../src/engine/volumes/local-volumes.ts';
+import { systemClock } from '../../src/kernel/clock.ts';
+import { openSyscalls } from '../../src/kernel/ffi.ts';
+import { isMountPoint } from '../../src/kernel/mountinfo.ts';
+import { hostConfig } from '../../src/spec/docker/container.ts';
+import { openDatabase } from '../../src/store/db.ts';
+import { containerStore, networkStore, volumeStore } from '../../src/store/documents.ts';
+import { imageStore } from '../../src/store/images.ts';
+import { dataRootAt } from '../../src/store/paths.ts';
+import { temporaryFolder } from '../support/temp.ts';
+
+const sys = openSyscalls();
+const clock = systemClock;
+
+function makeTemp(t: TestContext): string {
+  const folder = temporaryFolder('volumes');
+  t.after(() => folder[Symbol.dispose]());
+  return folder.path;
+}
+
+/** Volumes on a data root; call again on the same root for a new daemon. */
+async function open(t: TestContext, root: string) {
+  const dataRoot = dataRootAt(root);
+  const database = openDatabase(dataRoot.database);
+  const tasks = new TaskGroup((name, error) => assert.fail(`${name}: ${String(error)}`));
+  const events = new EventBus(clock);
+  const volumes = new LocalVolumes({
+    sys,
+    dataRoot,
+    store: {
+      images: imageStore(database),
+      containers: containerStore(database),
+      networks: networkStore(database),
+      volumes: volumeStore(database),
+    },
+    clock,
+    random: { bytes: randomBytes },
+    log: silentLogger,
+    locks: new KeyedLock(),
+    events,
+    tasks,
+  });
+  await volumes.restore();
+  const close = async (): Promise<void> => {
+    await tasks.close();
+    database.close();
+  };
+  t.after(close);
+  return { volumes, dataRoot, events, tasks };
+}
+
+function resolving(volumes: LocalVolumes, id: string, config: object, anonymous: string[] = []) {
+  return volumes.resolve({
+    id,
+    hostConfig: hostConfig.decode(config, ''),
+    anonymous,
+    volumesFrom: () => [],
+  });
+}
+
+test('a volume is made once, found again by the next daemon, and kept while it is used', async (t) => {
+  const root = makeTemp(t);
+  const first = await open(t, root);
+  const [mount] = await resolving(first.volumes, 'c1', { Binds: ['data:/srv'] });
+  assert.ok(mount !== undefined);
+  writeFileSync(path.join(mount.source, 'kept'), 'yes');
+  await assert.rejects(first.volumes.remove('data'), {
+    message: 'remove data: volume is in use - [c1]',
+  });
+  const second = await open(t, root);
+  assert.equal(
+    readFileSync(path.join(second.volumes.find('data')?.mountpoint ?? '', 'kept'), 'utf8'),
+    'yes',
+  );
+  await second.volumes.forget('c1', true);
+  await second.volumes.remove('data');
+  assert.deepEqual(readdirSync(second.dataRoot.volumes), []);
+  await assert.rejects(second.volumes.remove('data'), { message: 'get data: no such volume' });
+  const actions = first.events.kept().map((event) => event.Action);
+  assert.deepEqual(actions, ['create']);
+});
+
+test('a request that fails leaves no volume behind', async (t) => {
+  const { volumes, dataRoot } = await open(t, makeTemp(t));
+  const config = {
+    Mounts: [
+      { Type: 'volume', Source: 'fine', Target: '/a' },
+      {
+        Type: 'volume',
+        Source: 'odd',
+        Target: '/b',
+        VolumeOptions: { DriverConfig: { Name: 'nfs-plugin' } },
+      },
+    ],
+  };
+  await assert.rejects(resolving(volumes, 'c1', config), /volume plugins are not supported/);
+  assert.deepEqual(volumes.list(), []);
+  assert.deepEqual(readdirSync(dataRoot.volumes), []);
+  await assert.rejects(
+    resolving(volumes, 'c1', {
+      Mounts: [{ Type: 'bind', Source: '/nonexistent/x', Target: '/a' }],
+    }),
+    /bind source path does not exist: \/nonexistent\/x/,
+  );
+});
+
+test("a new volume gets the image's content with all that makes a file", async (t) => {
+  const root = makeTemp(t);
+  const { volumes } = await open(t, root);
+  const rootfs = path.join(root, 'rootfs');
+  const inside = path.join(rootfs, 'srv/real');
+  mkdirSync(path.join(inside, 'sub'), { recursive: true, mode: 0o750 });
+  chownSync(inside, 33, 44);
+  writeFileSync(path.join(inside, 'program'), 'x', { mode: 0o755 });
+  chownSync(path.join(inside, 'program'), 1, 2);
+  sys.fchmodat(-100, path.join(inside, 'program'), 0o4755);
+  sys.lsetxattr(path.join(inside, 'program'), 'user.kind', Buffer.from('test'));
+  linkSync(path.join(inside, 'program'), path.join(inside, 'sub/same'));
+  symlinkSync('/etc/passwd', path.join(inside, 'link'));
+  // The destination is an absolute symlink: it means a place within the image.
+  symlinkSync('/srv/real', path.join(rootfs, 'data'));
+
+  const mounts = await resolving(volumes, 'c1', {}, ['/data']);
+  const [source = ''] = await volumes.prepare('c1', mounts, rootfs);
+  const program = lstatSync(path.join(source, 'program'));
+  assert.deepEqual([program.uid, program.gid, program.mode & 0o7777], [1, 2, 0o4755]);
+  assert.equal(String(sys.lgetxattr(path.join(source, 'program'), 'user.kind')), 'test');
+  assert.equal(statSync(path.join(source, 'sub/same')).ino, program.ino);
+  assert.ok(lstatSync(path.join(source, 'link')).isSymbolicLink());
+  const top = statSync(source);
+  assert.deepEqual([top.uid, top.gid, top.mode & 0o777], [33, 44, 0o750]);
+  assert.deepEqual(readdirSync(path.dirname(source)), ['_data']);
+
+  // Only the first time: what a container deleted does not come back.
+  rmSync(path.join(source, 'link'));
+  await volumes.prepare('c1', mounts, rootfs);
+  assert.equal(existsSync(path.join(source, 'link')), false);
+  await volumes.forget('c1', true);
+  assert.deepEqual(volumes.list(), []);
+});
+
+test('a volume with options is mounted while a container runs', async (t) => {
+  const { volumes } = await open(t, makeTemp(t));
+  const volume = await volumes.create({
+    name: 'scratch',
+    driver: 'local',
+    options: { type: 'tmpfs', device: 'tmpfs', o: 'size=1m,noexec' },
+    labels: {},
+  });
+  const one = await resolving(volumes, 'c1', { Binds: ['scratch:/s'] });
+  const two = await resolving(volumes, 'c2', { Binds: ['scratch:/s'] });
+  await volumes.prepare('c1', one, '/');
+  await volumes.prepare('c2', two, '/');
+  assert.ok(isMountPoint(volume.mountpoint));
+  await volumes.release('c1');
+  assert.ok(isMountPoint(volume.mountpoint));
+  await volumes.release('c2');
+  assert.equal(isMountPoint(volume.mountpoint), false);
+  await assert.rejects(
+    volumes.create({ name: 'bad', driver: '', options: { colour: 'red' }, labels: {} }),
+    { message: 'create: invalid option: "colour"' },
+  );
+  const wrong = await resolving(volumes, 'c3', {
+    Mounts: [
+      {
+        Type: 'volume',
+        Source: 'wrong',
+        Target: '/w',
+        VolumeOptions: {
+          DriverConfig: { Name: 'local', Options: { type: 'nosuchfs', device: 'x' } },
+        },
+      },
+    ],
+  });
+  await assert.rejects(
+    volumes.prepare('c3', wrong, '/'),
+    /failed to mount local volume: mount x:.*: no such device/,
+  );
+});
+
+test('a subpath stays within its volume', async (t) => {
+  const { volumes } = await open(t, makeTemp(t));
+  const { mountpoint } = await volumes.create({
+    name: 'tree',
+    driver: '',
+    options: {},
+    labels: {},
+  });
+  mkdirSync(path.join(mountpoint, 'a'));
+  symlinkSync('/etc', path.join(mountpoint, 'etc'));
+  const at = (subpath: string) =>
+    resolving(volumes, 'c1', {
+      Mounts: [
+        { Type: 'volume', Source: 'tree', Target: '/t', VolumeOptions: { Subpath: subpath } },
+      ],
+    });
+  assert.deepEqual(await volumes.prepare('c1', await at('a'), '/'), [path.join(mountpoint, 'a')]);
+  await assert.rejects(volumes.prepare('c1', await at('etc'), '/'), /no such file or directory/);
+});
+
+test('what a power cut leaves is finished at the next start', async (t) => {
+  const root = makeTemp(t);
+  const { volumes, dataRoot } = await open(t, root);
+  await volumes.create({ name: 'gone', driver: '', options: {}, labels: {} });
+  await volumes.create({ name: 'half', driver: '', options: {}, labels: {} });
+  rmSync(path.join(dataRoot.volumes, 'gone'), { recursive: true }); // renamed away, row still there
+  mkdirSync(path.join(dataRoot.volumes, 'half/_new')); // a copy-up that was cut off
+  mkdirSync(path.join(dataRoot.volumes, 'unborn/_data'), { recursive: true }); // no row yet
+  mkdirSync(path.join(dataRoot.volumes, 'found/_data'), { recursive: true });
+  writeFileSync(path.join(dataRoot.volumes, 'found/_data/precious'), '');
+  const after = await open(t, root);
+  assert.deepEqual(
+    after.volumes.list().map((volume) => volume.name),
+    ['found', 'half'],
+  );
+  assert.deepEqual(readdirSync(path.join(dataRoot.volumes, 'half')), ['_data']);
+  assert.deepEqual(readdirSync(dataRoot.volumes).sort(), ['found', 'half']);
+});
