@@ -8,6 +8,8 @@ export const LIMITS = {
   jsonBodyBytesMax: 4 << 20,
   /** Request headers, X-Registry-Config included. */
   headerBytesMax: 256 << 10,
+  /** A JSON answer that the client reads. */
+  answerBytesMax: 256 << 20,
   /** Events kept for `since`. */
   eventsKeptMax: 1024,
   /** What one slow client may lag behind before it is cut off. */
@@ -19,6 +21,16 @@ export const LIMITS = {
   tokenBytesMax: 1 << 20,
   errorBodyBytesMax: 8 << 10,
   redirectsMax: 10,
+  /** Head of a registry's response; signed URLs in Location take a few kB. */
+  httpHeadBytesMax: 64 << 10,
+  httpLineBytesMax: 4 << 10,
+  /** Without one byte from a registry for so long, the connection is given up. */
+  registryStallMs: 30_000,
+  registryConnectMs: 15_000,
+  /** A download that gained so many bytes starts counting its attempts anew. */
+  downloadProgressBytes: 256 << 10,
+  /** Longest pause between attempts, and the longest Retry-After that is obeyed. */
+  retryDelayMsMax: 60_000,
 
   // --- worker processes ---
   /** One message between the daemon and a worker; holds an image config in base64. */
@@ -36,6 +48,10 @@ export const LIMITS = {
   /** One PAX header or GNU long name block. */
   tarMetadataBytesMax: 1 << 20,
   tarXattrsMax: 256,
+  /** Padding after the blocks of zeros that end an archive. */
+  tarTrailerBytesMax: 16 << 20,
+  /** Contents of one layer that lie apart because another entry took their path. */
+  layerReplacedMax: 65_536,
   /** Uncompressed bytes of one layer. */
   layerBytesMax: 2 ** 40,
   /** Depth of directories below a layer's root. */

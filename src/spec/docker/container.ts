@@ -254,3 +254,10 @@ export const execStart = struct('ExecStartCheck', {
   ConsoleSize: nullable(array(int)),
 });
 export type ExecStart = Decoded<typeof execStart>;
+
+/** Body of `POST /containers/{id}/update`. */
+export const updateRequest = embed(
+  resources,
+  struct('UpdateConfig', { RestartPolicy: restartPolicy }),
+);
+export type UpdateRequest = Decoded<typeof updateRequest>;

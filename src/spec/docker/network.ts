@@ -58,3 +58,14 @@ export const networkCreate = struct('NetworkCreate', {
   Labels: map(string),
 });
 export type NetworkCreate = Decoded<typeof networkCreate>;
+
+/** Body of `POST /networks/{id}/connect`. */
+export const networkConnect = struct('NetworkConnect', {
+  Container: string,
+  EndpointConfig: nullable(endpointSettings),
+});
+export type NetworkConnect = Decoded<typeof networkConnect>;
+
+/** Body of `POST /networks/{id}/disconnect`. */
+export const networkDisconnect = struct('NetworkDisconnect', { Container: string, Force: bool });
+export type NetworkDisconnect = Decoded<typeof networkDisconnect>;
