@@ -1,0 +1,138 @@
+/**
+ * Measures Coracle, and Docker beside it in the same run where dockerd is installed, and prints a
+ * table. Started by script/bench, in a network and mount namespace of its own.
+ *
+ *   main.ts [--engine coracle|docker] [--json FILE] [SCENARIO...]
+ */
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import {
+  buildImage,
+  busyboxImage,
+  debianRootfsTar,
+  layerTar,
+  pushImage,
+} from '../test/support/images.ts';
+import { startRegistry } from '../test/support/registry.ts';
+import { tool } from '../test/support/tools.ts';
+import { BenchEngine, type EngineName } from './engines.ts';
+import type { Measure } from './measures.ts';
+import * as measures from './measures.ts';
+
+type Row = { measure: Measure; values: Partial<Record<EngineName, number>> };
+
+const { pull, idle, start, running, logs, many } = measures;
+const SCENARIOS = { pull, idle, start, running, logs, many };
+
+/** Files of incompressible and of compressible content, so that the large image is like a real one. */
+async function largeImage() {
+  const { randomBytes } = await import('node:crypto');
+  const rootfs = await debianRootfsTar();
+  const files = (count: number, bytes: number, content: (i: number) => Buffer) =>
+    layerTar(
+      Array.from({ length: count }, (_, i) => ({ name: `srv/${bytes}-${i}`, content: content(i) })),
+    );
+  const text = (i: number): Buffer => Buffer.alloc(20_000, `line ${i} of a program's text\n`);
+  const layers = [
+    rootfs,
+    await files(6, 8 << 20, () => randomBytes(8 << 20)),
+    await files(1500, 20_000, text),
+    await files(200, 100_000, (i) =>
+      Buffer.concat([randomBytes(50_000), text(i).subarray(0, 50_000)]),
+    ),
+  ];
+  return {
+    image: await buildImage({ layers }),
+    bytes: layers.reduce((sum, l) => sum + l.length, 0),
+  };
+}
+
+function verdict({ measure, values }: Row): string {
+  const ours = values.coracle;
+  const { target } = measure;
+  if (ours === undefined || target === undefined) return '';
+  const most =
+    'most' in target ? target.most : (values.docker ?? Number.NaN) * target.shareOfDocker;
+  if (Number.isNaN(most))
+    return `≤ ${'shareOfDocker' in target ? target.shareOfDocker : ''} × Docker`;
+  const said =
+    'most' in target ? `≤ ${most}` : `≤ ${show(most)} (${target.shareOfDocker} × Docker)`;
+  return `${said}  ${ours <= most ? 'reached' : 'MISSED'}`;
+}
+
+function show(value: number | undefined): string {
+  if (value === undefined) return '–';
+  return value >= 100 ? value.toFixed(0) : value >= 10 ? value.toFixed(1) : value.toFixed(2);
+}
+
+function print(rows: readonly Row[]): void {
+  const width = Math.max(...rows.map(({ measure }) => measure.name.length)) + 8;
+  console.log(
+    `\n${'median figures of one run'.padEnd(width)}${'Docker'.padStart(10)}${'Coracle'.padStart(10)}   must reach`,
+  );
+  for (const row of rows) {
+    const { name, unit } = row.measure;
+    const label = unit === '' ? name : `${name}, ${unit}`;
+    const { docker, coracle } = row.values;
+    console.log(
+      `${label.padEnd(width)}${show(docker).padStart(10)}${show(coracle).padStart(10)}   ${verdict(row)}`,
+    );
+  }
+}
+
+function hasDocker(): boolean {
+  try {
+    tool('dockerd');
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+async function main(args: string[]): Promise<void> {
+  const json = args.includes('--json') ? args[args.indexOf('--json') + 1] : undefined;
+  const chosen = args.filter((arg) => arg in SCENARIOS) as (keyof typeof SCENARIOS)[];
+  const names = chosen.length > 0 ? new Set<string>(['pull', ...chosen]) : undefined;
+  const only = args.includes('--engine') ? args[args.indexOf('--engine') + 1] : undefined;
+  const wanted: EngineName[] = ['docker', 'coracle'];
+  const engines = wanted.filter((name) => name === (only ?? name));
+  if (only === undefined && !hasDocker()) {
+    console.log('dockerd is not installed (Debian: docker.io): measuring Coracle alone');
+    engines.shift();
+  }
+
+  const folder = mkdtempSync(path.join(tmpdir(), 'coracle-bench-'));
+  const rows = new Map<string, Row>();
+  try {
+    await using registry = await startRegistry();
+    const large = await largeImage();
+    await pushImage(registry, 'bench/busybox', 'v1', await busyboxImage());
+    await pushImage(registry, 'bench/large', 'v1', large.image);
+    const images = {
+      busybox: `${registry.host}/bench/busybox:v1`,
+      large: `${registry.host}/bench/large:v1`,
+      largeBytes: large.bytes,
+    };
+    for (const name of engines) {
+      await using engine = new BenchEngine(name, folder);
+      await engine.start();
+      for (const [scenario, body] of Object.entries(SCENARIOS)) {
+        if (names !== undefined && !names.has(scenario)) continue;
+        process.stderr.write(`${name}: ${scenario}\n`);
+        const report = (measure: Measure, value: number): void => {
+          const row = rows.get(measure.name) ?? { measure, values: {} };
+          row.values[name] = value;
+          rows.set(measure.name, row);
+        };
+        await body(engine, report, images);
+      }
+    }
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+  print([...rows.values()]);
+  if (json !== undefined) writeFileSync(json, JSON.stringify([...rows.values()], undefined, 2));
+}
+
+await main(process.argv.slice(2));

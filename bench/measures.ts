@@ -1,0 +1,190 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { dropCaches, median, Peak, pageCacheMb, writtenBytes } from './accounting.ts';
+import type { BenchEngine } from './engines.ts';
+
+/** One row of the result: a figure, its unit, what Coracle must reach, and how to get it. */
+export type Measure = {
+  readonly name: string;
+  readonly unit: string;
+  /** The most that is allowed: an absolute figure, or a share of Docker's in the same run. */
+  readonly target?: { readonly most: number } | { readonly shareOfDocker: number };
+};
+
+/** Adds rows to an engine's result. */
+export type Report = (measure: Measure, value: number) => void;
+/** A group of measures that share their preparation. `images` are references in the bench's registry. */
+export type Scenario = (
+  engine: BenchEngine,
+  report: Report,
+  images: { readonly busybox: string; readonly large: string; readonly largeBytes: number },
+) => Promise<void>;
+
+const NONE = { HostConfig: { NetworkMode: 'none' } };
+
+const timed = async (body: () => Promise<unknown>): Promise<number> => {
+  const began = performance.now();
+  await body();
+  return performance.now() - began;
+};
+
+/** Engine CPU and wall of `body`, median of `rounds` after two that do not count. */
+async function cost(
+  engine: BenchEngine,
+  rounds: number,
+  body: () => Promise<unknown>,
+): Promise<{ cpuMs: number; wallMs: number }> {
+  const cpu: number[] = [];
+  const wall: number[] = [];
+  for (let round = -2; round < rounds; round++) {
+    const before = engine.group.cpuMs();
+    const ms = await timed(body);
+    await sleep(250); // what is done after the answer counts too
+    if (round < 0) continue;
+    cpu.push(engine.group.cpuMs() - before);
+    wall.push(ms);
+  }
+  return { cpuMs: median(cpu), wallMs: median(wall) };
+}
+
+/** Pull of an image of four layers; the rest of the scenarios needs its images. */
+export const pull: Scenario = async (engine, report, images) => {
+  await engine.call('POST', `/images/create?fromImage=${encodeURIComponent(images.busybox)}`);
+  await sleep(1000);
+  dropCaches();
+  const cacheBefore = pageCacheMb();
+  const cpuBefore = engine.group.cpuMs();
+  const writtenBefore = writtenBytes(engine.pid);
+  const idle = engine.group.memoryKb('Rss');
+  using memory = new Peak(() => engine.group.memoryKb('Rss'));
+  const address = `/images/create?fromImage=${encodeURIComponent(images.large)}`;
+  const wall = await timed(() => engine.call('POST', address));
+  await sleep(1000);
+  const bytes = writtenBytes(engine.pid) - writtenBefore;
+  report(
+    { name: 'pull: CPU', unit: 's', target: { shareOfDocker: 0.5 } },
+    (engine.group.cpuMs() - cpuBefore) / 1e3,
+  );
+  report({ name: 'pull: wall', unit: 's', target: { shareOfDocker: 0.6 } }, wall / 1e3);
+  report(
+    { name: 'pull: written ÷ unpacked', unit: '', target: { most: 1.01 } },
+    bytes / images.largeBytes,
+  );
+  report(
+    { name: 'pull: page cache it leaves', unit: 'MB', target: { most: 16 } },
+    pageCacheMb() - cacheBefore,
+  );
+  report(
+    { name: 'pull: peak RSS of all processes', unit: 'MB', target: { most: 120 } },
+    Math.max(idle, memory.peak) / 1024,
+  );
+};
+
+export const idle: Scenario = async (engine, report) => {
+  await sleep(5000);
+  const before = engine.group.cpuMs();
+  await sleep(10_000);
+  report(
+    { name: 'idle: CPU in 10 s', unit: 'ms', target: { most: 2 } },
+    engine.group.cpuMs() - before,
+  );
+  report(
+    { name: 'idle: PSS', unit: 'MB', target: { most: 45 } },
+    engine.group.memoryKb('Pss') / 1024,
+  );
+};
+
+export const start: Scenario = async (engine, report, images) => {
+  const config = { Image: images.busybox, Cmd: ['true'] };
+  const none = await cost(engine, 15, () => engine.run({ ...config, ...NONE }));
+  report({ name: 'start, no network: CPU', unit: 'ms', target: { most: 60 } }, none.cpuMs);
+  report(
+    { name: 'start, no network: wall', unit: 'ms', target: { shareOfDocker: 0.25 } },
+    none.wallMs,
+  );
+  const bridge = await cost(engine, 15, () => engine.run(config));
+  report({ name: 'start on the bridge: CPU', unit: 'ms', target: { most: 75 } }, bridge.cpuMs);
+  report(
+    { name: 'start on the bridge: wall', unit: 'ms', target: { shareOfDocker: 0.25 } },
+    bridge.wallMs,
+  );
+};
+
+export const running: Scenario = async (engine, report, images) => {
+  const before = engine.group.pids();
+  const count = 10;
+  for (let i = 0; i < count; i++) {
+    const id = await engine.create({ Image: images.busybox, Cmd: ['sleep', '600'], ...NONE });
+    await engine.call('POST', `/containers/${id}/start`);
+  }
+  await sleep(1000);
+  const known = new Set(before);
+  let pss = 0;
+  for (const pid of engine.group.pids().filter((each) => !known.has(each))) {
+    pss += engine.group.memoryOf(pid, 'Pss');
+  }
+  report(
+    { name: 'one running container: PSS beside its own', unit: 'kB', target: { most: 250 } },
+    pss / count,
+  );
+
+  const [first] = JSON.parse(await engine.call('GET', '/containers/json')) as { Id: string }[];
+  const exec = async (): Promise<void> => {
+    const made = await engine.call('POST', `/containers/${first?.Id}/exec`, {
+      Cmd: ['true'],
+      AttachStdout: true,
+    });
+    const { Id } = JSON.parse(made) as { Id: string };
+    await engine.call('POST', `/exec/${Id}/start`, { Detach: false });
+  };
+  const { cpuMs } = await cost(engine, 15, exec);
+  report({ name: 'exec: CPU', unit: 'ms', target: { most: 12 } }, cpuMs);
+  await engine.clear();
+};
+
+const LINES = 200_000;
+
+export const logs: Scenario = async (engine, report, images) => {
+  const line = 'x'.repeat(99);
+  const id = await engine.create({
+    Image: images.busybox,
+    Cmd: ['sh', '-c', `yes ${line} | head -n ${LINES}`],
+    HostConfig: {
+      NetworkMode: 'none',
+      LogConfig: { Type: 'json-file', Config: { 'max-size': '100m', 'max-file': '3' } },
+    },
+  });
+  const before = engine.group.cpuMs();
+  await engine.call('POST', `/containers/${id}/start`);
+  await engine.call('POST', `/containers/${id}/wait`);
+  await sleep(500);
+  report(
+    { name: 'logs: 200,000 lines written, CPU', unit: 's', target: { most: 0.3 } },
+    (engine.group.cpuMs() - before) / 1e3,
+  );
+  const beforeRead = engine.group.cpuMs();
+  let bytes = 0;
+  await engine.call('GET', `/containers/${id}/logs?stdout=1`, undefined, (chunk) => {
+    bytes += chunk.length;
+  });
+  if (bytes !== LINES * 108) throw new Error(`${engine.name}: the log has ${bytes} bytes`);
+  report(
+    { name: 'logs: read back, CPU', unit: 's', target: { most: 0.3 } },
+    (engine.group.cpuMs() - beforeRead) / 1e3,
+  );
+  await engine.clear();
+};
+
+export const many: Scenario = async (engine, report, images) => {
+  for (let i = 0; i < 100; i++)
+    await engine.create({ Image: images.busybox, Cmd: ['true'], ...NONE });
+  const list: number[] = [];
+  for (let i = 0; i < 20; i++)
+    list.push(await timed(() => engine.call('GET', '/containers/json?all=1')));
+  report({ name: 'list of 100 containers', unit: 'ms', target: { most: 3 } }, median(list));
+  await engine.stop();
+  report(
+    { name: 'start-up with 100 stopped containers', unit: 's', target: { most: 0.25 } },
+    (await engine.start()) / 1e3,
+  );
+  await engine.clear();
+};
