@@ -630,6 +630,20 @@ export function openSyscalls(): Syscalls {
     listen: (fd, backlog) => {
       call('listen', undefined, 'int listen(int fd, int backlog)', fd, backlog);
     },
+    getsockname: (fd, bytes) => {
+      const address = Buffer.alloc(bytes);
+      const length = Buffer.alloc(4);
+      length.writeUInt32LE(bytes);
+      call(
+        'getsockname',
+        undefined,
+        'int getsockname(int fd, void *address, void *bytes)',
+        fd,
+        address,
+        length,
+      );
+      return address;
+    },
     setsockopt: (fd, level, name, value) => {
       let bytes = value;
       if (typeof bytes === 'number') {

@@ -104,6 +104,8 @@ export type Syscalls = {
   bind(fd: number, address: Uint8Array): void;
   connect(fd: number, address: Uint8Array): void;
   listen(fd: number, backlog: number): void;
+  /** The struct sockaddr that the socket is bound to; `bytes` is room for it. */
+  getsockname(fd: number, bytes: number): Buffer;
   setsockopt(fd: number, level: number, name: number, value: Uint8Array | number): void;
   getsockopt(fd: number, level: number, name: number, bytes: number): Uint8Array;
   send(fd: number, bytes: Uint8Array, flags: number): number;
