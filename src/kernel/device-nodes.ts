@@ -1,0 +1,69 @@
+import { type Dirent, lstatSync, readdirSync, type Stats, statSync } from 'node:fs';
+import path from 'node:path';
+import { errnoOf } from '../base/errors.ts';
+
+/** A device node as it is found on the host. */
+export type DeviceNode = {
+  readonly path: string;
+  readonly type: 'c' | 'b';
+  readonly major: number;
+  readonly minor: number;
+  readonly fileMode: number;
+  readonly uid: number;
+  readonly gid: number;
+};
+
+/** Major and minor of a `st_rdev` (makedev(3)). */
+export function splitDevice(rdev: number): { readonly major: number; readonly minor: number } {
+  const wide = BigInt(rdev);
+  return {
+    major: Number(((wide >> 8n) & 0xfffn) | ((wide >> 32n) & ~0xfffn)),
+    minor: Number((wide & 0xffn) | ((wide >> 12n) & ~0xffn)),
+  };
+}
+
+function nodeOf(file: string, stats: Stats): DeviceNode | undefined {
+  const type = stats.isCharacterDevice() ? 'c' : stats.isBlockDevice() ? 'b' : undefined;
+  if (type === undefined) return undefined;
+  return {
+    path: file,
+    type,
+    ...splitDevice(stats.rdev),
+    fileMode: stats.mode & 0o7777,
+    uid: stats.uid,
+    gid: stats.gid,
+  };
+}
+
+/** The device at a path, through symlinks; undefined when there is none. */
+export function findDevice(file: string): DeviceNode | undefined {
+  const stats = statSync(file, { throwIfNoEntry: false });
+  return stats === undefined ? undefined : nodeOf(file, stats);
+}
+
+/** Folders of /dev that a container has its own of. */
+const SKIPPED = new Set(['pts', 'shm', 'fd', 'mqueue', '.lxc', '.lxd-mounts', '.udev']);
+
+/** Every device below a folder: all of the host's for `/dev`. Symlinks are left out. */
+export function devicesBelow(folder: string): DeviceNode[] {
+  const found: DeviceNode[] = [];
+  let entries: Dirent[];
+  try {
+    entries = readdirSync(folder, { withFileTypes: true });
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT' || errnoOf(error) === 'ENOTDIR') return found;
+    throw error;
+  }
+  for (const entry of entries) {
+    const full = path.join(folder, entry.name);
+    if (entry.isDirectory()) {
+      if (!SKIPPED.has(entry.name)) found.push(...devicesBelow(full));
+    } else if (entry.isCharacterDevice() || entry.isBlockDevice()) {
+      if (full === '/dev/console') continue;
+      const stats = lstatSync(full, { throwIfNoEntry: false });
+      const node = stats === undefined ? undefined : nodeOf(full, stats);
+      if (node !== undefined) found.push(node);
+    }
+  }
+  return found;
+}
