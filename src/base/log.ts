@@ -33,19 +33,36 @@ export function formatLogLine(
   return line;
 }
 
+/** {@link formatLogLine} as one JSON object, `--log-format json`. */
+export function formatJsonLogLine(
+  time: string,
+  level: LogLevel,
+  message: string,
+  fields: LogFields,
+): string {
+  return JSON.stringify({
+    ...fields,
+    level: level === 'warn' ? 'warning' : level,
+    msg: message,
+    time,
+  });
+}
+
 /** A logger that hands finished lines to `write`; `level` is read at each call, so it can be changed by a reload. */
 export function createLogger(options: {
   level: () => LogLevel;
   time: () => string;
   write: (line: string) => void;
+  format?: 'text' | 'json';
   fields?: LogFields;
 }): Logger {
   const fields = options.fields ?? {};
+  const formatLine = options.format === 'json' ? formatJsonLogLine : formatLogLine;
   const at =
     (level: LogLevel) =>
     (message: string, more?: LogFields): void => {
       if (LOG_LEVELS.indexOf(level) > LOG_LEVELS.indexOf(options.level())) return;
-      options.write(formatLogLine(options.time(), level, message, { ...fields, ...more }));
+      options.write(formatLine(options.time(), level, message, { ...fields, ...more }));
     };
   return {
     get level() {
