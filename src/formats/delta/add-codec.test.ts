@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { EngineError } from '../../base/errors.ts';
-import { decodeAddBlock, encodeAdd, type ReadOld, readAddHead } from './add-codec.ts';
+import { checkAddHead, decodeAddBlock, encodeAdd, type ReadOld } from './add-codec.ts';
 import { matchFiles } from './match.ts';
 import { ByteReader, ByteWriter } from './varint.ts';
 
@@ -19,9 +19,11 @@ function decode(old: Uint8Array, coded: Uint8Array): Buffer {
   const from = new ByteReader(coded);
   const out: Uint8Array[] = [];
   let oldAt = 0;
-  for (let head = readAddHead(from); head !== undefined; head = readAddHead(from)) {
-    const body = from.take(head.columns.reduce((a, b) => a + b, 0));
-    const block = new Uint8Array(head.outputBytes);
+  for (let outputBytes = from.unsigned(); outputBytes > 0; outputBytes = from.unsigned()) {
+    const columns = [from.unsigned(), from.unsigned(), from.unsigned(), from.unsigned()];
+    const head = checkAddHead({ outputBytes, columns });
+    const body = from.take(columns.reduce((a, b) => a + b, 0));
+    const block = new Uint8Array(outputBytes);
     oldAt = decodeAddBlock(head, body, block, oldAt, reader(old));
     out.push(block);
   }

@@ -110,16 +110,13 @@ export type AddBlockHead = { readonly outputBytes: number; readonly columns: rea
 /** Bytes that one block's columns may have together: each output byte costs at most a gap and a value. */
 const COLUMN_BYTES_MAX = 4 * BLOCK_BYTES_MAX;
 
-/** Reads a block's head; undefined at the end of the file. @throws dataLoss */
-export function readAddHead(from: ByteReader): AddBlockHead | undefined {
-  const outputBytes = from.unsigned();
-  if (outputBytes === 0) return undefined;
-  if (outputBytes > BLOCK_BYTES_MAX) throw dataLoss('invalid delta: a block is too long');
-  const columns = [from.unsigned(), from.unsigned(), from.unsigned(), from.unsigned()];
-  if (columns.reduce((sum, bytes) => sum + bytes, 0) > COLUMN_BYTES_MAX) {
+/** The head of a block, once its lengths are known to be within bounds. @throws dataLoss */
+export function checkAddHead(head: AddBlockHead): AddBlockHead {
+  if (head.outputBytes > BLOCK_BYTES_MAX) throw dataLoss('invalid delta: a block is too long');
+  if (head.columns.reduce((sum, bytes) => sum + bytes, 0) > COLUMN_BYTES_MAX) {
     throw dataLoss('invalid delta: the columns of a block are too long');
   }
-  return { outputBytes, columns };
+  return head;
 }
 
 /** Random access to the old file: fills `into` from `position`; false when that goes beyond its end. */
