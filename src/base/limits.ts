@@ -8,6 +8,17 @@ export const LIMITS = {
   jsonBodyBytesMax: 4 << 20,
   /** Request headers, X-Registry-Config included. */
   headerBytesMax: 256 << 10,
+  /** Path and query of a request. */
+  requestTargetBytesMax: 64 << 10,
+  /** How long a client may take to send the headers of a request, and a JSON body. */
+  requestHeadersMs: 20_000,
+  requestBodyMs: 60_000,
+  /** Idle connections are kept for this long. */
+  keepAliveMs: 300_000,
+  /** Connections to one listener. */
+  apiConnectionsMax: 2048,
+  /** Progress bars are left out while a client has this much unread. */
+  progressBacklogBytesMax: 64 << 10,
   /** A JSON answer that the client reads. */
   answerBytesMax: 256 << 20,
   /** Events kept for `since`. */
@@ -39,6 +50,10 @@ export const LIMITS = {
   // --- images ---
   layersMax: 127,
   indexEntriesMax: 1024,
+  /** Tags of one repository, for a pull of all. */
+  tagsMax: 10_000,
+  /** Repositories of a registry that a search looks through. */
+  catalogEntriesMax: 10_000,
 
   // --- layer archives ---
   /** Entries of one layer. node_modules of a large app is 100,000. */

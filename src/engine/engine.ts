@@ -13,6 +13,8 @@ import type { DataRoot, ExecRoot } from '../store/paths.ts';
 import type { Workers } from '../worker/job.ts';
 import type { Containers } from './containers/containers.ts';
 import type { EventBus } from './events.ts';
+import type { HostFacts } from './host.ts';
+import type { Pulls } from './images/pulls.ts';
 import type { Networks } from './networks/networks.ts';
 import type { Volumes } from './volumes/volumes.ts';
 
@@ -29,6 +31,7 @@ export type Engine = {
   /** Background work; closed at shutdown. */
   readonly tasks: TaskGroup;
   readonly sys: Syscalls;
+  readonly host: HostFacts;
   readonly shims: Shims;
   readonly workers: Workers;
   readonly dataRoot: DataRoot;
@@ -45,6 +48,8 @@ export type Engine = {
   readonly networks: Networks;
   readonly volumes: Volumes;
   readonly events: EventBus;
+  /** Pulls that run now. */
+  readonly pulls: Pulls;
   /** Serialises operations on one container, image, network … by `noun/id`. */
   readonly locks: KeyedLock;
 };

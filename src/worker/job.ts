@@ -7,7 +7,15 @@ import type { Readable, Writable } from 'node:stream';
  *
  * `jobs.ts` maps each name to the function that carries it out in the child.
  */
-export type JobName = 'pull' | 'push' | 'load' | 'import' | 'save' | 'delta-create' | 'delta-apply';
+export type JobName =
+  | 'registry'
+  | 'pull'
+  | 'push'
+  | 'load'
+  | 'import'
+  | 'save'
+  | 'delta-create'
+  | 'delta-apply';
 
 /** A running job as the daemon sees it. */
 export type RunningJob = AsyncDisposable & {

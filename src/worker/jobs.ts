@@ -4,4 +4,7 @@ import type { JobBody, JobName } from './job.ts';
  * The body of each job, loaded when a worker runs it: a worker carries only its own code. A new
  * job is a name in job.ts, a file in jobs/ and a line here.
  */
-export const JOBS: Readonly<Partial<Record<JobName, () => Promise<JobBody>>>> = {};
+export const JOBS: Readonly<Partial<Record<JobName, () => Promise<JobBody>>>> = {
+  registry: async () => (await import('./jobs/registry.ts')).registry,
+  pull: async () => (await import('./jobs/pull.ts')).pull,
+};

@@ -1,0 +1,242 @@
+import { createHash } from 'node:crypto';
+import { humanSize } from '../../base/bytes.ts';
+import { type DiffId, isSha256, parseDigest, parseImageId } from '../../base/digest.ts';
+import { invalidArgument } from '../../base/errors.ts';
+import {
+  DEFAULT_TAG,
+  familiarReference,
+  familiarRepository,
+  isTag,
+  parseReference,
+  type Reference,
+  repositoryOf,
+} from '../../base/reference.ts';
+import { hostPlatform, type ImagePlatform, parsePlatform } from '../../policy/platform.ts';
+import type { AuthConfig } from '../../spec/docker/auth.ts';
+import type { ProgressMessage } from '../../spec/docker/progress.ts';
+import type {
+  PulledManifest,
+  PullInput,
+  PullQuestion,
+  PullResult,
+  RegistryInput,
+} from '../../worker/pull-protocol.ts';
+import type { ProgressCall } from '../call.ts';
+import type { Engine } from '../engine.ts';
+import { commitImage } from './commit-image.ts';
+import { registryAccess } from './registry-access.ts';
+
+/** Arguments of `POST /images/create?fromImage=…`. */
+export type ImagePullArgs = {
+  readonly query: { readonly fromImage: string; readonly tag: string; readonly platform: string };
+  readonly headers: { readonly registryAuth: AuthConfig | undefined };
+};
+
+type Report = (message: ProgressMessage) => void;
+
+/** One image to pull: a reference with a tag or a digest. */
+type Target = {
+  readonly reference: Reference;
+  readonly platform: ImagePlatform | undefined;
+  readonly auth: AuthConfig | undefined;
+};
+
+/**
+ * Pulls an image, or every tag of a repository when there is neither tag nor digest. What the
+ * client sees is what Docker sends, plus a last line with what was downloaded and written.
+ *
+ * @throws invalidArgument for a bad reference or platform; the registry's error, in Docker's words
+ */
+export async function imagePull(
+  engine: Engine,
+  args: ImagePullArgs,
+  call: ProgressCall,
+): Promise<void> {
+  const { fromImage, tag, platform: platformText } = args.query;
+  const reference = referenceOf(fromImage, tag);
+  const host = hostOf();
+  const platform = platformText === '' ? undefined : parsePlatform(platformText, host);
+  if (platform !== undefined && platform.os !== 'linux') {
+    throw invalidArgument(`operating system is not supported: "${platform.os}"`);
+  }
+  const auth = args.headers.registryAuth;
+  if (reference.tag !== undefined || reference.digest !== undefined) {
+    await pullOne(engine, { reference, platform, auth }, call);
+    return;
+  }
+  for (const each of await tagsOf(engine, reference, auth, call.signal)) {
+    await pullOne(engine, { reference: { ...reference, tag: each }, platform, auth }, call);
+  }
+}
+
+/** The `fromImage` and `tag` of a request as one reference; `tag` may be a digest. */
+function referenceOf(fromImage: string, tag: string): Reference {
+  const reference = parseReference(fromImage.replace(/:$/, ''));
+  if (tag === '') return reference;
+  if (isSha256(tag)) return { ...reference, tag: undefined, digest: parseDigest(tag) };
+  if (!isTag(tag)) throw invalidArgument('invalid tag format');
+  return { ...reference, tag, digest: undefined };
+}
+
+/** The platform of this machine. */
+function hostOf(): ImagePlatform {
+  const arm = process.config.variables as { arm_version?: string };
+  return hostPlatform(process.arch, arm.arm_version);
+}
+
+async function tagsOf(
+  engine: Engine,
+  reference: Reference,
+  auth: AuthConfig | undefined,
+  signal: AbortSignal,
+): Promise<string[]> {
+  const input: RegistryInput = {
+    ask: 'tags',
+    access: registryAccess(engine, reference.domain, auth),
+    path: reference.path,
+    familiar: familiarRepository(reference),
+  };
+  await using job = await engine.workers.start('registry', input, { signal });
+  return (await job.result) as string[];
+}
+
+async function pullOne(engine: Engine, target: Target, call: ProgressCall): Promise<void> {
+  const { reference, platform, auth } = target;
+  const identity = [platform ?? null, auth ?? null];
+  const who = createHash('sha256').update(JSON.stringify(identity)).digest('hex');
+  const key = `${repositoryOf(reference)} ${reference.digest ?? reference.tag} ${who}`;
+  const caller = { signal: call.signal, report: call.progress };
+  await engine.pulls.share(key, caller, (report, signal) =>
+    runPull(engine, target, { report, signal }),
+  );
+}
+
+async function runPull(
+  engine: Engine,
+  { reference, platform, auth }: Target,
+  { report, signal }: { report: Report; signal: AbortSignal },
+): Promise<void> {
+  const startMs = engine.clock.monotonicMs();
+  const { maxDownloadAttempts, maxConcurrentDownloads } = engine.config();
+  await using staging = engine.layers.stage();
+  const input: PullInput = {
+    access: registryAccess(engine, reference.domain, auth),
+    path: reference.path,
+    reference: reference.digest ?? reference.tag ?? DEFAULT_TAG,
+    familiar: familiarReference(reference),
+    platform: platform ?? null,
+    host: hostOf(),
+    attempts: maxDownloadAttempts,
+    concurrency: maxConcurrentDownloads,
+    staging: staging.directory,
+  };
+  await using answers = new Answers(engine);
+  await using job = await engine.workers.start('pull', input, {
+    signal,
+    onReport: (message) => report(message as ProgressMessage),
+    onQuestion: (question) => answers.answer(question as PullQuestion),
+  });
+  const result = (await job.result) as PullResult;
+  const isNewer = await finish(engine, reference, result);
+  report({ status: `Digest: ${result.digest}` });
+  const familiar = familiarReference(reference);
+  report({
+    status: isNewer
+      ? `Status: Downloaded newer image for ${familiar}`
+      : `Status: Image is up to date for ${familiar}`,
+  });
+  if (result.downloadedBytes > 0) report({ status: summary(engine, result, startMs) });
+}
+
+function summary(engine: Engine, result: PullResult, startMs: number): string {
+  const seconds = ((engine.clock.monotonicMs() - startMs) / 1000).toFixed(1);
+  const { downloadedBytes, writtenBytes } = result;
+  return `Downloaded ${humanSize(downloadedBytes, 3)}, wrote ${humanSize(writtenBytes, 3)} in ${seconds} s`;
+}
+
+/** Makes the image and its names appear. True when the reference means something else than before. */
+async function finish(engine: Engine, reference: Reference, result: PullResult): Promise<boolean> {
+  const { images } = engine.store;
+  const repository = repositoryOf(reference);
+  const imageId = parseImageId(result.imageId);
+  const before =
+    reference.digest === undefined
+      ? images.findTag(repository, reference.tag ?? DEFAULT_TAG)
+      : images.findRepoDigest(repository, reference.digest);
+  const isNamed = images.findRepoDigest(repository, result.digest) === imageId;
+  if (result.image === null && before === imageId && isNamed) return false;
+  const known = result.image === null ? images.get(imageId) : undefined;
+  const tags =
+    reference.digest === undefined ? [{ repository, tag: reference.tag ?? DEFAULT_TAG }] : [];
+  await commitImage(engine, {
+    staged: [],
+    config: known?.config ?? Buffer.from(result.image?.configBase64 ?? '', 'base64'),
+    diffIds: known?.diffIds ?? result.image?.diffIds ?? [],
+    tags,
+    repoDigests: [{ repository, digest: result.digest }],
+    manifests: result.manifests.map(decodeManifest),
+  });
+  engine.events.publish({
+    type: 'image',
+    action: 'pull',
+    id: familiarReference(reference),
+    attributes: { name: familiarRepository(reference) },
+  });
+  return before !== imageId;
+}
+
+function decodeManifest({ digest, mediaType, base64 }: PulledManifest) {
+  return { digest, mediaType, content: Buffer.from(base64, 'base64') };
+}
+
+/** Answers a pull worker's questions, and holds for it what it relies on until it is done. */
+class Answers implements AsyncDisposable {
+  readonly #engine: Engine;
+  readonly #held: Disposable[] = [];
+  readonly #claims = new Map<DiffId, Disposable>();
+  #isOver = false;
+
+  constructor(engine: Engine) {
+    this.#engine = engine;
+  }
+
+  async answer(question: PullQuestion): Promise<unknown> {
+    const { layers, store, pulls } = this.#engine;
+    switch (question.ask) {
+      case 'image': {
+        const image = store.images.find(parseImageId(question.id));
+        if (image === undefined) return false;
+        this.#hold(image.diffIds);
+        return image.diffIds.every((diffId) => layers.find(diffId) !== undefined);
+      }
+      case 'layers': {
+        this.#hold(question.layers.map((layer) => layer.diffId));
+        return question.layers.map((layer) => layers.find(layer.diffId) !== undefined);
+      }
+      case 'claim': {
+        const { diffId } = question;
+        const claim = await pulls.claim(diffId, () => layers.find(diffId) !== undefined);
+        if (claim === undefined) return 'here';
+        if (this.#isOver) claim[Symbol.dispose]();
+        else this.#claims.set(diffId, claim);
+        return 'fetch';
+      }
+      case 'keep': {
+        await layers.commit([question.layer], () => undefined);
+        this.#claims.get(question.layer.diffId)?.[Symbol.dispose]();
+        this.#claims.delete(question.layer.diffId);
+        return true;
+      }
+    }
+  }
+
+  #hold(diffIds: readonly DiffId[]): void {
+    this.#held.push(this.#engine.layers.hold(diffIds));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#isOver = true;
+    for (const claim of this.#claims.values()) claim[Symbol.dispose]();
+    for (const held of this.#held) held[Symbol.dispose]();
+  }
+}

@@ -1,0 +1,241 @@
+import { rmSync } from 'node:fs';
+import path from 'node:path';
+import { Semaphore } from '../../base/async.ts';
+import { shortId } from '../../base/digest.ts';
+import { EngineError, invalidArgument, isEngineError } from '../../base/errors.ts';
+import { LIMITS } from '../../base/limits.ts';
+import { parseReference } from '../../base/reference.ts';
+import { openSyscalls } from '../../kernel/ffi.ts';
+import {
+  checkManifest,
+  checkPlatform,
+  chooseManifest,
+  layersToFetch,
+  type WantedLayer,
+  wantedLayers,
+} from '../../policy/pull-plan.ts';
+import { fetchBlob, readBlob } from '../../registry/blobs.ts';
+import { type FetchedManifest, fetchManifest } from '../../registry/manifests.ts';
+import { pullError } from '../../registry/registry-error.ts';
+import type { RegistrySession } from '../../registry/session.ts';
+import { decodeJson } from '../../spec/decode.ts';
+import { type ImageConfig, imageConfig, type Manifest } from '../../spec/oci/image.ts';
+import type { StagedLayer } from '../../store/layer-store.ts';
+import { extractLayer } from '../extract.ts';
+import type { JobContext } from '../job.ts';
+import { LayerProgress } from '../layer-progress.ts';
+import type { PulledManifest, PullInput, PullQuestion, PullResult } from '../pull-protocol.ts';
+import { openWorkerSession } from '../registry-session.ts';
+
+/** Lists inside lists are followed so deep. */
+const INDEX_DEPTH_MAX = 3;
+/** A layer whose bytes turn out wrong is fetched once more: links corrupt, caches too. */
+const LAYER_ATTEMPTS = 2;
+
+/**
+ * The job `pull`: reference → manifest → plan → layers streamed into staging, each made durable by
+ * the daemon as soon as it is whole, so that an attempt that fails later keeps it.
+ */
+export async function pull(input: unknown, context: JobContext): Promise<PullResult> {
+  const job = input as PullInput;
+  await using session = await openWorkerSession(job.access, context.signal);
+  try {
+    return await new Pull(job, session, context).run();
+  } catch (error) {
+    throw pullError(error, parseReference(job.familiar));
+  }
+}
+
+class Pull {
+  readonly #job: PullInput;
+  readonly #session: RegistrySession;
+  readonly #context: JobContext;
+  readonly #sys = openSyscalls();
+  #downloadedBytes = 0;
+  #writtenBytes = 0;
+
+  constructor(job: PullInput, session: RegistrySession, context: JobContext) {
+    this.#job = job;
+    this.#session = session;
+    this.#context = context;
+  }
+
+  async run(): Promise<PullResult> {
+    const { path: repository, reference, familiar, platform, attempts } = this.#job;
+    const named = await fetchManifest(this.#session, repository, reference);
+    const { chain, manifest } = await this.#resolve(named);
+    const { config, configBytes } = checkManifest(manifest);
+    const manifests = chain.map(encodeManifest);
+    const found = { digest: named.digest, imageId: config, manifests };
+    this.#context.report({ status: `Pulling from ${repository}`, id: reference });
+    const isHere = (await this.#ask({ ask: 'image', id: config })) as boolean;
+    // With a wish for a platform the config is looked at in any case.
+    if (isHere && platform === null) return { ...found, image: null, ...this.#bytes() };
+
+    const configText = await fetchBlob(this.#session, {
+      path: repository,
+      digest: config,
+      sizeBytes: configBytes,
+      attempts,
+      bytesMax: LIMITS.imageConfigBytesMax,
+      what: 'image config',
+    });
+    const decoded = decodeConfig(configText);
+    checkPlatform(decoded, platform ?? undefined, familiar);
+    if (isHere) return { ...found, image: null, ...this.#bytes() };
+    const layers = wantedLayers(manifest, decoded);
+    await this.#fetchLayers(layers);
+    const image = {
+      configBase64: configText.toString('base64'),
+      diffIds: layers.map((layer) => layer.diffId),
+    };
+    return { ...found, image, ...this.#bytes() };
+  }
+
+  #bytes(): { downloadedBytes: number; writtenBytes: number } {
+    return { downloadedBytes: this.#downloadedBytes, writtenBytes: this.#writtenBytes };
+  }
+
+  #ask(question: PullQuestion): Promise<unknown> {
+    return this.#context.ask(question);
+  }
+
+  /** From what the reference names to the manifest of one image. */
+  async #resolve(
+    named: FetchedManifest,
+  ): Promise<{ chain: FetchedManifest[]; manifest: Manifest }> {
+    const want = this.#job.platform ?? this.#job.host;
+    const chain = [named];
+    let current = named;
+    while (current.content.kind === 'index') {
+      if (chain.length > INDEX_DEPTH_MAX) {
+        throw invalidArgument('the manifest list has lists inside lists inside lists');
+      }
+      const { digest, size } = chooseManifest(current.content.index, want);
+      current = await fetchManifest(this.#session, this.#job.path, digest);
+      if (current.bytes.length !== size) {
+        throw invalidArgument(
+          `the manifest list says that ${digest} has ${size} bytes, but it has ${current.bytes.length}`,
+        );
+      }
+      chain.push(current);
+    }
+    return { chain, manifest: current.content.manifest };
+  }
+
+  async #fetchLayers(layers: readonly WantedLayer[]): Promise<void> {
+    const question = layers.map(({ diffId, digest }) => ({ diffId, digest }));
+    const here = (await this.#ask({ ask: 'layers', layers: question })) as boolean[];
+    const wanted = layersToFetch(layers, (layer) => here[layer.position] === true);
+    const progress = new Map<WantedLayer, LayerProgress>();
+    for (const layer of layers) {
+      const line = new LayerProgress(shortId(layer.digest), this.#context.report);
+      if (wanted.includes(layer)) {
+        progress.set(layer, line);
+        line.say('Pulling fs layer');
+      } else if (here[layer.position] === true) line.say('Already exists');
+    }
+    for (const layer of wanted.slice(this.#job.concurrency)) progress.get(layer)?.say('Waiting');
+
+    const slots = new Semaphore(this.#job.concurrency);
+    const failure = new AbortController();
+    const settled = await Promise.allSettled(
+      wanted.map((layer) =>
+        slots.run(async () => {
+          failure.signal.throwIfAborted();
+          try {
+            await this.#fetchLayer(layer, progress.get(layer) ?? unreachableLine());
+          } catch (error) {
+            failure.abort(error);
+            throw error;
+          }
+        }),
+      ),
+    );
+    if (settled.some((each) => each.status === 'rejected')) throw failure.signal.reason;
+  }
+
+  async #fetchLayer(layer: WantedLayer, progress: LayerProgress): Promise<void> {
+    const claim = await this.#ask({ ask: 'claim', diffId: layer.diffId });
+    if (claim === 'here') {
+      progress.say('Already exists');
+      return;
+    }
+    const staged = await this.#extract(layer, progress);
+    this.#writtenBytes += staged.writtenBytes;
+    progress.bytes('Extracting', layer.sizeBytes, layer.sizeBytes, true);
+    await this.#ask({ ask: 'keep', layer: staged });
+    progress.say('Pull complete');
+  }
+
+  async #extract(layer: WantedLayer, progress: LayerProgress): Promise<StagedLayer> {
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        return await this.#extractOnce(layer, progress, attempt);
+      } catch (error) {
+        const isDamaged = isEngineError(error, 'dataLoss') && error.detail['registry'] !== true;
+        if (!isDamaged || attempt >= LAYER_ATTEMPTS) throw error;
+        progress.say('Verification failed, fetching it again');
+      }
+    }
+  }
+
+  async #extractOnce(
+    layer: WantedLayer,
+    progress: LayerProgress,
+    attempt: number,
+  ): Promise<StagedLayer> {
+    const { digest, sizeBytes, diffId, mediaType } = layer;
+    const { path: repository, attempts, staging, access } = this.#job;
+    const directory = path.join(staging, `${layer.position}-${attempt}`);
+    const source = readBlob(this.#session, {
+      path: repository,
+      digest,
+      sizeBytes,
+      attempts,
+      onRetry: (waitMs) => {
+        const seconds = Math.ceil(waitMs / 1000);
+        progress.say(`Retrying in ${seconds} second${seconds === 1 ? '' : 's'}`);
+      },
+    });
+    try {
+      const {
+        digest: _,
+        sizeBytes: received,
+        ...staged
+      } = await extractLayer({
+        sys: this.#sys,
+        directory,
+        source,
+        expected: { digest, sizeBytes, diffId },
+        origin: { repository: `${access.domain}/${repository}`, mediaType },
+        signal: this.#session.signal,
+        onProgress: (bytes) => progress.bytes('Downloading', bytes, sizeBytes),
+      });
+      this.#downloadedBytes += received;
+      progress.say('Verifying Checksum');
+      progress.say('Download complete');
+      return staged;
+    } catch (error) {
+      rmSync(directory, { recursive: true, force: true });
+      throw error;
+    }
+  }
+}
+
+function unreachableLine(): never {
+  throw new Error('every layer that is fetched has a line of progress');
+}
+
+function encodeManifest({ digest, mediaType, bytes }: FetchedManifest): PulledManifest {
+  return { digest, mediaType, base64: Buffer.from(bytes).toString('base64') };
+}
+
+function decodeConfig(bytes: Buffer): ImageConfig {
+  try {
+    return decodeJson(imageConfig, bytes.toString('utf8'));
+  } catch (cause) {
+    const why = cause instanceof EngineError ? cause.message : String(cause);
+    throw invalidArgument(`the image config is not valid: ${why}`, { cause });
+  }
+}

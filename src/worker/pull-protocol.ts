@@ -1,0 +1,106 @@
+import type { DiffId, Digest } from '../base/digest.ts';
+import type { ImagePlatform } from '../policy/platform.ts';
+import type { RegistryConfig } from '../policy/registry-config.ts';
+import type { Credentials } from '../registry/auth.ts';
+import type { ProgressMessage } from '../spec/docker/progress.ts';
+import type { StagedLayer } from '../store/layer-store.ts';
+
+/** What the daemon and a worker say to each other about registries. Types only. */
+
+/** How a worker gets at a registry. */
+export type RegistryAccess = {
+  readonly domain: string;
+  /** Null: anonymous. */
+  readonly credentials: Credentials | null;
+  readonly config: RegistryConfig;
+  /** `User-Agent`. */
+  readonly agent: string;
+};
+
+/** Input of the job `pull`. */
+export type PullInput = {
+  readonly access: RegistryAccess;
+  /** `library/debian`. */
+  readonly path: string;
+  /** A tag or a digest. */
+  readonly reference: string;
+  /** As the user reads it, for messages. */
+  readonly familiar: string;
+  /** What the user asked for; null: what fits the machine. */
+  readonly platform: ImagePlatform | null;
+  readonly host: ImagePlatform;
+  readonly attempts: number;
+  readonly concurrency: number;
+  /** Absolute folder in staging, this job's own. */
+  readonly staging: string;
+};
+
+/** What the worker asks the daemon. */
+export type PullQuestion =
+  /** Is this image here, with all its layers? Answer: boolean. */
+  | { readonly ask: 'image'; readonly id: Digest }
+  /** Which of these layers are here? They are held from now on. Answer: boolean[]. */
+  | { readonly ask: 'layers'; readonly layers: readonly { diffId: DiffId; digest: Digest }[] }
+  /**
+   * May I fetch this layer? Waits while another pull fetches it. Answer: 'fetch', or 'here' when
+   * it has come meanwhile.
+   */
+  | { readonly ask: 'claim'; readonly diffId: DiffId }
+  /** Keep this layer: it is whole. Answered when it is durable. */
+  | { readonly ask: 'keep'; readonly layer: StagedLayer };
+
+/** What the worker reports: a line for the client. */
+export type PullReport = ProgressMessage;
+
+/** A manifest with its bytes in base64. */
+export type PulledManifest = {
+  readonly digest: Digest;
+  readonly mediaType: string;
+  readonly base64: string;
+};
+
+/** Result of the job `pull`. */
+export type PullResult = {
+  /** What the reference named: the digest of an index, if it was one. */
+  readonly digest: Digest;
+  readonly imageId: Digest;
+  /** Null when the image is here already. */
+  readonly image: null | { readonly configBase64: string; readonly diffIds: readonly DiffId[] };
+  readonly manifests: readonly PulledManifest[];
+  readonly downloadedBytes: number;
+  readonly writtenBytes: number;
+};
+
+/** Input of the job `registry`: small questions, each with its own result. */
+export type RegistryInput =
+  /** All tags of a repository. Result: string[]. */
+  | {
+      readonly ask: 'tags';
+      readonly access: RegistryAccess;
+      readonly path: string;
+      /** As the user reads the repository. */
+      readonly familiar: string;
+    }
+  /** Are these credentials good? Result: {@link LoginResult}. */
+  | { readonly ask: 'login'; readonly access: RegistryAccess }
+  /** Repositories that match a word. Result: {@link SearchResult}[]. */
+  | {
+      readonly ask: 'search';
+      readonly access: RegistryAccess;
+      readonly term: string;
+      /** 1 to 100. */
+      readonly limit: number;
+    };
+
+export type LoginResult = {
+  /** An OAuth2 refresh token in place of the password; ''. */
+  readonly identityToken: string;
+};
+
+export type SearchResult = {
+  readonly name: string;
+  readonly description: string;
+  readonly stars: number;
+  readonly isOfficial: boolean;
+  readonly isAutomated: boolean;
+};
