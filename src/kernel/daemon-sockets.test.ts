@@ -120,7 +120,10 @@ test('the service manager gets its lines by a path and by an abstract name', () 
     manager.notify('WATCHDOG=1');
     assert.equal(errors.length, 1);
   }
-  assert.equal(serviceManager(sys, { WATCHDOG_USEC: '5' }, 1, assert.fail).watchdogMs, undefined);
+  assert.equal(
+    serviceManager(sys, { WATCHDOG_USEC: '5' }, 1, () => assert.fail()).watchdogMs,
+    undefined,
+  );
 });
 
 test('activated sockets are taken by this process only, by number or name', () => {
