@@ -73,6 +73,8 @@ export const LIMITS = {
   tarDepthMax: 1024,
 
   // --- containers ---
+  /** /etc/passwd and /etc/group of an image. */
+  accountFileBytesMax: 4 << 20,
   execsKeptMax: 1024,
   logLineBytesMax: 16 << 10,
 } as const;

@@ -8,7 +8,7 @@ import {
 } from 'node:http';
 import { type Duplex, Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import { errnoOf, unavailable } from '../base/errors.ts';
+import { type EngineError, errnoOf, unavailable } from '../base/errors.ts';
 import { formatHost, type Host, type TlsMaterial } from './host.ts';
 
 /** One request as the transport sends it. */
@@ -119,30 +119,30 @@ function exchange(
   });
 }
 
-function connectionError(host: Host, error: unknown): unknown {
-  switch (errnoOf(error)) {
-    case 'ENOENT':
-    case 'ECONNREFUSED':
-    case 'EHOSTUNREACH':
-    case 'ENETUNREACH':
-    case 'ETIMEDOUT':
-    case 'ENOTFOUND':
-      return unavailable(
-        `Cannot connect to the Docker daemon at ${formatHost(host)}. Is the docker daemon running?`,
-        { cause: error, detail: { errno: errnoOf(error) ?? '' } },
-      );
-    case 'EACCES':
-    case 'EPERM':
-      return unavailable(
-        `permission denied while trying to connect to the Docker daemon socket at ${formatHost(host)}. Run as root, or as a member of the socket's group`,
-        { cause: error, detail: { errno: 'EACCES' } },
-      );
-    case 'ECONNRESET':
-    case 'EPIPE':
-      return unavailable(`the daemon at ${formatHost(host)} closed the connection: it stopped?`, {
-        cause: error,
-      });
-    default:
-      return error;
+const UNREACHABLE = new Set([
+  'ENOENT',
+  'ECONNREFUSED',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+  'ETIMEDOUT',
+  'ENOTFOUND',
+]);
+
+/** What a failed connection means to a user, in the words of Docker's client. */
+function connectionError(host: Host, cause: unknown): unknown {
+  const errno = errnoOf(cause) ?? '';
+  const where = formatHost(host);
+  const made = (message: string): EngineError => unavailable(message, { cause, detail: { errno } });
+  if (UNREACHABLE.has(errno)) {
+    return made(`Cannot connect to the Docker daemon at ${where}. Is the docker daemon running?`);
   }
+  if (errno === 'EACCES' || errno === 'EPERM') {
+    return made(
+      `permission denied while trying to connect to the Docker daemon socket at ${where}. Run as root, or as a member of the socket's group`,
+    );
+  }
+  if (errno === 'ECONNRESET' || errno === 'EPIPE') {
+    return made(`the daemon at ${where} closed the connection`);
+  }
+  return cause;
 }

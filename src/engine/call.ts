@@ -6,9 +6,14 @@ import type { ProgressMessage } from '../spec/docker/progress.ts';
  * `{ params, query, body }` as the contract decoded them, and is of one of these kinds:
  *
  *   value     returns a promise of what is answered as JSON (or nothing)
+ *   later     resolves when the request is known to be good (the answer's headers go out then) to
+ *             a {@link Later} with the promise of what is answered as JSON; `wait` is of this kind
  *   progress  reports lines through `call.progress`, then resolves
- *   stream    resolves to a {@link ByteStream} that is piped to the client
- *   hijack    checks everything first, then takes the connection with `call.hijack`
+ *   stream    resolves to a {@link ByteStream} that is piped to the client (the contract's `bytes`
+ *             and `lines`)
+ *   hijack    checks everything first, then takes the connection with `call.hijack`; from then on
+ *             it is the function's to end, and an error thrown then is written into it. A call
+ *             that never takes it (a detached exec) is answered with an empty 200
  *
  * Throwing before the first byte of an answer gives an HTTP error status.
  */
@@ -22,6 +27,9 @@ export type Call = {
 export type ProgressCall = Call & {
   readonly progress: (message: ProgressMessage) => void;
 };
+
+/** An answer that is still to come. A rejection after the headers cuts the connection. */
+export type Later<T> = { readonly answer: Promise<T> };
 
 export type HijackCall = Call & {
   /**
