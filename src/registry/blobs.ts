@@ -66,8 +66,17 @@ async function* readFrom(
     headers: at === 0 ? {} : { Range: `bytes=${at}-` },
     scopes: [pullScope(path)],
     attempts: 1,
+    accept: [416],
   });
   const url = redactUrl(answer.url);
+  if (answer.status === 416) {
+    await answer.discard();
+    throw registryError(
+      'dataLoss',
+      `the registry has less than the ${sizeBytes} bytes that the manifest says ${digest} has`,
+      { url, status: 416, transient: false },
+    );
+  }
   let skip = checkStart(answer, at, sizeBytes, url);
   let left = sizeBytes - at;
   try {
