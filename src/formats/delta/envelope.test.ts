@@ -1,0 +1,46 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { DiffId, Digest, ImageId } from '../../base/digest.ts';
+import { EngineError } from '../../base/errors.ts';
+import { type DeltaEnvelope, decodeEnvelope, encodeEnvelope } from './envelope.ts';
+
+const sha = <T>(digit: string): T => `sha256:${digit.repeat(64)}` as T;
+const envelope: DeltaEnvelope = {
+  base: { id: sha<ImageId>('1'), diffIds: [sha<DiffId>('a'), sha<DiffId>('b')] },
+  target: { id: sha<ImageId>('2'), diffIds: [sha<DiffId>('a'), sha<DiffId>('c')] },
+  manifest: sha<Digest>('3'),
+  config: Buffer.from('{"architecture":"arm64"}'),
+  parts: [undefined, { digest: sha<Digest>('d'), sizeBytes: 9, tarBytes: 2048 }],
+};
+
+test('an envelope comes back', () => {
+  assert.deepEqual(decodeEnvelope(encodeEnvelope(envelope)), envelope);
+});
+
+test('a later version is told apart from damage', () => {
+  const text = encodeEnvelope(envelope).replace('"version":1', '"version":2');
+  assert.throws(
+    () => decodeEnvelope(text),
+    (error) =>
+      error instanceof EngineError &&
+      error.kind === 'notImplemented' &&
+      /version 2/.test(error.message),
+  );
+});
+
+test('envelopes that do not add up are refused', () => {
+  const spoil = (change: Partial<DeltaEnvelope>) => encodeEnvelope({ ...envelope, ...change });
+  const part = { digest: sha<Digest>('d'), sizeBytes: 9, tarBytes: 1 };
+  const cases: [string, RegExp][] = [
+    [spoil({ parts: [] }), /part for each layer/],
+    [spoil({ parts: [undefined, undefined] }), /not in the base/],
+    [spoil({ parts: [undefined, { ...part, tarBytes: 2 ** 51 }] }), /impossible length/],
+    [spoil({ parts: [undefined, { ...part, sizeBytes: -1 }] }), /impossible length/],
+    [
+      encodeEnvelope(envelope).replaceAll('sha256:a', 'sha512:a'),
+      /unsupported digest|invalid diffID/,
+    ],
+    ['{', /invalid JSON/],
+  ];
+  for (const [text, message] of cases) assert.throws(() => decodeEnvelope(text), message);
+});
