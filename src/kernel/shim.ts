@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net';
 
 /**
- * The daemon's side of `native/shim.c`: one shim supervises one process tree, a container's or an
+ * The daemon's side of `native/shim/`: one shim supervises one process tree, a container's or an
  * exec's. It outlives the daemon. See docs/shim.md for its protocol.
  */
 
@@ -13,11 +13,11 @@ export type ShimLog = {
   /** Rotation: bytes at which a file is closed (0: never), files kept in all. */
   readonly maxSizeBytes: number;
   readonly filesMax: number;
-  /** `,"attrs":{…}` part of each json-file line, already encoded; '' for none. */
+  /** Attributes of every message as a JSON object; '' for none. */
   readonly attrs: string;
-  /** Further options of journald and syslog, `key=value`. */
+  /** What journald and syslog need, `key=value`; native/shim/log-socket.c lists them. */
   readonly options: readonly string[];
-  /** True for `mode=non-blocking`: drop the oldest lines beyond `bufferBytes` instead of stopping the container. */
+  /** `mode=non-blocking`: messages that do not fit `bufferBytes` are dropped, instead of stopping the container. */
   readonly nonBlocking: boolean;
   readonly bufferBytes: number;
 };
@@ -56,6 +56,13 @@ export type ExitStatus = {
   readonly exitedAtNs: bigint;
 };
 
+/** What a client of a process wants of it. */
+export type ShimStreams = {
+  readonly stdin: boolean;
+  readonly stdout: boolean;
+  readonly stderr: boolean;
+};
+
 /** A live shim. */
 export type Shim = {
   readonly pid: number;
@@ -65,11 +72,7 @@ export type Shim = {
    * A connection that carries output from now on (in Docker's 8-byte framing, or raw with a
    * terminal) and takes stdin. Ending it half-way ends the client's stdin.
    */
-  readonly attach: (streams: {
-    stdin: boolean;
-    stdout: boolean;
-    stderr: boolean;
-  }) => Promise<Socket>;
+  readonly attach: (streams: ShimStreams) => Promise<Socket>;
   readonly resize: (size: { rows: number; columns: number }) => Promise<void>;
   /** Resolves when the process has ended and all its output is written; rejects (dataLoss) when the shim died without saying so. */
   readonly exited: Promise<ExitStatus>;

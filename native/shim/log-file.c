@@ -1,0 +1,172 @@
+/*
+ * The drivers json-file and local: files with rotation.
+ *
+ * json-file is Docker's, one line a message:
+ *
+ *   {"log":"text\n","stream":"stdout","attrs":{"k":"v"},"time":"2006-01-02T15:04:05.999999999Z"}
+ *
+ * local is a sequence of records; numbers are little endian:
+ *
+ *   u32 size            of what lies between this and the second size
+ *   u8  kind            0 attributes of all messages that follow, 1 stdout, 2 stderr
+ *   u8  flags           bit 0: partial, no newline follows
+ *   i64 time            nanoseconds since the epoch
+ *   …   bytes           the line without its newline, or the attributes as a JSON object
+ *   u32 size            again, so that a reader can go backwards
+ *
+ * A file that has reached log-max-size is renamed to PATH.1, PATH.1 to PATH.2 and so on; what a
+ * reader holds open it can read to its end, and then finds the next file by its inode number.
+ */
+#include "local.h"
+#include "log.h"
+
+#include <endian.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "json.h"
+
+enum {
+  ATTRS_MAX = 32 << 10,
+  RECORD_MAX = JSON_GROWTH_MAX * LINE_MAX_BYTES + ATTRS_MAX + 256,
+  BATCH_MAX = RECORD_MAX + (128 << 10),
+  FILES_MAX = 1000,
+};
+
+static char batch_bytes[BATCH_MAX];
+static struct text batch = {batch_bytes, 0, sizeof batch_bytes, false};
+
+static const char *path, *attrs;
+static int64_t size_max;
+static int files_max;
+static bool is_local;
+
+static int file = -1;
+static int64_t file_size;
+
+static void put_local_record(int kind, int flags, int64_t time_ns, const void *bytes, size_t size) {
+  struct local_header header = {
+      .size = htole32((uint32_t)(LOCAL_FIXED + size)),
+      .kind = (uint8_t)kind,
+      .flags = (uint8_t)flags,
+      .time_ns = (int64_t)htole64((uint64_t)time_ns),
+  };
+  put_bytes(&batch, &header, sizeof header);
+  put_bytes(&batch, bytes, size);
+  put_bytes(&batch, &header.size, sizeof header.size);
+}
+
+static bool open_file(void) {
+  struct stat info;
+  file = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0640);
+  if (file < 0 || fstat(file, &info) < 0) return false;
+  file_size = info.st_size;
+  return true;
+}
+
+/* A new file of the driver local begins with the attributes. Only with an empty batch. */
+static void begin_file(void) {
+  if (is_local && file_size == 0 && *attrs != '\0') {
+    put_local_record(LOCAL_ATTRS, 0, 0, attrs, strlen(attrs));
+  }
+}
+
+/* A rotated file's name; 0 is the file that is written. False when it is too long. */
+static bool rotated_name(char *name, int number) {
+  struct text text = {name, 0, PATH_MAX - 1, false};
+  put(&text, path);
+  if (number > 0) {
+    put(&text, ".");
+    put_number(&text, number);
+  }
+  name[text.size] = '\0';
+  return !text.full;
+}
+
+/* No window in which a message could fall: between two writes there is one file or the other. */
+static void rotate(void) {
+  static char from[PATH_MAX], to[PATH_MAX];
+  close(file);
+  for (int number = files_max - 1; number > 0; number--) {
+    /* ENOENT: there are not yet so many. */
+    if (rotated_name(from, number - 1) && rotated_name(to, number)) rename(from, to);
+  }
+  if (files_max == 1) unlink(path);
+  if (open_file()) begin_file();
+}
+
+static void flush_file(void) {
+  if (batch.size == 0) return;
+  if (file >= 0 || open_file()) {
+    if (write_all(file, batch.bytes, batch.size)) {
+      file_size += (int64_t)batch.size;
+    } else if (ftruncate(file, file_size) < 0) {
+      /* The disk is full or gone: these lines are lost, and half a record may lie in the file,
+         which readers skip. The container runs on. */
+      close(file);
+      file = -1;
+    }
+  }
+  batch.size = 0;
+}
+
+static void make_room(void) {
+  if (size_max > 0 && file_size + (int64_t)batch.size >= size_max) {
+    flush_file();
+    if (file >= 0 && file_size >= size_max) rotate();
+  } else if (batch.capacity - batch.size < RECORD_MAX) {
+    flush_file();
+  }
+}
+
+static void json_file_line(const struct line *line) {
+  make_room();
+  put(&batch, "{\"log\":\"");
+  put_json(&batch, line->bytes, line->size);
+  put(&batch, line->partial ? "\",\"stream\":\"" : "\\n\",\"stream\":\"");
+  put(&batch, line->stream == STDERR ? "stderr\"" : "stdout\"");
+  if (*attrs != '\0') {
+    put(&batch, ",\"attrs\":");
+    put(&batch, attrs);
+  }
+  put(&batch, ",\"time\":\"");
+  put_time(&batch, line->time_ns, false);
+  put(&batch, "\"}\n");
+}
+
+static void local_line(const struct line *line) {
+  make_room();
+  put_local_record(line->stream, line->partial ? LOCAL_PARTIAL : 0, line->time_ns, line->bytes,
+                   line->size);
+}
+
+static const char *open_log_file(bool local) {
+  is_local = local;
+  path = setting("log-path", "");
+  attrs = setting("log-attrs", "");
+  size_max = number_setting("log-max-size", 0);
+  files_max = (int)number_setting("log-max-files", 1);
+  if (files_max < 1 || files_max > FILES_MAX || strlen(attrs) > ATTRS_MAX) {
+    errno = EINVAL;
+    return "log-max-files or log-attrs";
+  }
+  if (!open_file()) return path;
+  begin_file();
+  return NULL;
+}
+
+static const char *open_json_file(void) {
+  return open_log_file(false);
+}
+
+static const char *open_local(void) {
+  return open_log_file(true);
+}
+
+const struct sink json_file_sink = {open_json_file, json_file_line, flush_file};
+const struct sink local_sink = {open_local, local_line, flush_file};

@@ -1,0 +1,496 @@
+/*
+ * coracle-shim: stands beside one container (or one exec) and holds what must survive the daemon:
+ * its standard streams or terminal, its log, its attached clients, its exit code.
+ *
+ *   coracle-shim run DIRECTORY      supervises; settings in DIRECTORY/spec, launcher on descriptor 3
+ *   coracle-shim logs KEY=VALUE …   reads a log; see read.c
+ *
+ * docs/shim.md has the protocol. In short: it goes into the background, listens on shim.sock, waits
+ * for the order to start, calls the OCI runtime once, adopts the container's first process (it is a
+ * subreaper), serves, and when that process has ended writes DIRECTORY/exit and goes away.
+ *
+ * Nothing is allocated after the start; the only dependency is libc.
+ */
+#include "base.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <termios.h>
+#include <unistd.h>
+
+#include "json.h"
+#include "log.h"
+#include "output.h"
+#include "peers.h"
+#include "runtime.h"
+
+enum { LAUNCHER = 3, EVENT_MAX = 16 << 10, REASON_MAX = 2048, EXIT_USAGE = 125 };
+
+/*
+ * A process that has ended may leave others that hold its pipes. What was in the pipes at its end
+ * is always taken; then the pipes have to stay quiet for this long, and in all no longer than that.
+ */
+static const int64_t DRAIN_QUIET_NS = 200000000, DRAIN_MAX_NS = 2000000000;
+
+/*
+ * A busy container wakes us for every line it writes. Looking again only after a moment lets lines
+ * gather, which costs a tenth of the time and delays nobody by more than that moment.
+ */
+static const int64_t GATHER_NS = 1000000;
+
+static enum { CREATED, STARTING, RUNNING, DRAINING, EXITED, FAILED } state = CREATED;
+static const char *const state_names[] = {"created", "starting", "running",
+                                          "running", "exited",   "failed"};
+
+static const char *directory;
+static bool terminal;
+static int signals = -1, listener = -1;
+static int child_stdio[3] = {-1, -1, -1};
+static struct output outputs[2] = {{.id = STDOUT, .fd = -1}, {.id = STDERR, .fd = -1}};
+static int master = -1;
+static struct winsize window;
+
+static pid_t runtime_pid = -1, pid = -1;
+static int64_t started_ns, exited_ns, drain_until_ns, quiet_until_ns;
+static int exit_code;
+static bool oom_killed;
+
+/* --- events ------------------------------------------------------------------------------------- */
+
+static void put_field(struct text *event, const char *name, int64_t number) {
+  put(event, ",\"");
+  put(event, name);
+  put(event, "\":");
+  put_number(event, number);
+}
+
+/* Nanoseconds do not fit a JavaScript number: they travel as a string. */
+static void put_time_field(struct text *event, const char *name, int64_t time_ns) {
+  put(event, ",\"");
+  put(event, name);
+  put(event, "\":\"");
+  put_number(event, time_ns);
+  put(event, "\"");
+}
+
+static void begin_event(struct text *event, const char *type) {
+  put(event, "{\"type\":\"");
+  put(event, type);
+  put(event, "\"");
+}
+
+static void put_exit(struct text *event) {
+  put_field(event, "exitCode", exit_code);
+  put(event, oom_killed ? ",\"oomKilled\":true" : ",\"oomKilled\":false");
+  put_time_field(event, "exitedAt", exited_ns);
+}
+
+static void greet(int peer) {
+  char bytes[256];
+  struct text event = {bytes, 0, sizeof bytes, false};
+  begin_event(&event, "hello");
+  put_field(&event, "shim", getpid());
+  put(&event, ",\"state\":\"");
+  put(&event, state_names[state]);
+  put(&event, "\"");
+  put_field(&event, "pid", pid);
+  put_time_field(&event, "startedAt", started_ns);
+  put(&event, "}\n");
+  peer_tell(peer, &event);
+}
+
+static void tell_started(void) {
+  char bytes[128];
+  struct text event = {bytes, 0, sizeof bytes, false};
+  begin_event(&event, "started");
+  put_field(&event, "pid", pid);
+  put_time_field(&event, "startedAt", started_ns);
+  put(&event, "}\n");
+  peers_tell_all(&event);
+}
+
+static void put_failure(struct text *event, int status, const char *reason, size_t size) {
+  begin_event(event, "failed");
+  put_field(event, "status", status);
+  put(event, ",\"reason\":\"");
+  put_json(event, (const uint8_t *)reason, size);
+  put(event, "\"}\n");
+}
+
+static void tell_answer(int peer, const char *type, const char *reason) {
+  char bytes[256];
+  struct text event = {bytes, 0, sizeof bytes, false};
+  begin_event(&event, type);
+  put(&event, ",\"reason\":\"");
+  put(&event, reason);
+  put(&event, "\"}\n");
+  peer_tell(peer, &event);
+}
+
+/* --- start -------------------------------------------------------------------------------------- */
+
+static void fail(int status, const char *reason, size_t size) {
+  char bytes[EVENT_MAX];
+  struct text event = {bytes, 0, sizeof bytes, false};
+  put_failure(&event, status, reason, size);
+  peers_tell_all(&event);
+  state = FAILED;
+}
+
+static void close_child_stdio(void) {
+  for (int i = 0; i < 3; i++) {
+    if (child_stdio[i] >= 0) close(child_stdio[i]);
+    child_stdio[i] = -1;
+  }
+}
+
+static void start(int peer) {
+  if (state != CREATED) {
+    tell_answer(peer, "refused", "it was started before");
+    return;
+  }
+  state = STARTING;
+  runtime_pid = runtime_start(directory, child_stdio);
+  int cause = errno;
+  close_child_stdio();
+  if (runtime_pid < 0) fail(EXIT_USAGE, strerror(cause), strlen(strerror(cause)));
+}
+
+/* What the runtime wrote to stderr, for a runtime that keeps its log empty. */
+static void fail_with_stderr(int status) {
+  static char reason[REASON_MAX];
+  ssize_t size = read(outputs[1].fd, reason, sizeof reason);
+  fail(status, reason, size > 0 ? (size_t)size : 0);
+}
+
+static void resize_terminal(void) {
+  if (window.ws_row != 0 || window.ws_col != 0) ioctl(master, TIOCSWINSZ, &window);
+}
+
+static bool adopt_terminal(void) {
+  close(outputs[1].fd); /* it was there for the runtime's own words */
+  outputs[1].fd = -1;
+  master = runtime_terminal();
+  if (master < 0) return false;
+  fcntl(master, F_SETFL, O_RDWR | O_NONBLOCK);
+  outputs[0].fd = master;
+  resize_terminal();
+  peers_set_stdin(master, false);
+  return true;
+}
+
+static void on_runtime_exit(int status) {
+  runtime_pid = -1;
+  if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
+    fail_with_stderr(WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
+    return;
+  }
+  static const char no_pid[] = "the runtime wrote no pid file";
+  static const char no_terminal[] = "the runtime sent no terminal";
+  pid = runtime_child();
+  if (pid < 0) {
+    fail(EXIT_USAGE, no_pid, sizeof no_pid - 1);
+    return;
+  }
+  if (terminal && !adopt_terminal()) {
+    kill(pid, SIGKILL);
+    fail(EXIT_USAGE, no_terminal, sizeof no_terminal - 1);
+    return;
+  }
+  started_ns = clock_ns(CLOCK_REALTIME);
+  state = RUNNING;
+  tell_started();
+}
+
+/* --- end ---------------------------------------------------------------------------------------- */
+
+static void on_child_exit(int status) {
+  exited_ns = clock_ns(CLOCK_REALTIME);
+  exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+  oom_killed = runtime_oom_killed();
+  state = DRAINING;
+  peers_end_stdin();
+  int64_t now = clock_ns(CLOCK_MONOTONIC);
+  drain_until_ns = now + DRAIN_MAX_NS;
+  quiet_until_ns = now + DRAIN_QUIET_NS;
+  for (int i = 0; i < 2; i++) {
+    int owed = 0;
+    if (outputs[i].fd >= 0) ioctl(outputs[i].fd, FIONREAD, &owed);
+    outputs[i].owed = owed;
+  }
+}
+
+/* Waits for children that have ended; while the runtime runs for nobody else, so that the process
+   which it starts cannot be missed. */
+static void reap(void) {
+  struct signalfd_siginfo info;
+  while (read(signals, &info, sizeof info) > 0) continue;
+  for (;;) {
+    int status;
+    pid_t ended = waitpid(runtime_pid > 0 ? runtime_pid : -1, &status, WNOHANG);
+    if (ended <= 0) return;
+    if (ended == runtime_pid) {
+      on_runtime_exit(status);
+    } else if (ended == pid && state == RUNNING) {
+      on_child_exit(status);
+    }
+  }
+}
+
+/* The file appears whole or not at all. */
+static void write_exit_file(void) {
+  char bytes[256];
+  struct text event = {bytes, 0, sizeof bytes, false};
+  begin_event(&event, "exited");
+  put_exit(&event);
+  put(&event, "}\n");
+  int fd = open("exit.new", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+  bool written = fd >= 0 && write_all(fd, event.bytes, event.size);
+  if (fd >= 0) close(fd);
+  /* The folder may be gone; then nobody asks for the file. */
+  if (written) rename("exit.new", "exit");
+  peers_tell_all(&event);
+}
+
+static void conclude(void) {
+  for (int i = 0; i < 2; i++) output_end(&outputs[i]);
+  log_close();
+  close(listener);
+  listener = -1;
+  unlink("shim.sock");
+  state = EXITED;
+  write_exit_file();
+}
+
+static void drain(void) {
+  int64_t now = clock_ns(CLOCK_MONOTONIC);
+  bool open = false, owed = false;
+  for (int i = 0; i < 2; i++) {
+    open |= outputs[i].fd >= 0;
+    owed |= outputs[i].fd >= 0 && outputs[i].owed > 0;
+  }
+  if (!open || (!owed && (now > quiet_until_ns || now > drain_until_ns))) conclude();
+}
+
+/* --- orders ------------------------------------------------------------------------------------- */
+
+/* `ROWS COLUMNS` */
+static void resize(int peer, const char *size) {
+  char *end;
+  unsigned long rows = strtoul(size, &end, 10), columns = strtoul(end, &end, 10);
+  if (!terminal || *end != '\0' || rows > UINT16_MAX || columns > UINT16_MAX) {
+    tell_answer(peer, "refused", terminal ? "bad size" : "not a terminal");
+    return;
+  }
+  window.ws_row = (unsigned short)rows;
+  window.ws_col = (unsigned short)columns;
+  if (master >= 0) resize_terminal();
+  tell_answer(peer, "resized", "");
+}
+
+static void on_request(int peer, const char *line) {
+  if (strcmp(line, "start") == 0) {
+    start(peer);
+  } else if (strncmp(line, "resize ", 7) == 0) {
+    resize(peer, line + 7);
+  } else {
+    tell_answer(peer, "refused", "unknown order");
+  }
+}
+
+/* --- set-up ------------------------------------------------------------------------------------- */
+
+static _Noreturn void give_up_saying(const char *before, const char *what) {
+  char reason_bytes[REASON_MAX], bytes[EVENT_MAX];
+  struct text reason = {reason_bytes, 0, sizeof reason_bytes, false};
+  struct text event = {bytes, 0, sizeof bytes, false};
+  const char *cause = strerror(errno);
+  put(&reason, before);
+  put(&reason, what);
+  put(&reason, ": ");
+  put(&reason, cause);
+  put_failure(&event, EXIT_USAGE, reason.bytes, reason.size);
+  if (!write_all(LAUNCHER, event.bytes, event.size)) _exit(EXIT_USAGE + 1);
+  _exit(EXIT_USAGE);
+}
+
+static _Noreturn void give_up(const char *what) {
+  give_up_saying("cannot set up the shim: ", what);
+}
+
+/* A child of init's, in a session of its own, that holds nothing of the launcher's but the socket. */
+static void go_into_background(void) {
+  pid_t forked = fork();
+  if (forked < 0) give_up("fork");
+  if (forked > 0) _exit(0);
+  setsid();
+  close_range(LAUNCHER + 1, ~0U, 0);
+  int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+  if (null < 0) give_up("/dev/null");
+  for (int fd = 0; fd < 3; fd++) dup2(null, fd);
+  close(null);
+  fcntl(LAUNCHER, F_SETFD, FD_CLOEXEC);
+  umask(077);
+}
+
+static void set_signals(void) {
+  /* Only a container's end ends its shim: a shutdown that signals everything must be recorded. */
+  static const int ignored[] = {SIGHUP, SIGINT, SIGTERM, SIGPIPE, SIGUSR1, SIGUSR2};
+  for (size_t i = 0; i < sizeof ignored / sizeof ignored[0]; i++) signal(ignored[i], SIG_IGN);
+  signal(SIGCHLD, SIG_DFL);
+  sigset_t mask;
+  sigemptyset(&mask);
+  sigaddset(&mask, SIGCHLD);
+  sigprocmask(SIG_SETMASK, &mask, NULL);
+  signals = signalfd(-1, &mask, SFD_CLOEXEC | SFD_NONBLOCK);
+  if (signals < 0) give_up("signalfd");
+}
+
+static int open_null(int flags) {
+  int fd = open("/dev/null", flags | O_CLOEXEC);
+  if (fd < 0) give_up("/dev/null");
+  return fd;
+}
+
+/* Only our end does not block. */
+static void open_output(struct output *output) {
+  int ends[2];
+  if (pipe2(ends, O_CLOEXEC) < 0) give_up("pipe");
+  fcntl(ends[0], F_SETFL, O_NONBLOCK);
+  output->fd = ends[0];
+  child_stdio[output->id] = ends[1];
+}
+
+static void open_streams(void) {
+  terminal = flag_setting("terminal");
+  window.ws_row = (unsigned short)number_setting("rows", 0);
+  window.ws_col = (unsigned short)number_setting("columns", 0);
+  open_output(&outputs[1]);
+  if (terminal) {
+    child_stdio[STDIN] = open_null(O_RDONLY);
+    child_stdio[STDOUT] = open_null(O_WRONLY);
+    return;
+  }
+  open_output(&outputs[0]);
+  if (!flag_setting("open-stdin")) {
+    child_stdio[STDIN] = open_null(O_RDONLY);
+    peers_end_stdin();
+    return;
+  }
+  int ends[2];
+  if (pipe2(ends, O_CLOEXEC) < 0) give_up("pipe");
+  fcntl(ends[1], F_SETFL, O_NONBLOCK);
+  child_stdio[STDIN] = ends[0];
+  peers_set_stdin(ends[1], flag_setting("stdin-once"));
+}
+
+static void open_listener(void) {
+  /* A relative name, because the folder's may be longer than an address of a socket. */
+  struct sockaddr_un address = {.sun_family = AF_UNIX, .sun_path = "shim.sock"};
+  listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  if (listener < 0 || bind(listener, (struct sockaddr *)&address, sizeof address) < 0 ||
+      listen(listener, PEERS_MAX) < 0) {
+    give_up("shim.sock");
+  }
+}
+
+static void set_up(void) {
+  static const struct peer_calls calls = {on_request, greet};
+  if (chdir(directory) < 0) give_up(directory);
+  if (!settings_from_file("spec")) give_up("spec");
+  go_into_background();
+  prctl(PR_SET_NAME, "coracle-shim");
+  set_signals();
+  const char *failed = log_open();
+  if (failed != NULL) give_up_saying("failed to initialize logging driver: ", failed);
+  if (prctl(PR_SET_CHILD_SUBREAPER, 1) < 0) give_up("prctl");
+  runtime_protect();
+  failed = runtime_open();
+  if (failed != NULL) give_up(failed);
+  peers_open(&calls, flag_setting("terminal"), !log_is_none());
+  open_streams();
+  open_listener();
+  peers_adopt(LAUNCHER);
+}
+
+/* --- loop --------------------------------------------------------------------------------------- */
+
+/* When to look again without being woken, in milliseconds; -1: never. */
+static int timeout(void) {
+  int ms = peers_timeout();
+  int drain_ms = (int)(DRAIN_QUIET_NS / MILLISECOND_NS / 4);
+  return state == DRAINING && (ms < 0 || ms > drain_ms) ? drain_ms : ms;
+}
+
+static void gather(void) {
+  static int64_t last_ns;
+  int64_t now = clock_ns(CLOCK_MONOTONIC);
+  if (now - last_ns < 2 * GATHER_NS) {
+    nanosleep(&(struct timespec){.tv_nsec = GATHER_NS}, NULL);
+    now = clock_ns(CLOCK_MONOTONIC);
+  }
+  last_ns = now;
+}
+
+static void read_outputs(const struct pollfd *fds, int count) {
+  bool ready = false;
+  for (int i = 0; i < count; i++) ready |= fds[i].revents != 0;
+  if (!ready) return;
+  if (state == RUNNING) gather();
+  for (int i = 0; i < 2; i++) {
+    if (outputs[i].fd >= 0) output_read(&outputs[i], state == DRAINING);
+  }
+  quiet_until_ns = clock_ns(CLOCK_MONOTONIC) + DRAIN_QUIET_NS;
+}
+
+/* One round: waits, then serves all that is ready. */
+static void serve(void) {
+  enum { OWN = 4 };
+  static struct pollfd fds[OWN + PEERS_MAX + 1];
+  bool reading = state == DRAINING || (state == RUNNING && peers_have_room());
+  int output_count = 0;
+  fds[0] = (struct pollfd){.fd = signals, .events = POLLIN};
+  fds[1] = (struct pollfd){.fd = peers_full() ? -1 : listener, .events = POLLIN};
+  for (int i = 0; i < 2; i++, output_count++) {
+    fds[2 + i] = (struct pollfd){.fd = reading ? outputs[i].fd : -1, .events = POLLIN};
+  }
+  int peer_count = peers_poll(fds + OWN);
+  if (poll(fds, (nfds_t)(OWN + peer_count), timeout()) < 0) return;
+  /* Clients first: who asked to be attached before the start sees all from the start. */
+  peers_serve(fds + OWN, peer_count);
+  if (fds[1].revents != 0) peers_accept(listener);
+  read_outputs(fds + 2, output_count);
+  if (fds[0].revents != 0) reap();
+  if (state == DRAINING) drain();
+}
+
+static bool is_done(void) {
+  if (state == FAILED || state == EXITED) return peers_finish();
+  /* Its launcher went away before it gave the order: nobody will. */
+  return state == CREATED && peers_count(true) == 0;
+}
+
+static int supervise(const char *folder) {
+  directory = folder;
+  set_up();
+  while (!is_done()) serve();
+  if (listener >= 0) unlink("shim.sock");
+  return 0;
+}
+
+int main(int argc, char **argv) {
+  if (argc == 3 && strcmp(argv[1], "run") == 0) return supervise(argv[2]);
+  static const char usage[] = "usage: coracle-shim run DIRECTORY | logs KEY=VALUE ...\n";
+  return write_all(STDERR_FILENO, usage, sizeof usage - 1) ? EXIT_USAGE : EXIT_USAGE + 1;
+}
