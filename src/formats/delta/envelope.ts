@@ -65,7 +65,10 @@ export type DeltaEnvelope = {
 
 /** The envelope's bytes: the same envelope gives the same bytes. */
 export function encodeEnvelope(envelope: DeltaEnvelope): string {
-  const sideOf = ({ id, diffIds }: DeltaEnvelope['base']) => ({ config: id, diffIds });
+  const sideOf = ({ id, diffIds }: DeltaEnvelope['base']) => ({
+    config: id,
+    diffIds: [...diffIds],
+  });
   return JSON.stringify({
     version: DELTA_VERSION,
     base: sideOf(envelope.base),
