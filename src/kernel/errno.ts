@@ -131,3 +131,10 @@ export const ERRNO: Readonly<Record<number, readonly [name: string, text: string
   131: ['ENOTRECOVERABLE', 'state not recoverable'],
   132: ['ERFKILL', 'operation not possible due to rf-kill'],
 };
+
+const TEXTS = new Map(Object.values(ERRNO));
+
+/** The text of an errno by its name: `ENOSPC` is "no space left on device". */
+export function errnoText(name: string): string {
+  return TEXTS.get(name) ?? name;
+}

@@ -1,0 +1,117 @@
+import { closeSync } from 'node:fs';
+import path from 'node:path';
+import { errnoOf, internal, messageOf } from '../base/errors.ts';
+import { MNT } from './constants.ts';
+import { CWD, type Syscalls } from './syscalls.ts';
+
+/** An overlay to be mounted; absolute paths on one filesystem (upper and work). */
+export type OverlayMount = {
+  /** Top first; at least one. */
+  readonly lower: readonly string[];
+  /** Undefined makes a read-only mount. */
+  readonly upper: string | undefined;
+  readonly work: string | undefined;
+  readonly target: string;
+};
+
+/** fsconfig(2) takes strings of less than this. */
+const FSCONFIG_BYTES_MAX = 256;
+/** What mount(2) reads of its data. */
+const MOUNT_DATA_BYTES_MAX = 4095;
+
+/**
+ * Mounts an overlay of up to 127 lower layers and more. Kernels that can take one lower layer at a
+ * time (6.5 and later, `lowerdir+`) have no limit to think of; on others the layers must fit one
+ * page of mount data, which they do by being named relative to their common folder.
+ *
+ * @throws internal naming the target
+ */
+export function mountOverlay(sys: Syscalls, mount: OverlayMount): void {
+  try {
+    if (!mountByFsopen(sys, mount)) mountByData(sys, mount);
+  } catch (cause) {
+    throw internal(`cannot mount the overlay ${mount.target}: ${messageOf(cause)}`, {
+      cause,
+      detail: { errno: errnoOf(cause) ?? '' },
+    });
+  }
+}
+
+/** False when this kernel, or the length of a path, does not allow it. */
+export function mountByFsopen(sys: Syscalls, mount: OverlayMount): boolean {
+  const paths = [...mount.lower, mount.upper ?? '', mount.work ?? ''];
+  if (paths.some((each) => Buffer.byteLength(each) >= FSCONFIG_BYTES_MAX)) return false;
+  let fd: number;
+  try {
+    fd = sys.fsopen('overlay');
+  } catch (error) {
+    if (errnoOf(error) === 'ENOSYS') return false;
+    throw error;
+  }
+  try {
+    try {
+      for (const lower of mount.lower) sys.fsconfigString(fd, 'lowerdir+', lower);
+    } catch (error) {
+      // An older kernel does not know the parameter; a wrong path shows up in the other way too.
+      if (errnoOf(error) === 'EINVAL') return false;
+      throw error;
+    }
+    if (mount.upper !== undefined) sys.fsconfigString(fd, 'upperdir', mount.upper);
+    if (mount.work !== undefined) sys.fsconfigString(fd, 'workdir', mount.work);
+    sys.fsconfigString(fd, 'index', 'off');
+    sys.fsconfigCreate(fd);
+    const mountFd = sys.fsmount(fd, 0);
+    try {
+      sys.moveMount(mountFd, CWD, mount.target);
+    } finally {
+      closeSync(mountFd);
+    }
+    return true;
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/** The way of all kernels. Changes the working directory for the moment of the call. */
+export function mountByData(sys: Syscalls, mount: OverlayMount): void {
+  const base = commonFolder(mount.lower);
+  const relative = mount.lower.map((lower) => escaped(path.relative(base, lower) || '.'));
+  let data = `index=off,lowerdir=${relative.join(':')}`;
+  if (mount.upper !== undefined) data += `,upperdir=${escaped(mount.upper)}`;
+  if (mount.work !== undefined) data += `,workdir=${escaped(mount.work)}`;
+  if (Buffer.byteLength(data) > MOUNT_DATA_BYTES_MAX) {
+    throw internal(`${mount.lower.length} layers do not fit the kernel's mount data`);
+  }
+  const before = process.cwd();
+  process.chdir(base);
+  try {
+    sys.mount({ source: 'overlay', target: mount.target, type: 'overlay', data });
+  } finally {
+    process.chdir(before);
+  }
+}
+
+function commonFolder(paths: readonly string[]): string {
+  let common = path.dirname(paths[0] ?? '/x');
+  for (const each of paths) {
+    while (common !== '/' && !each.startsWith(`${common}/`)) common = path.dirname(common);
+  }
+  return common;
+}
+
+/** overlayfs splits its options at commas and colons. */
+function escaped(text: string): string {
+  return text.replace(/[\\,:]/g, (character) => `\\${character}`);
+}
+
+/** Unmounts; not mounted and not there are fine. What is in use goes as soon as its users have. */
+export function unmountIfMounted(sys: Syscalls, target: string): void {
+  try {
+    sys.umount(target);
+  } catch (error) {
+    const errno = errnoOf(error);
+    if (errno === 'EINVAL' || errno === 'ENOENT') return;
+    if (errno !== 'EBUSY') throw error;
+    sys.umount(target, MNT.DETACH);
+  }
+}

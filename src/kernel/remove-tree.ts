@@ -1,0 +1,123 @@
+import { closeSync, constants, type Dirent, opendirSync, openSync } from 'node:fs';
+import { setImmediate } from 'node:timers/promises';
+import { errnoOf } from '../base/errors.ts';
+import { byteString, pathArg } from '../formats/byte-string.ts';
+import { AT, O_CLOEXEC, RENAME } from './constants.ts';
+import { CWD, type Syscalls } from './syscalls.ts';
+
+/**
+ * Removes a tree of any depth and any names without following symlinks. Runs on the calling thread
+ * in slices of a few milliseconds, so that a daemon goes on serving; what is deep is moved up to
+ * the top first, so that neither descriptors nor paths grow with depth. Nothing else may change the
+ * tree meanwhile; one that is gone already is fine.
+ */
+const SLICE_MS = 4;
+const DEPTH_MAX = 32;
+
+const OPEN = constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW | O_CLOEXEC;
+
+type Removal = {
+  readonly sys: Syscalls;
+  readonly topFd: number;
+  /** Directories that were moved to the top, still to be removed. */
+  readonly moved: string[];
+  movedCount: number;
+  sliceEndsMs: number;
+};
+
+/** Removes `tree`, a file or a directory. The signal stops it between two slices. */
+export async function removeTree(
+  sys: Syscalls,
+  tree: string | Buffer,
+  options: { signal?: AbortSignal } = {},
+): Promise<void> {
+  const place = typeof tree === 'string' ? tree : pathArg(byteString(tree));
+  let topFd: number;
+  try {
+    topFd = openSync(tree, OPEN);
+  } catch (error) {
+    const errno = errnoOf(error);
+    if (errno === 'ENOENT') return;
+    if (errno !== 'ENOTDIR' && errno !== 'ELOOP') throw error;
+    sys.unlinkat(CWD, place, 0);
+    return;
+  }
+  try {
+    const removal: Removal = {
+      sys,
+      topFd,
+      moved: [],
+      movedCount: 0,
+      sliceEndsMs: performance.now() + SLICE_MS,
+    };
+    await removeContents(removal, topFd, 0, options.signal);
+    for (let name = removal.moved.pop(); name !== undefined; name = removal.moved.pop()) {
+      await removeDirectory(removal, topFd, name, 0, options.signal);
+    }
+  } finally {
+    closeSync(topFd);
+  }
+  sys.unlinkat(CWD, place, AT.REMOVEDIR);
+}
+
+async function removeContents(
+  removal: Removal,
+  fd: number,
+  depth: number,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  const { sys } = removal;
+  using entries = listing(fd);
+  for (let entry = entries.next(); entry !== undefined; entry = entries.next()) {
+    const name = pathArg(byteString(entry.name));
+    if (!entry.isDirectory()) sys.unlinkat(fd, name, 0);
+    else if (depth < DEPTH_MAX) await removeDirectory(removal, fd, name, depth + 1, signal);
+    else moveToTop(removal, fd, name);
+    if (performance.now() >= removal.sliceEndsMs) {
+      await setImmediate();
+      signal?.throwIfAborted();
+      removal.sliceEndsMs = performance.now() + SLICE_MS;
+    }
+  }
+}
+
+/** Entries of an open directory, read a few at a time: a directory may have millions. */
+function listing(fd: number): Disposable & { next: () => Dirent<Buffer> | undefined } {
+  const dir = opendirSync(`/proc/self/fd/${fd}`, { encoding: 'buffer' as BufferEncoding });
+  return {
+    // @types/node does not know that names are Buffers then.
+    next: () => (dir.readSync() as unknown as Dirent<Buffer> | null) ?? undefined,
+    [Symbol.dispose]: () => dir.closeSync(),
+  };
+}
+
+function moveToTop(removal: Removal, fd: number, name: string | Uint8Array): void {
+  for (;;) {
+    const atTop = `.removed-${removal.movedCount}`;
+    removal.movedCount += 1;
+    try {
+      removal.sys.renameat2(fd, name, removal.topFd, atTop, RENAME.NOREPLACE);
+      removal.moved.push(atTop);
+      return;
+    } catch (error) {
+      if (errnoOf(error) !== 'EEXIST') throw error;
+    }
+  }
+}
+
+async function removeDirectory(
+  removal: Removal,
+  above: number,
+  name: string | Uint8Array,
+  depth: number,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  const { sys } = removal;
+  const fd = sys.openat2(above, name, { flags: OPEN });
+  try {
+    await removeContents(removal, fd, depth, signal);
+  } finally {
+    closeSync(fd);
+  }
+  sys.unlinkat(above, name, AT.REMOVEDIR);
+}

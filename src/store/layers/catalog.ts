@@ -1,0 +1,197 @@
+import { closeSync, constants, mkdirSync, openSync, renameSync, rmdirSync } from 'node:fs';
+import { open } from 'node:fs/promises';
+import path from 'node:path';
+import type { KeyedLock, TaskGroup } from '../../base/async.ts';
+import type { Clock } from '../../base/clock.ts';
+import type { DiffId } from '../../base/digest.ts';
+import { errnoOf, notFound } from '../../base/errors.ts';
+import { newShortName, type Random } from '../../base/id.ts';
+import type { Logger } from '../../base/log.ts';
+import { removeTree } from '../../kernel/remove-tree.ts';
+import type { Syscalls } from '../../kernel/syscalls.ts';
+import type { Database } from '../db.ts';
+import type { LayerRecord, LayerStore, StagedLayer } from '../layer-store.ts';
+import type { DataRoot, ExecRoot } from '../paths.ts';
+import { layerTable } from './layer-table.ts';
+
+/** What a storage driver works with. */
+export type LayerStoreContext = {
+  readonly sys: Syscalls;
+  readonly dataRoot: DataRoot;
+  readonly execRoot: ExecRoot;
+  readonly database: Database;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Logger;
+  readonly tasks: TaskGroup;
+  readonly locks: KeyedLock;
+};
+
+/** Folders of layers; eight letters, so that 127 of them fit one page of mount data. */
+const DIR_CHARS = 8;
+
+/** The half of a layer store that is the same for all drivers: what layers there are. */
+export type LayerCatalog = Omit<
+  LayerStore,
+  | 'driver'
+  | 'createRootfs'
+  | 'mountRootfs'
+  | 'rootfsPaths'
+  | 'unmountRootfs'
+  | 'removeRootfs'
+  | 'rootfsSize'
+> & {
+  readonly table: ReturnType<typeof layerTable>;
+  /** Moves a tree out of sight at once and deletes it in the background. It may be gone already. */
+  readonly discard: (tree: string) => void;
+};
+
+/** Opens the catalog; makes its folders when they are missing. */
+export function layerCatalog(context: LayerStoreContext): LayerCatalog {
+  const { sys, dataRoot, database, clock, random, tasks } = context;
+  for (const folder of [dataRoot.layers, dataRoot.staging, dataRoot.containers]) {
+    mkdirSync(folder, { recursive: true, mode: 0o711 });
+  }
+  const table = layerTable(database);
+  const held = new Map<DiffId, number>();
+
+  const get = (diffId: DiffId): LayerRecord => {
+    const record = table.find(diffId);
+    if (record === undefined) throw notFound(`layer ${diffId} is not here: pull its image again`);
+    return record;
+  };
+
+  const discard = (tree: string): void => {
+    const grave = path.join(dataRoot.staging, `gone-${newShortName(random, 12)}`);
+    try {
+      renameSync(tree, grave);
+    } catch (error) {
+      if (errnoOf(error) === 'ENOENT') return;
+      throw error;
+    }
+    tasks.spawn(`delete ${grave}`, (signal) => removeTree(sys, grave, { signal }));
+  };
+
+  const commit: LayerStore['commit'] = async (layers, body) => {
+    const fresh = [...new Map(layers.map((each) => [each.diffId, each])).values()].filter(
+      (each) => table.find(each.diffId) === undefined,
+    );
+    const named: { layer: StagedLayer; dir: string }[] = [];
+    try {
+      if (fresh.length > 0) {
+        await syncAll(sys, dataRoot.staging);
+        for (const layer of fresh) {
+          const dir = newShortName(random, DIR_CHARS);
+          renameSync(layer.directory, path.join(dataRoot.layers, dir));
+          named.push({ layer, dir });
+        }
+        await syncDirectory(dataRoot.layers);
+      }
+      database.transaction(() => {
+        for (const { layer, dir } of [...named]) {
+          // Another operation may have brought the same layer meanwhile; then ours is dropped.
+          if (table.addInTransaction(layer, dir, clock.nowMs())) continue;
+          named.splice(
+            named.findIndex((each) => each.dir === dir),
+            1,
+          );
+          discard(path.join(dataRoot.layers, dir));
+        }
+        for (const { diffId, blob } of layers) {
+          if (blob !== undefined) table.addBlobInTransaction(diffId, blob);
+        }
+        body();
+      });
+    } catch (error) {
+      for (const { dir } of named) discard(path.join(dataRoot.layers, dir));
+      throw error;
+    }
+  };
+
+  const collect: LayerStore['collect'] = async () => {
+    const removed = database.transaction(() => {
+      const unused = table.unused().filter(({ diffId }) => !held.has(diffId));
+      for (const { diffId } of unused) table.removeInTransaction(diffId);
+      return unused;
+    });
+    for (const { dir } of removed) discard(path.join(dataRoot.layers, dir));
+    return removed.map(({ diffId }) => diffId);
+  };
+
+  return {
+    table,
+    discard,
+    find: table.find,
+    findByBlob: table.findByBlob,
+    blobsOf: table.blobsOf,
+    directoryOf: (diffId) => path.join(dataRoot.layers, get(diffId).dir, 'diff'),
+    stage: () => {
+      const directory = path.join(dataRoot.staging, newShortName(random, 12));
+      mkdirSync(directory, { mode: 0o700 });
+      return {
+        directory,
+        [Symbol.asyncDispose]: () => removeTree(sys, directory),
+      };
+    },
+    hold: (diffIds) => {
+      for (const diffId of diffIds) held.set(diffId, (held.get(diffId) ?? 0) + 1);
+      let isHeld = true;
+      return {
+        [Symbol.dispose]: () => {
+          if (!isHeld) return;
+          isHeld = false;
+          for (const diffId of diffIds) {
+            const left = (held.get(diffId) ?? 0) - 1;
+            if (left > 0) held.set(diffId, left);
+            else held.delete(diffId);
+          }
+        },
+      };
+    },
+    commit,
+    collect,
+  };
+}
+
+/** syncfs on a thread. */
+export async function syncAll(sys: Syscalls, folder: string): Promise<void> {
+  const fd = openSync(folder, constants.O_RDONLY | constants.O_DIRECTORY);
+  try {
+    await sys.syncfsAsync(fd);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/** fsync of a directory on a thread: a journal commit can take long on flash. */
+async function syncDirectory(folder: string): Promise<void> {
+  await using handle = await open(folder, constants.O_RDONLY | constants.O_DIRECTORY);
+  await handle.sync();
+}
+
+/**
+ * Makes the folder of a container with folders in it, lets `fill` work on them, and makes all of it
+ * durable.
+ */
+export async function makeContainerFolders(
+  { dataRoot }: LayerStoreContext,
+  containerId: string,
+  names: readonly string[],
+  fill: () => Promise<void> | void,
+): Promise<void> {
+  const folder = path.join(dataRoot.containers, containerId);
+  mkdirSync(folder, { recursive: true, mode: 0o710 });
+  for (const name of names) mkdirSync(path.join(folder, name), { mode: 0o755 });
+  await fill();
+  await syncDirectory(folder);
+  await syncDirectory(dataRoot.containers);
+}
+
+/** Removes the folder that something was mounted on; it may be gone. What is in it stays, and is an error. */
+export function removeMountPoint(folder: string): void {
+  try {
+    rmdirSync(folder);
+  } catch (error) {
+    if (errnoOf(error) !== 'ENOENT') throw error;
+  }
+}

@@ -1,0 +1,124 @@
+import {
+  type BigIntStats,
+  constants,
+  copyFileSync,
+  lstatSync,
+  readdirSync,
+  readlinkSync,
+} from 'node:fs';
+import { errnoOf } from '../../base/errors.ts';
+import {
+  type ByteString,
+  byteString,
+  fromText,
+  pathArg,
+  toBytes,
+} from '../../formats/byte-string.ts';
+import { isReservedXattr } from '../../formats/layer-path.ts';
+import { AT, S } from '../../kernel/constants.ts';
+import { removeTree } from '../../kernel/remove-tree.ts';
+import { CWD, type Syscalls } from '../../kernel/syscalls.ts';
+
+/**
+ * Copies a layer's files over a tree, the way overlayfs would show them: whiteouts (character
+ * devices 0:0) take away, opaque directories hide what was below, directories become one, all else
+ * replaces. Owner, mode, xattrs, times, hard links and holes are kept; contents are shared where
+ * the filesystem can (reflink).
+ *
+ * Every directory on the way is looked at before it is entered, on both sides, so no symlink is
+ * ever followed. Neither tree may change meanwhile.
+ */
+export async function applyLayer(sys: Syscalls, layer: string, tree: string): Promise<void> {
+  const flatten = { sys, linked: new Map<string, ByteString>() };
+  await mergeDirectory(flatten, fromText(layer), fromText(tree));
+}
+
+type Flatten = {
+  readonly sys: Syscalls;
+  /** Inode in the layer to its first copy. */
+  readonly linked: Map<string, ByteString>;
+};
+
+async function mergeDirectory(flatten: Flatten, from: ByteString, to: ByteString): Promise<void> {
+  for (const name of readdirSync(toBytes(from), { encoding: 'buffer' })) {
+    const below = byteString(name);
+    await mergeEntry(flatten, `${from}/${below}` as ByteString, `${to}/${below}` as ByteString);
+  }
+  copyAttributes(flatten.sys, from, to, lstatSync(toBytes(from), { bigint: true }));
+}
+
+async function mergeEntry(flatten: Flatten, from: ByteString, to: ByteString): Promise<void> {
+  const { sys } = flatten;
+  const stats = lstatSync(toBytes(from), { bigint: true });
+  const there = find(to);
+  if (stats.isDirectory()) {
+    const isOpaque = sys.lgetxattr(pathArg(from), 'trusted.overlay.opaque') !== undefined;
+    const stays = there?.isDirectory() === true && !isOpaque;
+    if (there !== undefined && !stays) await removeTreeAt(sys, to);
+    if (!stays) sys.mkdirat(CWD, pathArg(to), 0o700);
+    await mergeDirectory(flatten, from, to);
+    return;
+  }
+  if (there !== undefined) await removeTreeAt(sys, to);
+  if (stats.isCharacterDevice() && stats.rdev === 0n) return;
+  copyLeaf(flatten, { from, to, stats });
+}
+
+function copyLeaf(
+  { sys, linked }: Flatten,
+  { from, to, stats }: { from: ByteString; to: ByteString; stats: BigIntStats },
+): void {
+  if (stats.nlink > 1n) {
+    const first = linked.get(String(stats.ino));
+    if (first !== undefined) {
+      sys.linkat(CWD, pathArg(first), CWD, pathArg(to));
+      return;
+    }
+    linked.set(String(stats.ino), to);
+  }
+  if (stats.isSymbolicLink()) {
+    const target = byteString(readlinkSync(toBytes(from), { encoding: 'buffer' }));
+    sys.symlinkat(pathArg(target), CWD, pathArg(to));
+  } else if (stats.isFile()) {
+    copyFileSync(toBytes(from), toBytes(to), constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE);
+  } else {
+    const rdev = Number(stats.rdev);
+    const device = {
+      major: (rdev >>> 8) & 0xfff,
+      minor: (rdev & 0xff) | ((rdev >>> 12) & 0xfff00),
+    };
+    sys.mknodat(CWD, pathArg(to), (Number(stats.mode) & S.IFMT) | 0o600, device);
+  }
+  copyAttributes(sys, from, to, stats);
+}
+
+function find(path: ByteString): BigIntStats | undefined {
+  try {
+    return lstatSync(toBytes(path), { bigint: true });
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return undefined;
+    throw error;
+  }
+}
+
+async function removeTreeAt(sys: Syscalls, path: ByteString): Promise<void> {
+  await removeTree(sys, toBytes(path));
+}
+
+/** Owner first: chown clears setuid bits and capabilities. */
+function copyAttributes(sys: Syscalls, from: ByteString, to: ByteString, stats: BigIntStats): void {
+  const target = pathArg(to);
+  sys.fchownat(CWD, target, Number(stats.uid), Number(stats.gid), AT.SYMLINK_NOFOLLOW);
+  for (const name of sys.llistxattr(pathArg(from))) {
+    const value = isReservedXattr(name) ? undefined : sys.lgetxattr(pathArg(from), name);
+    if (value !== undefined) sys.lsetxattr(target, name, value);
+  }
+  if (!stats.isSymbolicLink()) sys.fchmodat(CWD, target, Number(stats.mode) & 0o7777);
+  const time = (ns: bigint): { sec: number; nsec: number } => {
+    const nsec = ((ns % BILLION) + BILLION) % BILLION;
+    return { sec: Number((ns - nsec) / BILLION), nsec: Number(nsec) };
+  };
+  sys.utimensat(CWD, target, time(stats.atimeNs), time(stats.mtimeNs));
+}
+
+const BILLION = 1_000_000_000n;

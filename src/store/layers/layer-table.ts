@@ -1,0 +1,95 @@
+import type { DiffId, Digest } from '../../base/digest.ts';
+import type { Database } from '../db.ts';
+import type { LayerBlob, LayerRecord, StagedLayer } from '../layer-store.ts';
+
+/** Rows of layers, of their compressed forms, and of the containers that lie on them. */
+export type LayerTable = ReturnType<typeof layerTable>;
+
+type Row = Readonly<Record<string, unknown>>;
+
+/** Functions named `…InTransaction` must run inside `database.transaction`. */
+export function layerTable({ sql }: Database) {
+  const find = (diffId: DiffId): LayerRecord | undefined => {
+    const row = sql('SELECT * FROM layers WHERE diff_id = ?').get(diffId);
+    return row === undefined ? undefined : recordFrom(row);
+  };
+  return {
+    find,
+    findByBlob: (digest: Digest): LayerRecord | undefined => {
+      const row = sql(
+        'SELECT l.* FROM layers l JOIN layer_blobs b USING (diff_id) WHERE b.digest = ? LIMIT 1',
+      ).get(digest);
+      return row === undefined ? undefined : recordFrom(row);
+    },
+    blobsOf: (diffId: DiffId): LayerBlob[] =>
+      sql('SELECT * FROM layer_blobs WHERE diff_id = ? ORDER BY digest, repository')
+        .all(diffId)
+        .map(blobFrom),
+    list: (): LayerRecord[] => sql('SELECT * FROM layers').all().map(recordFrom),
+
+    /** False when such a layer is there already. */
+    addInTransaction: (layer: StagedLayer, dir: string, nowMs: number): boolean =>
+      sql('INSERT INTO layers VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING').run(
+        layer.diffId,
+        dir,
+        layer.tarBytes,
+        layer.diskBytes,
+        nowMs,
+      ).changes > 0,
+    addBlobInTransaction: (diffId: DiffId, blob: Omit<LayerBlob, 'diffId'>): void => {
+      sql('INSERT INTO layer_blobs VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING').run(
+        diffId,
+        blob.digest,
+        blob.repository,
+        blob.mediaType,
+        blob.sizeBytes,
+      );
+    },
+    /** Layers that neither an image nor a container names. */
+    unused: (): LayerRecord[] =>
+      sql(
+        `SELECT * FROM layers WHERE diff_id NOT IN (SELECT diff_id FROM image_layers)
+         AND diff_id NOT IN (SELECT diff_id FROM rootfs_layers)`,
+      )
+        .all()
+        .map(recordFrom),
+    removeInTransaction: (diffId: DiffId): void => {
+      sql('DELETE FROM layers WHERE diff_id = ?').run(diffId);
+    },
+
+    setRootfsInTransaction: (containerId: string, layers: readonly DiffId[]): void => {
+      sql('DELETE FROM rootfs_layers WHERE container_id = ?').run(containerId);
+      for (const [position, diffId] of layers.entries()) {
+        sql('INSERT INTO rootfs_layers VALUES (?, ?, ?)').run(containerId, position, diffId);
+      }
+    },
+    /** Bottom first. */
+    layersOfRootfs: (containerId: string): DiffId[] =>
+      sql('SELECT diff_id FROM rootfs_layers WHERE container_id = ? ORDER BY position')
+        .all(containerId)
+        .map((row) => row['diff_id'] as DiffId),
+    removeRootfs: (containerId: string): void => {
+      sql('DELETE FROM rootfs_layers WHERE container_id = ?').run(containerId);
+    },
+  };
+}
+
+function recordFrom(row: Row): LayerRecord {
+  return {
+    diffId: row['diff_id'] as DiffId,
+    dir: row['dir'] as string,
+    tarBytes: row['tar_bytes'] as number,
+    diskBytes: row['disk_bytes'] as number,
+    createdMs: row['created_ms'] as number,
+  };
+}
+
+function blobFrom(row: Row): LayerBlob {
+  return {
+    diffId: row['diff_id'] as DiffId,
+    digest: row['digest'] as Digest,
+    repository: row['repository'] as string,
+    mediaType: row['media_type'] as string,
+    sizeBytes: row['size_bytes'] as number,
+  };
+}

@@ -1,0 +1,180 @@
+import { createHash } from 'node:crypto';
+import { closeSync, constants, existsSync, openSync, readSync } from 'node:fs';
+import path from 'node:path';
+import type { DiffId } from '../../base/digest.ts';
+import { dataLoss, messageOf } from '../../base/errors.ts';
+import { type ByteString, pathArg } from '../../formats/byte-string.ts';
+import {
+  type ContentPlace,
+  type LayerRecord,
+  readLayerHeaders,
+} from '../../formats/layer-headers.ts';
+import { O_CLOEXEC, RESOLVE } from '../../kernel/constants.ts';
+import type { Syscalls } from '../../kernel/syscalls.ts';
+
+/** A layer whose tar is wanted. */
+export type LayerTarOptions = {
+  readonly sys: Syscalls;
+  /** Absolute; holds `diff/`, `headers` and perhaps `apart/`. */
+  readonly directory: string;
+  readonly diffId: DiffId;
+};
+
+const OUTPUT_BYTES = 256 << 10;
+const DIRECTORY = constants.O_RDONLY | constants.O_DIRECTORY;
+const READ = constants.O_RDONLY | constants.O_NOFOLLOW | O_CLOEXEC;
+const INSIDE = RESOLVE.BENEATH | RESOLVE.NO_SYMLINKS | RESOLVE.NO_MAGICLINKS;
+
+/**
+ * The exact tar that a layer was extracted from, in chunks of at most 256 KiB that are the
+ * consumer's to keep. The diffID is checked at the end, so what was made of the chunks must not be
+ * used before this has ended without an error.
+ *
+ * @throws dataLoss when a file or the headers are missing or not what they were
+ */
+export function* layerTar(options: LayerTarOptions): Generator<Buffer> {
+  const { diffId } = options;
+  const hash = createHash('sha256');
+  const chunks = assemble(options);
+  for (;;) {
+    const { value: chunk, done } = nextOf(chunks, diffId);
+    if (done === true) break;
+    hash.update(chunk);
+    yield chunk;
+  }
+  const sum = `sha256:${hash.digest('hex')}`;
+  if (sum !== diffId) throw dataLoss(`layer ${diffId} is damaged: its files add up to ${sum}`);
+}
+
+function nextOf(chunks: Generator<Buffer, void>, diffId: DiffId): IteratorResult<Buffer, void> {
+  try {
+    return chunks.next();
+  } catch (error) {
+    throw dataLoss(`layer ${diffId} is damaged: ${messageOf(error)}`, { cause: error });
+  }
+}
+
+/** A stretch of the tar: `take` puts its next bytes into a buffer and says how many. */
+type Piece = { left: number; readonly take: (into: Buffer, at: number, bytes: number) => number };
+
+function* assemble({ sys, directory }: LayerTarOptions): Generator<Buffer, void> {
+  using files = new LayerFiles(sys, directory);
+  let output = Buffer.allocUnsafeSlow(OUTPUT_BYTES);
+  let at = 0;
+  for (const piece of pieces(files)) {
+    while (piece.left > 0) {
+      const taken = piece.take(output, at, Math.min(piece.left, OUTPUT_BYTES - at));
+      if (taken === 0) throw dataLoss('a file is shorter than it was');
+      piece.left -= taken;
+      at += taken;
+      if (at < OUTPUT_BYTES) continue;
+      yield output;
+      output = Buffer.allocUnsafeSlow(OUTPUT_BYTES);
+      at = 0;
+    }
+  }
+  if (at > 0) yield output.subarray(0, at);
+}
+
+function* pieces(files: LayerFiles): Generator<Piece> {
+  let contents = 0;
+  for (const record of files.records()) {
+    if (record.kind === 'raw') {
+      const { bytes } = record;
+      let from = 0;
+      yield {
+        left: bytes.length,
+        take: (into, at, n) => {
+          from += n;
+          return bytes.copy(into, at, from - n, from);
+        },
+      };
+    } else if (record.kind === 'contents') {
+      using file = files.open(record.place, contents);
+      contents += 1;
+      for (const { offset, bytes } of record.segments) {
+        let from = offset;
+        yield {
+          left: bytes,
+          take: (into, at, n) => {
+            const read = readSync(file.fd, into, at, n, from);
+            from += read;
+            return read;
+          },
+        };
+      }
+    }
+  }
+}
+
+/** The files that a layer's headers speak of. */
+class LayerFiles implements Disposable {
+  readonly #sys: Syscalls;
+  readonly #directory: string;
+  readonly #diffFd: number;
+  #apartFd = -1;
+  /** By path: what was moved away from it, in the order in which that happened. */
+  readonly #moved = new Map<ByteString, { count: number; number: number }[]>();
+
+  constructor(sys: Syscalls, directory: string) {
+    this.#sys = sys;
+    this.#directory = directory;
+    this.#diffFd = openSync(path.join(directory, 'diff'), DIRECTORY);
+    const apart = path.join(directory, 'apart');
+    if (!existsSync(apart)) return;
+    this.#apartFd = openSync(apart, DIRECTORY);
+    for (const record of this.records()) {
+      if (record.kind !== 'moved') continue;
+      const before = this.#moved.get(record.path) ?? [];
+      this.#moved.set(record.path, [...before, { count: record.count, number: record.number }]);
+    }
+  }
+
+  *records(): Generator<LayerRecord> {
+    const fd = openSync(path.join(this.#directory, 'headers'), READ);
+    try {
+      yield* readLayerHeaders((n) => {
+        const bytes = Buffer.allocUnsafe(n);
+        let at = 0;
+        for (let read = -1; read !== 0 && at < n; at += read)
+          read = readSync(fd, bytes, at, n - at, null);
+        return bytes.subarray(0, at);
+      });
+    } finally {
+      closeSync(fd);
+    }
+  }
+
+  /** Opens the content that record number `index` of its kind speaks of. */
+  open(place: ContentPlace, index: number): Disposable & { readonly fd: number } {
+    const fd =
+      place.kind === 'apart'
+        ? this.#openIn(this.#apartFd, String(place.number) as ByteString)
+        : this.#openContent(place.path, index);
+    return { fd, [Symbol.dispose]: () => closeSync(fd) };
+  }
+
+  #openContent(file: ByteString, index: number): number {
+    // The first move after the record, of the file or of a folder it was in, is where it went.
+    let best: { count: number; number: number; rest: string } | undefined;
+    if (this.#moved.size > 0) {
+      for (let end = file.length; end > 0; end = file.lastIndexOf('/', end - 1)) {
+        for (const { count, number } of this.#moved.get(file.slice(0, end) as ByteString) ?? []) {
+          const isFirst = best === undefined || number < best.number;
+          if (count > index && isFirst) best = { count, number, rest: file.slice(end) };
+        }
+      }
+    }
+    if (best === undefined) return this.#openIn(this.#diffFd, file);
+    return this.#openIn(this.#apartFd, `${best.number}${best.rest}` as ByteString);
+  }
+
+  #openIn(dirFd: number, file: ByteString): number {
+    return this.#sys.openat2(dirFd, pathArg(file), { flags: READ, resolve: INSIDE });
+  }
+
+  [Symbol.dispose](): void {
+    closeSync(this.#diffFd);
+    if (this.#apartFd >= 0) closeSync(this.#apartFd);
+  }
+}

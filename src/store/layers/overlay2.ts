@@ -1,0 +1,73 @@
+import { chmodSync, chownSync, mkdirSync, statSync } from 'node:fs';
+import path from 'node:path';
+import { mountOverlay, unmountIfMounted } from '../../kernel/mount.ts';
+import { isMountPoint } from '../../kernel/mountinfo.ts';
+import type { LayerStore, RootfsPaths } from '../layer-store.ts';
+import {
+  type LayerStoreContext,
+  layerCatalog,
+  makeContainerFolders,
+  removeMountPoint,
+} from './catalog.ts';
+import { treeSize } from './tree-size.ts';
+
+/**
+ * Layers as they are on disk, stacked by overlayfs: a container costs two empty folders. Inode
+ * index and redirects stay off, as in Docker, so that lower layers can be shared by any number of
+ * mounts.
+ */
+export function overlay2(context: LayerStoreContext): LayerStore {
+  const { sys, dataRoot, execRoot, database } = context;
+  const { table, discard, ...catalog } = layerCatalog(context);
+  const at = (containerId: string, name: string): string =>
+    path.join(dataRoot.containers, containerId, name);
+  const merged = (containerId: string): string =>
+    path.join(execRoot.containers, containerId, 'rootfs');
+
+  const rootfsPaths: LayerStore['rootfsPaths'] = (containerId, layers): RootfsPaths => {
+    const lower = layers.map(catalog.directoryOf).reverse();
+    return {
+      // overlayfs wants at least one lower layer; an image of none gets an empty one.
+      lower: lower.length > 0 ? lower : [at(containerId, 'lower')],
+      upper: at(containerId, 'upper'),
+      work: at(containerId, 'work'),
+      merged: merged(containerId),
+    };
+  };
+
+  return {
+    driver: 'overlay2',
+    ...catalog,
+    createRootfs: async (containerId, layers) => {
+      const { lower, upper } = rootfsPaths(containerId, layers);
+      const names = layers.length > 0 ? ['upper', 'work'] : ['upper', 'work', 'lower'];
+      try {
+        await makeContainerFolders(context, containerId, names, () => {
+          // The upper folder is the container's `/` and hides its owner and mode in the image.
+          const root = statSync(lower[0] ?? upper);
+          chownSync(upper, root.uid, root.gid);
+          chmodSync(upper, root.mode & 0o7777);
+        });
+        database.transaction(() => table.setRootfsInTransaction(containerId, layers));
+      } catch (error) {
+        for (const name of names) discard(at(containerId, name));
+        throw error;
+      }
+    },
+    mountRootfs: async (containerId, layers) => {
+      const paths = rootfsPaths(containerId, layers);
+      mkdirSync(paths.merged, { recursive: true, mode: 0o755 });
+      if (!isMountPoint(paths.merged)) mountOverlay(sys, { ...paths, target: paths.merged });
+      return paths;
+    },
+    rootfsPaths,
+    unmountRootfs: async (containerId) => unmountIfMounted(sys, merged(containerId)),
+    removeRootfs: async (containerId) => {
+      unmountIfMounted(sys, merged(containerId));
+      removeMountPoint(merged(containerId));
+      table.removeRootfs(containerId);
+      for (const name of ['upper', 'work', 'lower']) discard(at(containerId, name));
+    },
+    rootfsSize: (containerId) => treeSize(at(containerId, 'upper')),
+  };
+}

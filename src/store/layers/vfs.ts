@@ -1,0 +1,92 @@
+import { mkdirSync } from 'node:fs';
+import { lstat } from 'node:fs/promises';
+import path from 'node:path';
+import { errnoOf } from '../../base/errors.ts';
+import { MS } from '../../kernel/constants.ts';
+import { unmountIfMounted } from '../../kernel/mount.ts';
+import { isMountPoint } from '../../kernel/mountinfo.ts';
+import type { LayerStore, RootfsPaths } from '../layer-store.ts';
+import {
+  type LayerStoreContext,
+  layerCatalog,
+  makeContainerFolders,
+  removeMountPoint,
+  syncAll,
+} from './catalog.ts';
+import { applyLayer } from './flatten.ts';
+import { treeSize } from './tree-size.ts';
+
+/**
+ * For kernels and filesystems without overlayfs: each container has a full copy of its image's
+ * files (reflinks where the filesystem has them). Layers lie on disk as with overlay2, so that the
+ * same data root can be opened with either driver; a container keeps to the driver that made it.
+ */
+export function vfs(context: LayerStoreContext): LayerStore {
+  const { sys, dataRoot, execRoot, database } = context;
+  const { table, discard, ...catalog } = layerCatalog(context);
+  const copy = (containerId: string): string =>
+    path.join(dataRoot.containers, containerId, 'upper');
+  const merged = (containerId: string): string =>
+    path.join(execRoot.containers, containerId, 'rootfs');
+
+  const rootfsPaths: LayerStore['rootfsPaths'] = (containerId, layers): RootfsPaths => ({
+    lower: layers.map(catalog.directoryOf).reverse(),
+    upper: copy(containerId),
+    work: '',
+    merged: merged(containerId),
+  });
+
+  return {
+    driver: 'vfs',
+    ...catalog,
+    createRootfs: async (containerId, layers) => {
+      const directories = layers.map(catalog.directoryOf);
+      try {
+        await makeContainerFolders(context, containerId, ['upper'], async () => {
+          for (const layer of directories) await applyLayer(sys, layer, copy(containerId));
+          await syncAll(sys, dataRoot.containers);
+        });
+        database.transaction(() => table.setRootfsInTransaction(containerId, layers));
+      } catch (error) {
+        discard(copy(containerId));
+        throw error;
+      }
+    },
+    mountRootfs: async (containerId, layers) => {
+      const paths = rootfsPaths(containerId, layers);
+      mkdirSync(paths.merged, { recursive: true, mode: 0o755 });
+      if (!isMountPoint(paths.merged)) {
+        sys.mount({ source: paths.upper, target: paths.merged, flags: MS.BIND });
+      }
+      return paths;
+    },
+    rootfsPaths,
+    unmountRootfs: async (containerId) => unmountIfMounted(sys, merged(containerId)),
+    removeRootfs: async (containerId) => {
+      unmountIfMounted(sys, merged(containerId));
+      removeMountPoint(merged(containerId));
+      table.removeRootfs(containerId);
+      discard(copy(containerId));
+    },
+    rootfsSize: (containerId) => {
+      const layers = table.layersOfRootfs(containerId).map(catalog.directoryOf).reverse();
+      return treeSize(copy(containerId), async (relative, sizeBytes, mtimeMs) => {
+        for (const layer of layers) {
+          const original = await find(path.join(layer, relative));
+          if (original === undefined) continue;
+          return original.size !== sizeBytes || original.mtimeMs !== mtimeMs;
+        }
+        return true;
+      });
+    },
+  };
+}
+
+async function find(file: string): Promise<{ size: number; mtimeMs: number } | undefined> {
+  try {
+    return await lstat(file);
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT' || errnoOf(error) === 'ENOTDIR') return undefined;
+    throw error;
+  }
+}

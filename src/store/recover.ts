@@ -1,0 +1,102 @@
+import { existsSync, readdirSync } from 'node:fs';
+import path from 'node:path';
+import type { ImageId } from '../base/digest.ts';
+import { unmountIfMounted } from '../kernel/mount.ts';
+import { removeTree } from '../kernel/remove-tree.ts';
+import type { LayerStoreContext } from './layers/catalog.ts';
+import { layerTable } from './layers/layer-table.ts';
+
+/**
+ * Puts the data root in order at start, before anything else uses it. A power cut or a crash leaves
+ * content without a row (an operation that did not come to its end) or, when somebody tampered or
+ * the filesystem lost something, a row without content. The first is deleted, the second is named
+ * in the log and its row dropped, so that the next pull fetches it again instead of answering that
+ * all is there.
+ *
+ * Deletion goes on in the background; what is in the way is moved aside at once.
+ */
+export function recoverStore(context: LayerStoreContext): void {
+  const { sys, dataRoot, tasks, log } = context;
+  const garbage: string[] = [
+    ...entries(dataRoot.staging),
+    ...layersWithoutRow(context),
+    ...containersWithoutRow(context),
+  ];
+  dropDamagedLayers(context);
+  if (garbage.length === 0) return;
+  log.info('removing what an interrupted operation left', { entries: garbage.length });
+  tasks.spawn('recovery', async (signal) => {
+    for (const tree of garbage) await removeTree(sys, tree, { signal });
+  });
+}
+
+function entries(folder: string): string[] {
+  if (!existsSync(folder)) return [];
+  return readdirSync(folder).map((name) => path.join(folder, name));
+}
+
+function layersWithoutRow({ database, dataRoot }: LayerStoreContext): string[] {
+  const known = new Set(
+    layerTable(database)
+      .list()
+      .map(({ dir }) => dir),
+  );
+  return entries(dataRoot.layers).filter((folder) => !known.has(path.basename(folder)));
+}
+
+function containersWithoutRow({ sys, database, dataRoot, execRoot }: LayerStoreContext): string[] {
+  const known = new Set(
+    database
+      .sql('SELECT id FROM containers')
+      .all()
+      .map((row) => String(row['id'])),
+  );
+  database
+    .sql('DELETE FROM rootfs_layers WHERE container_id NOT IN (SELECT id FROM containers)')
+    .run();
+  const left = entries(dataRoot.containers).filter((folder) => !known.has(path.basename(folder)));
+  for (const folder of left) {
+    unmountIfMounted(sys, path.join(execRoot.containers, path.basename(folder), 'rootfs'));
+  }
+  return left;
+}
+
+function dropDamagedLayers({ database, dataRoot, log }: LayerStoreContext): void {
+  const { sql } = database;
+  const damaged = layerTable(database)
+    .list()
+    .filter(({ dir }) => !isWhole(path.join(dataRoot.layers, dir)));
+  for (const { diffId } of damaged) {
+    const images = sql('SELECT DISTINCT image_id FROM image_layers WHERE diff_id = ?')
+      .all(diffId)
+      .map((row) => row['image_id'] as ImageId);
+    database.transaction(() => {
+      for (const image of images) {
+        const tags = sql('SELECT repository, tag FROM tags WHERE image_id = ?')
+          .all(image)
+          .map((row) => `${row['repository']}:${row['tag']}`);
+        log.error('dropped an image that lost a layer: pull it again', {
+          image,
+          tags: tags.join(' '),
+          layer: diffId,
+        });
+        sql('DELETE FROM images WHERE id = ?').run(image);
+      }
+      const containers = sql('SELECT container_id FROM rootfs_layers WHERE diff_id = ?').all(
+        diffId,
+      );
+      for (const { container_id: container } of containers) {
+        log.error('a container lost a layer: it starts again when its image is pulled', {
+          container: String(container),
+          layer: diffId,
+        });
+      }
+      sql('DELETE FROM rootfs_layers WHERE diff_id = ?').run(diffId);
+      sql('DELETE FROM layers WHERE diff_id = ?').run(diffId);
+    });
+  }
+}
+
+function isWhole(folder: string): boolean {
+  return existsSync(path.join(folder, 'diff')) && existsSync(path.join(folder, 'headers'));
+}

@@ -1,0 +1,90 @@
+import { closeSync } from 'node:fs';
+import { FADV } from '../kernel/constants.ts';
+import type { Syscalls } from '../kernel/syscalls.ts';
+
+/**
+ * Keeps the page cache flat while a layer is written: files stay open until their bytes are on the
+ * disk, then their pages are dropped (POSIX_FADV_DONTNEED drops clean pages only). That is done for
+ * a batch at once with one syncfs on a thread, while the next batch is being filled; syncing file
+ * by file takes three times as long.
+ */
+const BATCH_BYTES = 16 << 20;
+const BATCH_FILES = 1024;
+
+export class Writeback implements AsyncDisposable {
+  readonly #sys: Syscalls;
+  readonly #filesystemFd: number;
+  #current = -1;
+  #currentBytes = 0;
+  #closed: number[] = [];
+  #bytes = 0;
+  #inFlight: Promise<void> | undefined;
+
+  /** `filesystemFd` is any descriptor on the filesystem that is written to. */
+  constructor(sys: Syscalls, filesystemFd: number) {
+    this.#sys = sys;
+    this.#filesystemFd = filesystemFd;
+  }
+
+  /** A file that will be written to; at most one at a time. Its descriptor belongs to us now. */
+  opened(fd: number): void {
+    this.#current = fd;
+    this.#currentBytes = 0;
+  }
+
+  /** Bytes were written to it. */
+  wrote(bytes: number): void {
+    this.#bytes += bytes;
+    this.#currentBytes += bytes;
+  }
+
+  /** It is complete. */
+  closed(): void {
+    if (this.#currentBytes > 0) this.#closed.push(this.#current);
+    else closeSync(this.#current);
+    this.#current = -1;
+  }
+
+  /** True when a batch is full: then {@link turn} is due. */
+  get isFull(): boolean {
+    return this.#bytes >= BATCH_BYTES || this.#closed.length >= BATCH_FILES;
+  }
+
+  /** Starts writing the batch out; waits for the one before it. */
+  async turn(): Promise<void> {
+    await this.#inFlight;
+    const files = this.#closed;
+    const open = this.#current;
+    const needsSync = this.#bytes > 0;
+    this.#closed = [];
+    this.#bytes = 0;
+    this.#inFlight = this.#writeOut(files, open, needsSync);
+    // Its failure is thrown by the next turn; until then it must not count as unhandled.
+    this.#inFlight.catch(() => undefined);
+  }
+
+  async #writeOut(files: readonly number[], open: number, needsSync: boolean): Promise<void> {
+    try {
+      if (needsSync) await this.#sys.syncfsAsync(this.#filesystemFd);
+      for (const fd of files) this.#sys.fadvise(fd, 0, 0, FADV.DONTNEED);
+      // Still open, or closed since and then part of the next batch.
+      if (open >= 0 && needsSync) this.#sys.fadvise(open, 0, 0, FADV.DONTNEED);
+    } finally {
+      for (const fd of files) closeSync(fd);
+    }
+  }
+
+  /** Everything written is on the disk and out of the cache when this resolves. */
+  async finish(): Promise<void> {
+    await this.turn();
+    await this.#inFlight;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#inFlight?.catch(() => undefined);
+    for (const fd of this.#closed) closeSync(fd);
+    if (this.#current >= 0) closeSync(this.#current);
+    this.#closed = [];
+    this.#current = -1;
+  }
+}
