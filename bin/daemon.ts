@@ -1,4 +1,92 @@
+import { mkdirSync } from 'node:fs';
+import { EngineError, forbidden, messageOf } from '../src/base/errors.ts';
+import { VERSION_TEXT } from '../src/base/version.ts';
+import { openSyscalls } from '../src/kernel/ffi.ts';
+import { enterMountNamespace, hasHybridCgroups } from '../src/kernel/mount-namespace.ts';
+import type { DaemonConfig } from '../src/policy/daemon-config.ts';
+import { runDaemon } from './daemon-run.ts';
+import { readWish } from './daemon-settings.ts';
+import { execDaemon } from './executable.ts';
+
+/**
+ * The daemon's start. It happens twice: first as any program, to settle what only a fresh process
+ * image can have (options of V8, the mount namespace of all threads), then, replaced by itself, for
+ * good.
+ */
+
+/** Set for the second start: number of the descriptor of the host's mount namespace, or empty. */
+const STAGE = 'CORACLE_STAGE';
+
+/**
+ * Lite mode has no JIT and no WebAssembly, and the young generation is small: the daemon idles in
+ * half the anonymous memory. Heavy work is done by workers, which have neither option.
+ */
+const NODE_OPTIONS = [
+  '--lite-mode',
+  '--max-semi-space-size=1',
+  '--disable-sigusr1',
+  '--disable-warning=ExperimentalWarning',
+];
+
+/** ioctls that clear and set close-on-exec. */
+const FIONCLEX = 0x5450;
+const FIOCLEX = 0x5451;
+
 export function main(args: string[]): void {
-  process.stderr.write(`coracled: no daemon in this build (${args.length} arguments)\n`);
-  process.exitCode = 1;
+  process.once('uncaughtException', fail);
+  start(args);
+}
+
+function start(args: readonly string[]): void {
+  const wish = readWish(args, process.env);
+  switch (wish.kind) {
+    case 'help':
+      process.stdout.write(wish.text);
+      return;
+    case 'version':
+      process.stdout.write(`${VERSION_TEXT}\n`);
+      return;
+    case 'validate':
+      wish.load();
+      process.stdout.write('configuration OK\n');
+      return;
+    case 'run':
+      run(wish.load, args);
+      return;
+  }
+}
+
+function run(load: () => DaemonConfig, args: readonly string[]): void {
+  const config = load();
+  if (process.getuid?.() !== 0) {
+    throw forbidden('the daemon needs to be started with root privileges: run it with sudo');
+  }
+  const stage = process.env[STAGE];
+  if (stage === undefined) startAgain(config, args);
+  delete process.env[STAGE];
+  const host = stage === '' ? undefined : Number(stage);
+  if (host !== undefined) openSyscalls().ioctl(host, FIOCLEX, 0);
+  runDaemon({ config, reload: load, hostMountNamespace: host, env: process.env })
+    .then((code) => process.exit(code))
+    .catch(fail);
+}
+
+/** One clear sentence, or a stack where it is our own mistake, and exit 1. */
+function fail(error: unknown): void {
+  const isDefect = error instanceof Error && !(error instanceof EngineError);
+  process.stderr.write(`${isDefect ? (error.stack ?? error.message) : messageOf(error)}\n`);
+  process.exit(1);
+}
+
+function startAgain(config: DaemonConfig, args: readonly string[]): never {
+  const env: NodeJS.ProcessEnv = { ...process.env, [STAGE]: '' };
+  if (hasHybridCgroups() && config.engine.runtimes['crun'] !== undefined) {
+    const { execRoot } = config.engine;
+    mkdirSync(execRoot, { recursive: true, mode: 0o711 });
+    const sys = openSyscalls();
+    const host = enterMountNamespace(sys, execRoot);
+    sys.ioctl(host, FIONCLEX, 0);
+    env[STAGE] = String(host);
+  }
+  return execDaemon(NODE_OPTIONS, args, env);
 }

@@ -91,12 +91,12 @@ export async function listenTcp(
  * @throws invalidArgument when there is none
  */
 export async function listenActivated(
-  make: () => Server,
+  make: () => Promise<Server>,
   sockets: readonly ActivatedSocket[],
   name: string,
 ): Promise<void> {
   for (const { fd } of chooseSockets(sockets, name)) {
-    const server = make();
+    const server = await make();
     try {
       await started(server, () => server.listen({ fd }));
     } catch (cause) {

@@ -1,0 +1,78 @@
+import { accessSync, constants, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { getRawAsset, isSea } from 'node:sea';
+import { fileURLToPath } from 'node:url';
+import type { WorkerCommand } from '../src/worker/workers.ts';
+
+/** How this program starts itself again, and where its native helpers are. */
+
+/** The bundle's entry, for a Node that is told what to run; an executable needs none. */
+function entry(): string[] {
+  return isSea() ? [] : [fileURLToPath(new URL('main.cjs', import.meta.url))];
+}
+
+/** A worker: the same program, with V8 as it is by default. */
+export function workerCommand(env: NodeJS.ProcessEnv): WorkerCommand {
+  return { command: process.execPath, args: [...entry(), 'worker'], env };
+}
+
+/**
+ * Replaces this process by the daemon proper, with options for Node, the same PID and the same
+ * arguments. Does not return.
+ */
+export function execDaemon(
+  nodeOptions: readonly string[],
+  args: readonly string[],
+  env: NodeJS.ProcessEnv,
+): never {
+  const options = isSea() ? [`--node-options=${nodeOptions.join(' ')}`] : [...nodeOptions];
+  if (process.execve === undefined) throw new Error('this platform has no execve');
+  return process.execve(process.execPath, ['coracled', ...options, ...entry(), ...args], env);
+}
+
+/** Absolute paths of the programs in `native/`. */
+export type NativePrograms = { readonly shim: string; readonly init: string };
+
+/**
+ * The native programs: beside the bundle, or written out of the executable into the first of the
+ * folders that lets programs run (`/run` often does not). What is there already is not written
+ * again.
+ */
+export function nativePrograms(folders: readonly string[]): NativePrograms {
+  if (!isSea()) {
+    const at = (name: string): string => fileURLToPath(new URL(name, import.meta.url));
+    return { shim: at('shim'), init: at('init') };
+  }
+  return { shim: writeOut('shim', folders), init: writeOut('init', folders) };
+}
+
+function writeOut(name: string, folders: readonly string[]): string {
+  const bytes = Buffer.from(getRawAsset(name));
+  let failure: unknown;
+  for (const folder of folders) {
+    const file = path.join(folder, 'bin', name);
+    try {
+      if (!holds(file, bytes)) {
+        mkdirSync(path.dirname(file), { recursive: true, mode: 0o755 });
+        // A running shim keeps the old file open: a new one takes its name.
+        writeFileSync(`${file}.new`, bytes, { mode: 0o755 });
+        renameSync(`${file}.new`, file);
+      }
+      accessSync(file, constants.X_OK);
+      return file;
+    } catch (error) {
+      failure = error;
+    }
+  }
+  throw new Error(`cannot write the program ${name} to any of ${folders.join(', ')}`, {
+    cause: failure,
+  });
+}
+
+function holds(file: string, bytes: Buffer): boolean {
+  try {
+    return readFileSync(file).equals(bytes);
+  } catch {
+    return false; // not there yet
+  }
+}

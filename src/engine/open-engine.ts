@@ -1,0 +1,97 @@
+import { mkdirSync } from 'node:fs';
+import { KeyedLock, TaskGroup } from '../base/async.ts';
+import type { Clock } from '../base/clock.ts';
+import { messageOf } from '../base/errors.ts';
+import type { Random } from '../base/id.ts';
+import type { Logger } from '../base/log.ts';
+import { openShims, type ShimsOptions } from '../kernel/shims.ts';
+import type { Syscalls } from '../kernel/syscalls.ts';
+import type { EngineConfig } from '../spec/engine-config.ts';
+import { openDatabase } from '../store/db.ts';
+import { containerStore, networkStore, volumeStore } from '../store/documents.ts';
+import { imageStore } from '../store/images.ts';
+import { openLayerStore } from '../store/layers/open.ts';
+import { dataRootAt, execRootAt } from '../store/paths.ts';
+import { recoverStore } from '../store/recover.ts';
+import { createWorkers, type WorkerCommand } from '../worker/workers.ts';
+import { Containers } from './containers/containers.ts';
+import type { Engine } from './engine.ts';
+import { EventBus } from './events.ts';
+import { readHostFacts } from './host.ts';
+import { Pulls } from './images/pulls.ts';
+import { LocalVolumes } from './volumes/local-volumes.ts';
+
+/** What an engine is made of that only the program knows. */
+export type EngineParts = {
+  /** The configuration in force. */
+  readonly config: () => EngineConfig;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Logger;
+  readonly sys: Syscalls;
+  readonly shim: ShimsOptions;
+  readonly worker: WorkerCommand;
+};
+
+/** An engine that serves. */
+export type OpenEngine = {
+  readonly engine: Engine;
+  /** True while some container runs. */
+  readonly hasRunning: () => boolean;
+  /**
+   * The orderly end: stops containers unless `live-restore` is on, ends background work, lets go
+   * of everything.
+   */
+  readonly close: () => Promise<void>;
+};
+
+/**
+ * Opens the engine on its roots, which the caller has made and locked: mends what a crash left,
+ * and takes over what runs.
+ */
+export async function openEngine(parts: EngineParts): Promise<OpenEngine> {
+  const { config, clock, random, log, sys } = parts;
+  const dataRoot = dataRootAt(config().dataRoot);
+  const execRoot = execRootAt(config().execRoot);
+  for (const folder of [dataRoot.layers, dataRoot.staging, dataRoot.containers]) {
+    mkdirSync(folder, { recursive: true, mode: 0o700 });
+  }
+  for (const folder of [execRoot.containers, execRoot.netns]) {
+    mkdirSync(folder, { recursive: true, mode: 0o711 });
+  }
+  await using opening = new AsyncDisposableStack();
+  const database = openDatabase(dataRoot.database);
+  opening.defer(() => database.close());
+  const tasks = new TaskGroup((name, error) =>
+    log.error('background work failed', { task: name, error: messageOf(error) }),
+  );
+  opening.defer(() => tasks.close());
+  const workers = createWorkers(parts.worker, log);
+  opening.defer(() => workers.close());
+  const base = {
+    ...{ config, clock, random, log, sys, tasks, workers, dataRoot, execRoot, database },
+    host: readHostFacts(),
+    shims: openShims(parts.shim),
+    store: {
+      images: imageStore(database),
+      containers: containerStore(database),
+      networks: networkStore(database),
+      volumes: volumeStore(database),
+    },
+    containers: new Containers(),
+    events: new EventBus(clock),
+    pulls: new Pulls(),
+    locks: new KeyedLock(),
+  };
+  recoverStore(base);
+  const layers = await openLayerStore(base, config().storageDriver);
+  const volumes = new LocalVolumes(base);
+  const engine: Engine = { ...base, layers, volumes, networks: undefined as never };
+  await volumes.restore();
+  const held = opening.move();
+  return {
+    engine,
+    hasRunning: () => engine.containers.list().some((container) => container.run !== undefined),
+    close: () => held.disposeAsync(),
+  };
+}
