@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { humanSize } from '../../base/bytes.ts';
 import { type DiffId, isSha256, parseDigest, parseImageId } from '../../base/digest.ts';
-import { invalidArgument } from '../../base/errors.ts';
+import { invalidArgument, isEngineError } from '../../base/errors.ts';
 import {
   DEFAULT_TAG,
   familiarReference,
@@ -32,6 +32,12 @@ export type ImagePullArgs = {
   readonly headers: { readonly registryAuth: AuthConfig | undefined };
 };
 
+/** What of the engine a pull works with. */
+export type PullEngine = Pick<
+  Engine,
+  'config' | 'clock' | 'log' | 'workers' | 'layers' | 'store' | 'events' | 'pulls'
+>;
+
 type Report = (message: ProgressMessage) => void;
 
 /** One image to pull: a reference with a tag or a digest. */
@@ -48,7 +54,7 @@ type Target = {
  * @throws invalidArgument for a bad reference or platform; the registry's error, in Docker's words
  */
 export async function imagePull(
-  engine: Engine,
+  engine: PullEngine,
   args: ImagePullArgs,
   call: ProgressCall,
 ): Promise<void> {
@@ -85,7 +91,7 @@ function hostOf(): ImagePlatform {
 }
 
 async function tagsOf(
-  engine: Engine,
+  engine: PullEngine,
   reference: Reference,
   auth: AuthConfig | undefined,
   signal: AbortSignal,
@@ -100,19 +106,36 @@ async function tagsOf(
   return (await job.result) as string[];
 }
 
-async function pullOne(engine: Engine, target: Target, call: ProgressCall): Promise<void> {
+async function pullOne(engine: PullEngine, target: Target, call: ProgressCall): Promise<void> {
   const { reference, platform, auth } = target;
   const identity = [platform ?? null, auth ?? null];
   const who = createHash('sha256').update(JSON.stringify(identity)).digest('hex');
   const key = `${repositoryOf(reference)} ${reference.digest ?? reference.tag} ${who}`;
   const caller = { signal: call.signal, report: call.progress };
-  await engine.pulls.share(key, caller, (report, signal) =>
-    runPull(engine, target, { report, signal }),
-  );
+  await engine.pulls.share(key, caller, async (report, signal) => {
+    try {
+      await runPull(engine, target, { report, signal });
+    } catch (error) {
+      await giveBack(engine, error);
+      throw error;
+    }
+  });
+}
+
+/**
+ * After a failure of the link, or a cancellation, the layers that are whole are kept for the next
+ * attempt, until the next image is removed. After any other, trying again gives the same: their
+ * space is given back.
+ */
+async function giveBack(engine: PullEngine, error: unknown): Promise<void> {
+  const isPassing = isEngineError(error, 'unavailable', 'canceled');
+  if (isPassing) return;
+  const removed = await engine.layers.collect();
+  if (removed.length > 0) engine.log.info('removed layers of a failed pull', { n: removed.length });
 }
 
 async function runPull(
-  engine: Engine,
+  engine: PullEngine,
   { reference, platform, auth }: Target,
   { report, signal }: { report: Report; signal: AbortSignal },
 ): Promise<void> {
@@ -148,14 +171,18 @@ async function runPull(
   if (result.downloadedBytes > 0) report({ status: summary(engine, result, startMs) });
 }
 
-function summary(engine: Engine, result: PullResult, startMs: number): string {
+function summary(engine: PullEngine, result: PullResult, startMs: number): string {
   const seconds = ((engine.clock.monotonicMs() - startMs) / 1000).toFixed(1);
   const { downloadedBytes, writtenBytes } = result;
   return `Downloaded ${humanSize(downloadedBytes, 3)}, wrote ${humanSize(writtenBytes, 3)} in ${seconds} s`;
 }
 
 /** Makes the image and its names appear. True when the reference means something else than before. */
-async function finish(engine: Engine, reference: Reference, result: PullResult): Promise<boolean> {
+async function finish(
+  engine: PullEngine,
+  reference: Reference,
+  result: PullResult,
+): Promise<boolean> {
   const { images } = engine.store;
   const repository = repositoryOf(reference);
   const imageId = parseImageId(result.imageId);
@@ -191,12 +218,12 @@ function decodeManifest({ digest, mediaType, base64 }: PulledManifest) {
 
 /** Answers a pull worker's questions, and holds for it what it relies on until it is done. */
 class Answers implements AsyncDisposable {
-  readonly #engine: Engine;
+  readonly #engine: PullEngine;
   readonly #held: Disposable[] = [];
   readonly #claims = new Map<DiffId, Disposable>();
   #isOver = false;
 
-  constructor(engine: Engine) {
+  constructor(engine: PullEngine) {
     this.#engine = engine;
   }
 

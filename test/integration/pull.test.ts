@@ -1,0 +1,379 @@
+import assert from 'node:assert/strict';
+import { readdirSync, readFileSync } from 'node:fs';
+import path from 'node:path';
+import { test } from 'node:test';
+import type { DiffId } from '../../src/base/digest.ts';
+import { imagePull } from '../../src/engine/images/pull.ts';
+import type { AuthConfig } from '../../src/spec/docker/auth.ts';
+import type { ProgressMessage } from '../../src/spec/docker/progress.ts';
+import { startFaultyRegistry } from '../fault/registry.ts';
+import { type ImageEngine, openImageEngine } from '../support/image-engine.ts';
+import {
+  type BuiltImage,
+  buildImage,
+  busyboxImage,
+  pushImage,
+  pushIndex,
+} from '../support/images.ts';
+import { startRegistry } from '../support/registry.ts';
+
+async function pull(
+  { engine }: ImageEngine,
+  fromImage: string,
+  options: { tag?: string; platform?: string; auth?: AuthConfig; signal?: AbortSignal } = {},
+): Promise<ProgressMessage[]> {
+  const lines: ProgressMessage[] = [];
+  const { tag = '', platform = '', auth } = options;
+  await imagePull(
+    engine,
+    { query: { fromImage, tag, platform }, headers: { registryAuth: auth } },
+    {
+      signal: options.signal ?? new AbortController().signal,
+      apiVersion: [1, 51],
+      progress: (line) => lines.push(line),
+    },
+  );
+  return lines;
+}
+
+/** Without what depends on time: `Downloading`, and the last line's numbers. */
+function shape(lines: readonly ProgressMessage[]): string[] {
+  return lines
+    .filter((line) => line.status !== 'Downloading')
+    .map((line) => `${line.id === undefined ? '' : `${line.id}: `}${line.status}`)
+    .map((line) => line.replace(/^Downloaded .* in .*$/, 'Downloaded …'));
+}
+
+const short = (digest: string): string => digest.slice(7, 19);
+const staged = ({ dataRoot }: ImageEngine): string[] => readdirSync(dataRoot.staging);
+const layerDirs = ({ dataRoot }: ImageEngine): string[] => readdirSync(dataRoot.layers);
+
+function assertHere({ engine }: ImageEngine, image: BuiltImage): void {
+  for (const { diffId } of image.layers) assert(engine.layers.find(diffId as DiffId), diffId);
+}
+
+const two = (first: string, second: string): Promise<BuiltImage> =>
+  buildImage({
+    layers: [[{ name: 'first', content: first }], [{ name: 'second', content: second }]],
+  });
+
+test('a pull from a real registry shows what Docker shows, and leaves the image whole', async () => {
+  await using registry = await startRegistry();
+  await using here = await openImageEngine();
+  const image = await busyboxImage();
+  const digest = await pushImage(registry, 'library/busybox', 'v1', image);
+  const name = `${registry.host}/library/busybox`;
+  const ids = image.layers.map((layer) => short(layer.digest));
+
+  const lines = shape(await pull(here, name, { tag: 'v1' }));
+  assert.equal(lines[0], 'v1: Pulling from library/busybox');
+  assert.deepEqual(
+    lines.slice(1, 4),
+    ids.map((id) => `${id}: Pulling fs layer`),
+  );
+  for (const id of ids) {
+    assert.deepEqual(
+      lines.filter((line) => line.startsWith(id)),
+      [
+        'Pulling fs layer',
+        'Verifying Checksum',
+        'Download complete',
+        'Extracting',
+        'Pull complete',
+      ].map((status) => `${id}: ${status}`),
+    );
+  }
+  assert.deepEqual(lines.slice(-3), [
+    `Digest: ${digest}`,
+    `Status: Downloaded newer image for ${name}:v1`,
+    'Downloaded …',
+  ]);
+  assertHere(here, image);
+  const { images } = here.engine.store;
+  assert.equal(images.findTag(name, 'v1'), image.config.digest);
+  const [base] = image.layers;
+  const folder = here.engine.layers.directoryOf(base?.diffId as DiffId);
+  assert(readFileSync(path.join(folder, 'bin/busybox')).length > 100_000);
+  assert.deepEqual(staged(here), []);
+  assert.deepEqual(
+    here.engine.events.kept().map(({ Type, Action, Actor }) => [Type, Action, Actor.ID]),
+    [['image', 'pull', `${name}:v1`]],
+  );
+
+  assert.deepEqual(shape(await pull(here, `${name}:v1`)), [
+    'v1: Pulling from library/busybox',
+    `Digest: ${digest}`,
+    `Status: Image is up to date for ${name}:v1`,
+  ]);
+  const byDigest = shape(await pull(here, `${name}@${digest}`));
+  assert.equal(byDigest[0], `${digest}: Pulling from library/busybox`);
+  assert.equal(byDigest.at(-1), `Status: Image is up to date for ${name}@${digest}`);
+});
+
+test('layers that are here are not fetched again', async () => {
+  await using registry = await startFaultyRegistry();
+  await using here = await openImageEngine();
+  const one = await two('same', 'one');
+  const other = await two('same', 'other');
+  registry.add('app', 'v1', one);
+  registry.add('app', 'v2', other);
+  await pull(here, `${registry.host}/app`, { tag: 'v1' });
+  const lines = shape(await pull(here, `${registry.host}/app`, { tag: 'v2' }));
+  const [shared, fresh] = other.layers;
+  assert.equal(lines[1], `${short(shared?.digest ?? '')}: Already exists`);
+  assert.equal(lines[2], `${short(fresh?.digest ?? '')}: Pulling fs layer`);
+  assert.equal(registry.count('GET', shared?.digest ?? ''), 1);
+});
+
+test('of a list, the image for this machine is taken, or the one that was asked for', async () => {
+  await using registry = await startRegistry();
+  await using here = await openImageEngine();
+  const spec = { layers: [[{ name: 'x', content: 'x' }]] };
+  const mine = await buildImage(spec);
+  const riscv = await buildImage({ ...spec, architecture: 'riscv64' });
+  const digest = await pushIndex(registry, { repository: 'multi', tag: 'v1' }, [riscv, mine]);
+  const name = `${registry.host}/multi:v1`;
+  assert(shape(await pull(here, name)).includes(`Digest: ${digest}`));
+  const { images } = here.engine.store;
+  assert.equal(images.findTag(`${registry.host}/multi`, 'v1'), mine.config.digest);
+  await pull(here, name, { platform: 'linux/riscv64' });
+  assert.equal(images.findTag(`${registry.host}/multi`, 'v1'), riscv.config.digest);
+  await assert.rejects(pull(here, name, { platform: 'linux/arm/v7' }), {
+    kind: 'notFound',
+    message: 'no matching manifest for linux/arm/v7 in the manifest list entries',
+  });
+});
+
+test('an image for another machine is refused when a platform is asked for, before its layers', async () => {
+  await using registry = await startFaultyRegistry();
+  await using here = await openImageEngine();
+  const image = await buildImage({ layers: [[{ name: 'x' }]], architecture: 's390x' });
+  registry.add('app', 'v1', image);
+  const name = `${registry.host}/app:v1`;
+  await assert.rejects(pull(here, name, { platform: 'linux/amd64' }), {
+    message: `image with reference ${name} was found but does not match the specified platform: wanted linux/amd64, actual: linux/s390x`,
+  });
+  assert.equal(registry.count('GET', image.layers[0]?.digest ?? ''), 0);
+});
+
+test('without tag and digest, all tags are pulled', async () => {
+  await using registry = await startRegistry();
+  await using here = await openImageEngine();
+  await pushImage(registry, 'app', 'v1', await two('a', 'b'));
+  await pushImage(registry, 'app', 'v2', await two('c', 'd'));
+  await pull(here, `${registry.host}/app`);
+  const tags = here.engine.store.images.tagsIn(`${registry.host}/app`).map((each) => each.tag);
+  assert.deepEqual(tags, ['v1', 'v2']);
+});
+
+test('a registry with a password: with it, with a wrong one, with none', async () => {
+  await using registry = await startFaultyRegistry({
+    auth: { kind: 'basic', user: 'me', password: 'secret' },
+  });
+  await using here = await openImageEngine();
+  registry.add('app', 'v1', await two('a', 'b'));
+  const auth = {
+    username: 'me',
+    password: 'secret',
+    ...{ auth: '', email: '', serveraddress: '', identitytoken: '', registrytoken: '' },
+  };
+  const name = `${registry.host}/app:v1`;
+  await assert.rejects(pull(here, name), /no basic auth credentials/);
+  const wrong = { ...auth, password: 'wrong' };
+  await assert.rejects(pull(here, name, { auth: wrong }), /unauthorized: authentication required/);
+  await pull(here, name, { auth });
+});
+
+test('pulls of the same image share one download', async () => {
+  await using registry = await startFaultyRegistry();
+  await using here = await openImageEngine();
+  const image = await two('a', 'b');
+  registry.add('app', 'v1', image);
+  const name = `${registry.host}/app:v1`;
+  const [one, other] = await Promise.all([pull(here, name), pull(here, name)]);
+  assert.deepEqual(shape(one), shape(other));
+  assert.equal(registry.count('GET', '/manifests/v1'), 1);
+  for (const { digest } of image.layers) assert.equal(registry.count('GET', digest), 1);
+});
+
+test('pulls of different images that share a layer fetch it once', async () => {
+  await using registry = await startFaultyRegistry();
+  await using here = await openImageEngine();
+  const one = await two('same', 'one');
+  const other = await two('same', 'other');
+  registry.add('one', 'v1', one);
+  registry.add('other', 'v1', other);
+  await Promise.all([
+    pull(here, `${registry.host}/one:v1`),
+    pull(here, `${registry.host}/other:v1`),
+  ]);
+  assert.equal(registry.count('GET', one.layers[0]?.digest ?? ''), 1);
+  assertHere(here, one);
+  assertHere(here, other);
+});
+
+test('a client that goes away cancels its pull, unless another shares it', async () => {
+  await using registry = await startFaultyRegistry();
+  await using here = await openImageEngine();
+  const image = await two('a', 'b');
+  registry.add('app', 'v1', image);
+  const slow = Promise.withResolvers<void>();
+  const asked = Promise.withResolvers<void>();
+  registry.fault = async (request) => {
+    if (!request.path.includes('/blobs/')) return false;
+    asked.resolve();
+    await slow.promise;
+    return false;
+  };
+  const name = `${registry.host}/app:v1`;
+  const leaver = new AbortController();
+  const leaving = pull(here, name, { signal: leaver.signal });
+  const staying = pull(here, name);
+  await asked.promise;
+  leaver.abort(new Error('gone'));
+  await assert.rejects(leaving, { message: 'gone' });
+  slow.resolve();
+  await staying;
+  assertHere(here, image);
+
+  const second = await two('c', 'd');
+  registry.add('app', 'v2', second);
+  registry.fault = () => new Promise(() => undefined);
+  const alone = new AbortController();
+  const cancelled = pull(here, `${registry.host}/app:v2`, { signal: alone.signal });
+  setTimeout(() => alone.abort(new Error('gone')), 300);
+  await assert.rejects(cancelled, { message: 'gone' });
+  await new Promise((resolve) => setTimeout(resolve, 200));
+  assert.deepEqual(staged(here), []);
+});
+
+test('a layer that comes damaged is fetched once more; twice damaged, nothing is left', async () => {
+  await using registry = await startFaultyRegistry();
+  await using here = await openImageEngine();
+  const image = await two('a', 'b');
+  registry.add('app', 'v1', image);
+  const last = image.layers[1]?.digest ?? '';
+  const good = registry.blobs.get(last) ?? new Uint8Array();
+  const bad = Buffer.from(good);
+  bad.fill(0x5a, 20, 40);
+  let times = 1;
+  registry.fault = (request) => {
+    if (request.path.endsWith(last)) registry.blobs.set(last, request.before < times ? bad : good);
+    return false;
+  };
+  await pull(here, `${registry.host}/app:v1`);
+  assertHere(here, image);
+
+  await using empty = await openImageEngine();
+  times = Number.POSITIVE_INFINITY;
+  await assert.rejects(pull(empty, `${registry.host}/app:v1`), {
+    kind: 'dataLoss',
+    message: `filesystem layer verification failed for digest ${last}`,
+  });
+  assert.deepEqual(staged(empty), []);
+  assert.equal(empty.engine.store.images.list().length, 0);
+  assert.equal(empty.engine.layers.find(image.layers[0]?.diffId as DiffId), undefined);
+});
+
+test('after a failure of the link, the next pull fetches only the layers that are missing', async () => {
+  await using registry = await startFaultyRegistry();
+  await using here = await openImageEngine();
+  const image = await two('a', 'b');
+  registry.add('app', 'v1', image);
+  const [first, last] = image.layers.map((layer) => layer.digest);
+  registry.fault = (request, answer) => {
+    if (!request.path.endsWith(last ?? '')) return false;
+    answer.writeHead(404).end('{"errors":[{"code":"UNAVAILABLE","message":"not now"}]}');
+    return true;
+  };
+  await assert.rejects(pull(here, `${registry.host}/app:v1`), { kind: 'unavailable' });
+  assert.deepEqual(staged(here), []);
+  assert.equal(layerDirs(here).length, 1);
+  registry.fault = () => false;
+  await pull(here, `${registry.host}/app:v1`);
+  assert.equal(registry.count('GET', first ?? ''), 1);
+  assertHere(here, image);
+});
+
+const BAD_MANIFESTS: readonly [string, (m: Record<string, unknown>) => unknown, RegExp][] = [
+  ['is not JSON', () => 'nonsense', /the manifest is not valid/],
+  ['has schema version 1', () => ({ schemaVersion: 1, fsLayers: [] }), /schema version 1/],
+  ['has an unknown type', (m) => ({ ...m, mediaType: 'a/b' }), /unsupported manifest media type/],
+  [
+    'names a config that is none',
+    (m) => ({ ...m, config: { ...(m['config'] as object), mediaType: 'application/helm' } }),
+    /Encountered remote "application\/helm"\(unknown\) when fetching/,
+  ],
+  [
+    'has a foreign layer',
+    (m) =>
+      patchLayer(m, { mediaType: 'application/vnd.docker.image.rootfs.foreign.diff.tar.gzip' }),
+    /foreign layer/,
+  ],
+  ['has a layer of unknown type', (m) => patchLayer(m, { mediaType: 'x/y' }), /unsupported layer/],
+  [
+    'lies about a size, too small',
+    (m) => patchLayer(m, { size: 10 }),
+    /sends more than the 10 bytes/,
+  ],
+  [
+    'lies about a size, too large',
+    (m) => patchLayer(m, { size: 999_999 }),
+    /has less than the 999999/,
+  ],
+  ['has a bad digest', (m) => patchLayer(m, { digest: 'sha256:abc' }), /invalid digest/],
+  ['has fewer layers than its config', (m) => ({ ...m, layers: [] }), /config lists 2 layers/],
+];
+
+function patchLayer(m: Record<string, unknown>, patch: object): unknown {
+  const layers = (m['layers'] as object[]).map((layer, i) =>
+    i === 0 ? { ...layer, ...patch } : layer,
+  );
+  return { ...m, layers };
+}
+
+test('a manifest that lies or is of another kind is one clear error, and nothing is left', async () => {
+  await using registry = await startFaultyRegistry();
+  await using here = await openImageEngine();
+  const image = await two('a', 'b');
+  for (const [i, [what, change, message]] of BAD_MANIFESTS.entries()) {
+    registry.add('app', `v${i}`, image);
+    const good = JSON.parse(Buffer.from(image.manifest.bytes).toString()) as Record<
+      string,
+      unknown
+    >;
+    const changed = change(good);
+    const text = typeof changed === 'string' ? changed : JSON.stringify(changed);
+    registry.manifests.set(`app:v${i}`, {
+      bytes: Buffer.from(text),
+      mediaType: image.manifest.mediaType,
+    });
+    await assert.rejects(pull(here, `${registry.host}/app:v${i}`), message, what);
+    assert.deepEqual(staged(here), [], what);
+    assert.equal(here.engine.store.images.list().length, 0, what);
+  }
+});
+
+test('a config that is not JSON, and references that are none, are one clear error each', async () => {
+  await using registry = await startFaultyRegistry();
+  await using here = await openImageEngine();
+  const image = await two('a', 'b');
+  registry.add('app', 'v1', image);
+  const config = Buffer.from('{"rootfs":');
+  const { createHash } = await import('node:crypto');
+  const digest = `sha256:${createHash('sha256').update(config).digest('hex')}`;
+  registry.blobs.set(digest, config);
+  (registry as unknown as { links: Set<string> }).links.add(`app@${digest}`);
+  const manifest = JSON.parse(Buffer.from(image.manifest.bytes).toString()) as { config: object };
+  manifest.config = { ...manifest.config, digest, size: config.length };
+  registry.manifests.set('app:v1', {
+    bytes: Buffer.from(JSON.stringify(manifest)),
+    mediaType: image.manifest.mediaType,
+  });
+  await assert.rejects(pull(here, `${registry.host}/app:v1`), /the image config is not valid/);
+  await assert.rejects(pull(here, 'App'), /repository name must be lowercase/);
+  await assert.rejects(pull(here, 'app', { tag: 'v1\n' }), { kind: 'invalidArgument' });
+  await assert.rejects(pull(here, 'app', { tag: 'v1', platform: 'a b' }), {
+    kind: 'invalidArgument',
+  });
+});

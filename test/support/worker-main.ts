@@ -1,0 +1,3 @@
+import { runWorker } from '../../src/worker/run.ts';
+
+process.exit(await runWorker());
