@@ -1,3 +1,6 @@
+import { imagePull } from '../engine/images/pull.ts';
+import { imageSearch } from '../engine/images/search.ts';
+import { systemAuth } from '../engine/system/auth.ts';
 import {
   volumeCreate,
   volumeInspect,
@@ -19,14 +22,16 @@ type Pending =
   | 'systemInfo'
   | 'systemEvents'
   | 'systemDf'
-  | 'systemAuth'
-  | Extract<OperationName, `image${string}`>
+  | Exclude<Extract<OperationName, `image${string}`>, 'imagePull' | 'imageSearch'>
   | Extract<OperationName, `container${string}`>
   | Extract<OperationName, `exec${string}`>
   | Extract<OperationName, `network${string}`>;
 
 /** The engine function of each operation. A missing or misfitting one does not compile. */
 export const HANDLERS: Handlers<Exclude<OperationName, Pending>> = {
+  systemAuth,
+  imagePull,
+  imageSearch,
   volumeCreate,
   volumeInspect,
   volumeList,
