@@ -34,7 +34,8 @@
 enum {
   ATTRS_MAX = 32 << 10,
   RECORD_MAX = JSON_GROWTH_MAX * LINE_MAX_BYTES + ATTRS_MAX + 256,
-  BATCH_MAX = RECORD_MAX + (128 << 10),
+  BATCH_HIGH = 32 << 10, /* written at the latest then: pages that were never touched cost nothing */
+  BATCH_MAX = BATCH_HIGH + RECORD_MAX,
   FILES_MAX = 1000,
 };
 
@@ -119,7 +120,7 @@ static void make_room(void) {
   if (size_max > 0 && file_size + (int64_t)batch.size >= size_max) {
     flush_file();
     if (file >= 0 && file_size >= size_max) rotate();
-  } else if (batch.capacity - batch.size < RECORD_MAX) {
+  } else if (batch.size >= BATCH_HIGH) {
     flush_file();
   }
 }

@@ -24,6 +24,7 @@
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <termios.h>
@@ -33,6 +34,7 @@
 #include "log.h"
 #include "output.h"
 #include "peers.h"
+#include "read.h"
 #include "runtime.h"
 
 enum { LAUNCHER = 3, EVENT_MAX = 16 << 10, REASON_MAX = 2048, EXIT_USAGE = 125 };
@@ -57,7 +59,7 @@ static const char *directory;
 static bool terminal;
 static int signals = -1, listener = -1;
 static int child_stdio[3] = {-1, -1, -1};
-static struct output outputs[2] = {{.id = STDOUT, .fd = -1}, {.id = STDERR, .fd = -1}};
+static struct output outputs[2]; /* stdout and stderr; no initialiser, so that it is no part of the file */
 static int master = -1;
 static struct winsize window;
 
@@ -335,7 +337,7 @@ static void go_into_background(void) {
   if (forked < 0) give_up("fork");
   if (forked > 0) _exit(0);
   setsid();
-  close_range(LAUNCHER + 1, ~0U, 0);
+  syscall(SYS_close_range, LAUNCHER + 1, ~0U, 0); /* musl has no wrapper */
   int null = open("/dev/null", O_RDWR | O_CLOEXEC);
   if (null < 0) give_up("/dev/null");
   for (int fd = 0; fd < 3; fd++) dup2(null, fd);
@@ -373,6 +375,9 @@ static void open_output(struct output *output) {
 }
 
 static void open_streams(void) {
+  outputs[0].id = STDOUT;
+  outputs[1].id = STDERR;
+  outputs[0].fd = -1;
   terminal = flag_setting("terminal");
   window.ws_row = (unsigned short)number_setting("rows", 0);
   window.ws_col = (unsigned short)number_setting("columns", 0);
@@ -491,6 +496,7 @@ static int supervise(const char *folder) {
 
 int main(int argc, char **argv) {
   if (argc == 3 && strcmp(argv[1], "run") == 0) return supervise(argv[2]);
+  if (argc > 2 && strcmp(argv[1], "logs") == 0) return read_logs(argc - 2, argv + 2);
   static const char usage[] = "usage: coracle-shim run DIRECTORY | logs KEY=VALUE ...\n";
   return write_all(STDERR_FILENO, usage, sizeof usage - 1) ? EXIT_USAGE : EXIT_USAGE + 1;
 }

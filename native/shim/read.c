@@ -1,0 +1,223 @@
+/*
+ * Reads the log of a file driver and writes it to stdout as a client is sent it: framed, or raw for
+ * a terminal. A process of its own, because it takes the daemon no memory and a tenth of the time
+ * that decoding in the daemon would.
+ *
+ *   driver      json-file or local
+ *   path        the log; files: how many there may be, rotated ones included
+ *   streams     o, e or both
+ *   tail        messages to begin with, counted from the end; -1: all
+ *   since       nanoseconds since the epoch; older messages are left out
+ *   until       the first younger one ends it; 0: none does
+ *   timestamps, details, raw, follow   1: yes
+ *
+ * With follow it ends when stdin does: then the container has ended, and what is there is all.
+ */
+#include "base.h"
+
+#include "read.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/inotify.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "chain.h"
+#include "message.h"
+
+enum { EXIT_BAD = 125, POLL_MS = 100 };
+
+static struct wanted wanted;
+static const struct format *format;
+static bool follow;
+
+static struct log_file file = {-1, 0, 0};
+static char window[WINDOW];
+static size_t window_size;
+
+/* Without follow: where the log ended when we began, so that a busy container does not hold us. */
+static struct log_file last;
+
+static int watch = -1;
+
+/* Takes messages off the window. False when there is nothing more to do. */
+static bool take_messages(bool flushing) {
+  size_t at = 0, used = 0;
+  enum taken taken = INCOMPLETE;
+  while (at < window_size) {
+    taken = format->take(window + at, window_size - at, &wanted, flushing, &used);
+    if (taken != TAKEN) break;
+    at += used;
+    if (message_is_full() && !message_flush()) return false;
+  }
+  window_size -= at;
+  memmove(window, window + at, window_size);
+  return taken != REACHED_END;
+}
+
+/* Bytes that may be read now. */
+static size_t room(void) {
+  size_t left = sizeof window - window_size;
+  if (follow || file.inode != last.inode) return left;
+  off_t rest = last.at > file.at ? last.at - file.at : 0;
+  return rest < (off_t)left ? (size_t)rest : left;
+}
+
+/* Somebody has emptied the file by hand. */
+static void start_again_if_truncated(void) {
+  struct stat info;
+  if (!follow || fstat(file.fd, &info) < 0 || info.st_size >= file.at) return;
+  file.at = 0;
+  window_size = 0;
+}
+
+/* Reads on in the present file; sets `*end` at its end. False when there is nothing more to do. */
+static bool read_on(bool *end) {
+  ssize_t size = pread(file.fd, window + window_size, room(), file.at);
+  *end = size <= 0;
+  if (size <= 0) {
+    start_again_if_truncated();
+    return true;
+  }
+  file.at += size;
+  window_size += (size_t)size;
+  return take_messages(false);
+}
+
+static bool read_to_end(void) {
+  for (bool end = false; !end;) {
+    if (!read_on(&end)) return false;
+  }
+  return true;
+}
+
+/* What a file ends with and is no message is no part of the next file's first one. */
+static bool move_to(struct log_file next) {
+  bool more = take_messages(true);
+  window_size = 0;
+  close(file.fd);
+  file = next;
+  format->begin(file.fd);
+  return more;
+}
+
+/* Goes through all files that are there. False when there is nothing more to do. */
+static bool read_files(void) {
+  for (;;) {
+    struct log_file next;
+    if (!read_to_end()) return false;
+    if (!follow && file.inode == last.inode) return false;
+    if (!chain_next(&file, &next)) return true;
+    /* Between our last look and the rotation there may have been one more write. */
+    if (!read_to_end() || !move_to(next)) return false;
+  }
+}
+
+/* Told of each write in the log's folder; without inotify (its instances are limited) it looks. */
+static void open_watch(const char *path) {
+  char folder[PATH_MAX];
+  const char *slash = strrchr(path, '/');
+  size_t size = slash == NULL ? 0 : (size_t)(slash - path);
+  if (size == 0 || size >= sizeof folder) return;
+  memcpy(folder, path, size);
+  folder[size] = '\0';
+  watch = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+  if (watch >= 0 && inotify_add_watch(watch, folder, IN_MODIFY | IN_CREATE | IN_MOVED_TO) < 0) {
+    close(watch);
+    watch = -1;
+  }
+}
+
+/* Milliseconds to wait at the most; 0 when `until` has passed. */
+static int patience(void) {
+  int ms = watch < 0 ? POLL_MS : -1;
+  if (wanted.until_ns == 0) return ms;
+  int64_t left = (wanted.until_ns - clock_ns(CLOCK_REALTIME)) / MILLISECOND_NS + 1;
+  if (left <= 0) return 0;
+  return ms >= 0 && ms < left ? ms : left > INT_MAX ? INT_MAX : (int)left;
+}
+
+/* Waits for more. Sets `*ended` when the container has ended or nobody wants more. */
+static void wait_for_more(bool *ended) {
+  static char events[4096] __attribute__((aligned(8)));
+  struct pollfd fds[] = {
+      {.fd = STDIN_FILENO, .events = POLLIN},
+      {.fd = watch, .events = POLLIN},
+      {.fd = STDOUT_FILENO}, /* POLLERR: our client is gone */
+  };
+  int ms = patience();
+  if (ms == 0) {
+    *ended = true;
+    return;
+  }
+  if (poll(fds, 3, ms) <= 0) return;
+  if (fds[2].revents != 0) *ended = true;
+  if (fds[0].revents != 0 && read(STDIN_FILENO, events, sizeof events) <= 0) *ended = true;
+  if (fds[1].revents == 0) return;
+  while (read(watch, events, sizeof events) > 0) continue;
+  /* Lines come in crowds. */
+  nanosleep(&(struct timespec){.tv_nsec = MILLISECOND_NS}, NULL);
+}
+
+static bool find_start(int64_t tail) {
+  return tail < 0 ? chain_oldest(&file) : chain_tail(tail, format->back, &file);
+}
+
+static void run(int64_t tail) {
+  bool ended = false;
+  while (file.fd < 0 && !find_start(tail)) {
+    /* A container that has not written yet. */
+    if (!follow || ended) return;
+    wait_for_more(&ended);
+  }
+  format->begin(file.fd);
+  for (;;) {
+    bool was_ended = ended;
+    if (!read_files() || !message_flush() || !follow || was_ended) break;
+    wait_for_more(&ended);
+  }
+  message_flush();
+}
+
+static bool find_last(void) {
+  struct stat info;
+  if (!chain_newest(&last)) return false;
+  if (fstat(last.fd, &info) == 0) last.at = info.st_size;
+  close(last.fd);
+  return true;
+}
+
+static int complain(const char *what) {
+  char bytes[512];
+  struct text text = {bytes, 0, sizeof bytes, false};
+  put(&text, what);
+  put(&text, "\n");
+  return write_all(STDERR_FILENO, text.bytes, text.size) ? EXIT_BAD : EXIT_BAD + 1;
+}
+
+int read_logs(int count, char **arguments) {
+  if (!settings_from_arguments(count, arguments)) return complain("bad argument");
+  const char *driver = setting("driver", "");
+  format = strcmp(driver, "json-file") == 0 ? &json_file_format
+           : strcmp(driver, "local") == 0   ? &local_format
+                                            : NULL;
+  if (format == NULL) return complain("driver must be json-file or local");
+  const char *streams = setting("streams", "oe");
+  wanted.streams[STDOUT] = strchr(streams, 'o') != NULL;
+  wanted.streams[STDERR] = strchr(streams, 'e') != NULL;
+  wanted.since_ns = number_setting("since", INT64_MIN);
+  wanted.until_ns = number_setting("until", 0);
+  wanted.timestamps = flag_setting("timestamps");
+  wanted.details = flag_setting("details");
+  wanted.raw = flag_setting("raw");
+  follow = flag_setting("follow");
+
+  const char *path = setting("path", "");
+  chain_open(path, (int)number_setting("files", 1));
+  if (follow) open_watch(path);
+  if (follow || find_last()) run(number_setting("tail", -1));
+  return 0;
+}
