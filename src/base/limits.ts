@@ -37,6 +37,8 @@ export const LIMITS = {
   httpLineBytesMax: 4 << 10,
   /** Without one byte from a registry for so long, the connection is given up. */
   registryStallMs: 30_000,
+  /** Kept in memory for each upload, to be sent again. */
+  uploadPieceBytes: 4 << 20,
   registryConnectMs: 15_000,
   /** A download that gained so many bytes starts counting its attempts anew. */
   downloadProgressBytes: 256 << 10,
@@ -71,6 +73,28 @@ export const LIMITS = {
   layerBytesMax: 2 ** 40,
   /** Depth of directories below a layer's root. */
   tarDepthMax: 1024,
+
+  // --- networks ---
+  /** One DNS message over UDP, either way. */
+  dnsUdpBytesMax: 4096,
+  /** Questions to the host's resolvers under way, in all and for one container. */
+  dnsPendingMax: 1024,
+  dnsPendingPerContainerMax: 256,
+  dnsCacheEntriesMax: 512,
+  dnsCachedReplyBytesMax: 2048,
+  dnsCacheSecMax: 300,
+  /** Resolvers that are asked in turn, each for so long. Clients give up after 5 s. */
+  dnsUpstreamsMax: 3,
+  dnsUpstreamTimeoutMs: 2_000,
+  dnsForwarderIdleMs: 10_000,
+  dnsTcpConnectionsMax: 32,
+  dnsTcpIdleMs: 10_000,
+
+  // --- image archives ---
+  archiveFilesMax: 65_536,
+  archiveLayersMax: 4096,
+  /** Configs and manifests of one archive, which are kept in memory until it is read. */
+  archiveSmallFilesBytesMax: 64 << 20,
 
   // --- containers ---
   /** /etc/passwd and /etc/group of an image. */

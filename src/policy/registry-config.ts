@@ -30,7 +30,8 @@ const DOCKER_HUB = 'https://registry-1.docker.io';
 
 /** Host without its port and brackets. */
 export function hostWithoutPort(domain: string): string {
-  return domain.replace(/:\d+$/, '').replace(/^\[|\]$/g, '');
+  const withPort = /^(\[.*\]|[^:]*):\d+$/.exec(domain);
+  return (withPort?.[1] ?? domain).replace(/^\[|\]$/g, '');
 }
 
 /** Bits of an address, IPv4 as 32 and IPv6 as 128; undefined when it is none. */
@@ -40,8 +41,16 @@ function addressBits(text: string): { bits: bigint; width: 32 | 128 } | undefine
     if (bytes.some((byte) => byte > 255)) return undefined;
     return { bits: bytes.reduce((sum, byte) => (sum << 8n) | BigInt(byte), 0n), width: 32 };
   }
+  const embedded = /^(.*:)(\d{1,3}(?:\.\d{1,3}){3})$/.exec(text);
+  if (embedded !== null) {
+    const v4 = addressBits(embedded[2] ?? '');
+    if (v4 === undefined) return undefined;
+    const low = v4.bits.toString(16).padStart(8, '0');
+    return addressBits(`${embedded[1]}${low.slice(0, 4)}:${low.slice(4)}`);
+  }
   if (!/^[0-9a-fA-F:]+$/.test(text) || !text.includes(':')) return undefined;
-  const [left = '', right] = text.split('::');
+  const [left = '', right, ...more] = text.split('::');
+  if (more.length > 0) return undefined;
   const groups = (part: string): string[] => (part === '' ? [] : part.split(':'));
   const head = groups(left);
   const tail = right === undefined ? [] : groups(right);

@@ -100,8 +100,8 @@ export async function openSession(options: SessionOptions): Promise<RegistrySess
   const monotonicMs = (): number => performance.now();
   const noCredentials = { http, credentials: undefined, signal, monotonicMs };
   const auth = new Authenticator({ ...noCredentials, credentials: options.credentials });
-  // A mirror is another party: it gets no credentials.
-  const mirrorAuth = new Authenticator(noCredentials);
+  // A mirror is another party, and so is storage elsewhere: they get no credentials.
+  const strangerAuth = new Authenticator(noCredentials);
   const pause: RegistrySession['pause'] = async (attempt, error, onWait) => {
     const asked = error instanceof EngineError ? error.detail['retryAfterMs'] : undefined;
     const waitMs = backoffMs({
@@ -117,11 +117,16 @@ export async function openSession(options: SessionOptions): Promise<RegistrySess
   const tries = new EndpointChooser(endpoints, domain);
   const exchange = async (request: RegistryRequest): Promise<HttpResponse & { url: URL }> => {
     if (request.target instanceof URL) {
-      return await converse({ http, auth, signal }, request, request.target);
+      // A registry may have blobs sent elsewhere, which is not told who sends them.
+      const isHome = endpoints.some(
+        (each) => !each.isMirror && new URL(each.url).origin === (request.target as URL).origin,
+      );
+      const parties = { http, auth: isHome ? auth : strangerAuth, signal };
+      return await converse(parties, request, request.target);
     }
     const target = request.target;
     return await tries.run(async (endpoint) => {
-      const parties = { http, auth: endpoint.isMirror ? mirrorAuth : auth, signal };
+      const parties = { http, auth: endpoint.isMirror ? strangerAuth : auth, signal };
       return await converse(parties, request, new URL(endpoint.url + target));
     });
   };
@@ -246,7 +251,9 @@ async function converse(
     if (answer.status === 401 && url.origin === start.origin && rounds < 2 && !isPlain) {
       rounds += 1;
       const challenge = answer.headers.get('www-authenticate');
-      if (request.body === undefined && auth.challenged(url, challenge, authorization)) {
+      // A body that is a list can be sent again.
+      const isRepeatable = request.body === undefined || Array.isArray(request.body.chunks);
+      if (isRepeatable && auth.challenged(url, challenge, authorization)) {
         await answer.discard();
         continue;
       }
