@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net';
+import type { Readable } from 'node:stream';
 
 /**
  * The daemon's side of `native/shim/`: one shim supervises one process tree, a container's or an
@@ -80,8 +81,38 @@ export type Shim = {
   readonly detach: () => void;
 };
 
-/** Starts and finds shims. */
+/** What of a log to read. Times are nanoseconds since the epoch. */
+export type LogRequest = {
+  readonly driver: 'json-file' | 'local';
+  readonly path: string;
+  /** Files in all, rotated ones included. */
+  readonly filesMax: number;
+  readonly stdout: boolean;
+  readonly stderr: boolean;
+  /** Only the last so many messages; undefined: all. */
+  readonly tail: number | undefined;
+  readonly sinceNs: bigint | undefined;
+  /** Ends before the first younger message. */
+  readonly untilNs: bigint | undefined;
+  readonly timestamps: boolean;
+  /** Puts the message's attributes before it. */
+  readonly details: boolean;
+  /** Without frames: a terminal's log. */
+  readonly raw: boolean;
+  /** Goes on with what is written from now on, until {@link LogReading.end}. */
+  readonly follow: boolean;
+};
+
+/** A log being read. Destroying `output` ends it. */
+export type LogReading = {
+  readonly output: Readable;
+  /** The container has ended: what is written now is all. */
+  readonly end: () => void;
+};
+
+/** Starts and finds shims, and reads what they logged. */
 export type Shims = {
+  readonly readLog: (request: LogRequest) => LogReading;
   /** Starts a shim; it is ready for `attach` and `start` when this resolves. */
   readonly launch: (spec: ShimSpec) => Promise<Shim>;
   /**

@@ -13,6 +13,7 @@ import {
   messageOf,
   unavailable,
 } from '../base/errors.ts';
+import { readLog } from './log-reader.ts';
 import type { ExitStatus, Shim, ShimSpec, ShimStreams, Shims } from './shim.ts';
 import {
   attachLine,
@@ -39,6 +40,7 @@ export function openShims(options: ShimsOptions): Shims {
   return {
     launch: (spec) => launch(options, spec),
     reconnect,
+    readLog: (request) => readLog({ path: options.program, env: options.env }, request),
   };
 }
 
