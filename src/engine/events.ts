@@ -56,4 +56,9 @@ export class EventBus {
     this.#listeners.add(listener);
     return { [Symbol.dispose]: () => void this.#listeners.delete(listener) };
   }
+
+  /** Who listens now. */
+  get listenerCount(): number {
+    return this.#listeners.size;
+  }
 }

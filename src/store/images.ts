@@ -80,6 +80,7 @@ export function imageStore(database: Database) {
     /** All images, newest first. */
     list: (): ImageRecord[] =>
       sql('SELECT * FROM images ORDER BY created_ms DESC, id').all().map(fromRow),
+    count: (): number => sql('SELECT count(*) AS n FROM images').get()?.['n'] as number,
     /** IDs whose hex digits start with `hexPrefix`; at most two, to tell unique from ambiguous. */
     findByPrefix: (hexPrefix: string): ImageId[] =>
       sql(
@@ -118,6 +119,14 @@ export function imageStore(database: Database) {
         imageId: row['image_id'] as ImageId,
       };
     },
+    manifestsOf: (id: ImageId): ManifestRecord[] =>
+      sql('SELECT digest, media_type, content FROM manifests WHERE image_id = ? ORDER BY digest')
+        .all(id)
+        .map((row) => ({
+          digest: row['digest'] as Digest,
+          mediaType: row['media_type'] as string,
+          content: row['content'] as Uint8Array,
+        })),
 
     /** Makes the image appear; its layers are rows already (or in this transaction). An image that is there stays as it is. */
     addInTransaction: (image: Omit<ImageRecord, 'lastTaggedMs'>): void => {
