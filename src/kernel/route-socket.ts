@@ -65,13 +65,14 @@ export class RouteSocket implements Disposable {
   }
 
   /**
-   * Removes a link without stopping this thread for it; one that is gone is fine. Must be called
-   * from the namespace that this socket was opened in.
+   * Removes a link without stopping this thread for it; one that is gone is fine. `enter` goes to
+   * the namespace that this socket was opened in, when the thread is elsewhere.
    */
-  async deleteLink(name: string): Promise<void> {
+  async deleteLink(name: string, enter = <T>(body: () => T): T => body()): Promise<void> {
     const link = this.link(name);
     if (link === undefined) return;
-    using socket = new NetlinkSocket(this.#sys, NETLINK.ROUTE);
+    // A socket of its own: others may use this one before the answer comes.
+    using socket = enter(() => new NetlinkSocket(this.#sys, NETLINK.ROUTE));
     try {
       await socket.runInBackground(deleteLink(link.index));
     } catch (error) {

@@ -102,8 +102,9 @@ export function portMapOf(
 ): Record<string, { HostIp: string; HostPort: string }[]> {
   const map: Record<string, { HostIp: string; HostPort: string }[]> = {};
   for (const port of ports) {
-    const list = (map[`${port.containerPort}/${port.protocol}`] ??= []);
-    list.push({ HostIp: formatIp(port.hostIp), HostPort: String(port.hostPort) });
+    const key = `${port.containerPort}/${port.protocol}`;
+    const binding = { HostIp: formatIp(port.hostIp), HostPort: String(port.hostPort) };
+    map[key] = [...(map[key] ?? []), binding];
   }
   return map;
 }

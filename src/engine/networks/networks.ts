@@ -1,5 +1,6 @@
 import type { NetworkingConfig } from '../../spec/docker/container.ts';
-import type { EndpointSettings } from '../../spec/docker/network.ts';
+import type { EndpointSettings, NetworkCreate } from '../../spec/docker/network.ts';
+import type { Network } from './network.ts';
 
 /** What the network side needs to know of a container. */
 export type NetworkClient = {
@@ -11,6 +12,8 @@ export type NetworkClient = {
   /** HostConfig.NetworkMode, never '' or `default`. */
   readonly mode: string;
   readonly endpoints: NetworkingConfig['EndpointsConfig'];
+  /** Networks that it was disconnected from although `mode` names them. */
+  readonly disconnected: readonly string[];
   readonly links: readonly string[];
   readonly macAddress: string;
   /** Published ports, `80/tcp` to bindings, with ranges and `-P` already spelled out as far as they can be. */
@@ -49,9 +52,29 @@ export type Networks = {
   readonly restore: (running: readonly NetworkClient[]) => Promise<void>;
   /** Throws as `docker create` does when the mode or an endpoint cannot work. */
   readonly check: (client: Pick<NetworkClient, 'mode' | 'endpoints'>) => void;
+  /** @throws notFound, conflict, internal … in Docker's words; nothing is left behind then */
   readonly open: (client: NetworkClient) => Promise<Sandbox>;
   readonly find: (containerId: string) => Sandbox | undefined;
   readonly close: (containerId: string) => Promise<void>;
+  /** At a container's new name: what others find it by. */
+  readonly rename: (containerId: string, name: string) => void;
   /** At shutdown: lets go of descriptors; takes nothing away that a running container needs. */
   readonly stop: () => Promise<void>;
+
+  /** All networks, by name. */
+  readonly list: () => readonly Network[];
+  /** By name, ID or unique beginning of an ID. @throws notFound, invalidArgument */
+  readonly get: (reference: string) => Network;
+  /** @throws conflict when the name is taken; forbidden, invalidArgument … in Docker's words */
+  readonly create: (body: NetworkCreate) => Promise<Network>;
+  /** @throws forbidden for a predefined network or one with endpoints */
+  readonly remove: (network: Network) => Promise<void>;
+  /** Joins a container that runs; its hosts and resolv.conf follow. */
+  readonly connect: (
+    network: Network,
+    containerId: string,
+    wish: EndpointSettings,
+  ) => Promise<void>;
+  /** Takes a running container out of a network. */
+  readonly disconnect: (network: Network, containerId: string) => Promise<void>;
 };

@@ -1,0 +1,158 @@
+import type { TaskGroup } from '../../base/async.ts';
+import type { Clock } from '../../base/clock.ts';
+import { errnoOf, messageOf } from '../../base/errors.ts';
+import { isUnspecified } from '../../base/ip.ts';
+import type { Logger } from '../../base/log.ts';
+import { addElements, deleteElements, type MapElement } from '../../formats/nft.ts';
+import { NftSocket, runNft } from '../../kernel/nft.ts';
+import type { Syscalls } from '../../kernel/syscalls.ts';
+import { type PortRule, publishMap, type Ruleset, renderRuleset } from '../../policy/nft-ruleset.ts';
+
+/** How often the engine looks whether somebody flushed its table. */
+const WATCH_INTERVAL_MS = 5_000;
+
+function elementOf(port: PortRule): MapElement {
+  return {
+    protocol: port.protocol,
+    hostPort: port.hostPort,
+    ...(isUnspecified(port.hostIp) ? {} : { hostIp: port.hostIp }),
+    target: { ip: port.containerIp, port: port.containerPort },
+  };
+}
+
+/**
+ * The engine's nftables table. Networks are rules: a change writes the whole table anew, in one
+ * transaction. Published ports are elements of its maps: a change is one short message.
+ */
+export class Firewall {
+  readonly #sys: Syscalls;
+  readonly #table: string;
+  readonly #log: Logger;
+  readonly #describe: () => Omit<Ruleset, 'table'>;
+  #socket: NftSocket | undefined;
+  /** The rewrite under way, if any. */
+  #rewriting: Promise<void> | undefined;
+  #again = false;
+  #generation = 0;
+  #use = 0;
+
+  constructor(options: {
+    sys: Syscalls;
+    table: string;
+    log: Logger;
+    /** What the table should say now. */
+    describe: () => Omit<Ruleset, 'table'>;
+  }) {
+    this.#sys = options.sys;
+    this.#table = options.table;
+    this.#log = options.log;
+    this.#describe = options.describe;
+  }
+
+  get table(): string {
+    return this.#table;
+  }
+
+  #nft(): NftSocket {
+    this.#socket ??= new NftSocket(this.#sys);
+    return this.#socket;
+  }
+
+  /** Makes the table say what `describe` says. Calls that come meanwhile share one more pass. */
+  async rewrite(): Promise<void> {
+    if (this.#rewriting !== undefined) {
+      this.#again = true;
+      return await this.#rewriting;
+    }
+    this.#rewriting = this.#rewriteUntilQuiet();
+    try {
+      await this.#rewriting;
+    } finally {
+      this.#rewriting = undefined;
+    }
+  }
+
+  async #rewriteUntilQuiet(): Promise<void> {
+    do {
+      this.#again = false;
+      await runNft(renderRuleset({ table: this.#table, ...this.#describe() }));
+      this.#remember();
+    } while (this.#again);
+  }
+
+  #remember(): void {
+    this.#generation = this.#nft().generation();
+    this.#use = this.#nft().tableUse(this.#table);
+  }
+
+  /** A change of our own, which the watch need not look into. */
+  #change(body: () => void): void {
+    const quiet = this.#nft().generation() === this.#generation;
+    body();
+    if (quiet) this.#generation = this.#nft().generation();
+  }
+
+  /** Lets ports lead to a container. They must be in what `describe` says already. */
+  async publish(ports: readonly PortRule[]): Promise<void> {
+    if (ports.length === 0) return;
+    if (this.#rewriting !== undefined) return await this.rewrite();
+    try {
+      this.#change(() =>
+        this.#nft().run(
+          ports.map((port) => addElements(this.#table, publishMap(port.hostIp), [elementOf(port)])),
+        ),
+      );
+    } catch (error) {
+      // The table is gone (a firewall was reloaded) or holds a stale element: write it anew.
+      this.#log.info('rewriting the firewall table', { cause: messageOf(error) });
+      await this.rewrite();
+    }
+  }
+
+  /** The reverse. They must be gone from what `describe` says already. */
+  async unpublish(ports: readonly PortRule[]): Promise<void> {
+    if (ports.length === 0) return;
+    if (this.#rewriting !== undefined) return await this.rewrite();
+    for (const port of ports) {
+      try {
+        const { target: _, ...key } = elementOf(port);
+        const map = publishMap(port.hostIp);
+        this.#change(() => this.#nft().run([deleteElements(this.#table, map, [key])]));
+      } catch (error) {
+        if (errnoOf(error) !== 'ENOENT') throw error; // gone already
+      }
+    }
+  }
+
+  /**
+   * Looks every few seconds whether the ruleset changed and our table with it, and mends it. The
+   * look is one short message; nothing happens while `isNeeded` says no.
+   */
+  watch(tasks: TaskGroup, clock: Clock, isNeeded: () => boolean): void {
+    tasks.spawn('firewall watch', async (signal) => {
+      for (;;) {
+        await clock.sleep(WATCH_INTERVAL_MS, { signal, unref: true });
+        if (!isNeeded() || this.#rewriting !== undefined) continue;
+        try {
+          await this.#mend();
+        } catch (error) {
+          this.#log.error('cannot repair the firewall table', { error: messageOf(error) });
+        }
+      }
+    });
+  }
+
+  async #mend(): Promise<void> {
+    const generation = this.#nft().generation();
+    if (generation === this.#generation) return;
+    this.#generation = generation;
+    if (this.#nft().tableUse(this.#table) === this.#use) return;
+    this.#log.warn('somebody changed the firewall table; repairing it', { table: this.#table });
+    await this.rewrite();
+  }
+
+  close(): void {
+    this.#socket?.[Symbol.dispose]();
+    this.#socket = undefined;
+  }
+}
