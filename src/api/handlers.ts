@@ -3,6 +3,7 @@ import { imageInspect } from '../engine/images/inspect.ts';
 import { imageList } from '../engine/images/list.ts';
 import { imagePrune } from '../engine/images/prune.ts';
 import { imagePull } from '../engine/images/pull.ts';
+import { imagePush } from '../engine/images/push.ts';
 import { imageRemove } from '../engine/images/remove.ts';
 import { imageSearch } from '../engine/images/search.ts';
 import { imageTag } from '../engine/images/tag.ts';
@@ -31,7 +32,6 @@ type Pending =
   | 'imageLoad'
   | 'imageSave'
   | 'imageSaveOne'
-  | 'imagePush'
   | Extract<OperationName, `container${string}`>
   | Extract<OperationName, `exec${string}`>
   | Extract<OperationName, `network${string}`>;
@@ -52,6 +52,7 @@ export const HANDLERS: Handlers<Exclude<OperationName, Pending>> = {
   imageRemove,
   imagePrune,
   imagePull,
+  imagePush,
   imageSearch,
 
   volumeCreate,

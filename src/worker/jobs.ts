@@ -7,4 +7,8 @@ import type { JobBody, JobName } from './job.ts';
 export const JOBS: Readonly<Partial<Record<JobName, () => Promise<JobBody>>>> = {
   registry: async () => (await import('./jobs/registry.ts')).registry,
   pull: async () => (await import('./jobs/pull.ts')).pull,
+  push: async () => (await import('./jobs/push.ts')).push,
+  load: async () => (await import('./jobs/load.ts')).load,
+  save: async () => (await import('./jobs/save.ts')).save,
+  import: async () => (await import('./jobs/import.ts')).importTar,
 };

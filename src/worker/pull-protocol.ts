@@ -3,7 +3,7 @@ import type { ImagePlatform } from '../policy/platform.ts';
 import type { RegistryConfig } from '../policy/registry-config.ts';
 import type { Credentials } from '../registry/auth.ts';
 import type { ProgressMessage } from '../spec/docker/progress.ts';
-import type { StagedLayer } from '../store/layer-store.ts';
+import type { LayerBlob, StagedLayer } from '../store/layer-store.ts';
 
 /** What the daemon and a worker say to each other about registries. Types only. */
 
@@ -103,4 +103,37 @@ export type SearchResult = {
   readonly stars: number;
   readonly isOfficial: boolean;
   readonly isAutomated: boolean;
+};
+
+/** A layer to push: what it is called, where it lies, and where registries have it. */
+export type PushLayer = {
+  readonly diffId: DiffId;
+  /** Absolute folder with `diff/` and `headers`. */
+  readonly directory: string;
+  readonly tarBytes: number;
+  readonly blobs: readonly LayerBlob[];
+};
+
+/** Input of the job `push`: one image under one or several tags. */
+export type PushInput = {
+  readonly access: RegistryAccess;
+  readonly path: string;
+  readonly tags: readonly string[];
+  readonly attempts: number;
+  readonly concurrency: number;
+  readonly imageId: Digest;
+  readonly configBase64: string;
+  /** Bottom first. */
+  readonly layers: readonly PushLayer[];
+  /** Manifests of single images that were pulled with it: pushed again as they are, if possible. */
+  readonly manifests: readonly PulledManifest[];
+};
+
+/** Result of the job `push`. */
+export type PushResult = {
+  readonly manifest: PulledManifest;
+  readonly sizeBytes: number;
+  /** What the registry has now. */
+  readonly blobs: readonly LayerBlob[];
+  readonly uploadedBytes: number;
 };
