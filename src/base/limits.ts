@@ -99,6 +99,8 @@ export const LIMITS = {
   // --- containers ---
   /** /etc/passwd and /etc/group of an image. */
   accountFileBytesMax: 4 << 20,
+  /** Output of one health probe that is kept. */
+  healthOutputBytesMax: 4096,
   execsKeptMax: 1024,
   logLineBytesMax: 16 << 10,
 } as const;

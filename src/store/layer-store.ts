@@ -58,6 +58,8 @@ export type LayerStore = {
   readonly driver: 'overlay2' | 'vfs';
   readonly find: (diffId: DiffId) => LayerRecord | undefined;
   readonly findByBlob: (digest: Digest) => LayerRecord | undefined;
+  /** Every layer by its diffID and by the digests of its compressed forms. */
+  readonly knownDigests: () => Record<string, DiffId>;
   readonly blobsOf: (diffId: DiffId) => LayerBlob[];
   /** Absolute folder of the layer's files. @throws notFound */
   readonly directoryOf: (diffId: DiffId) => string;

@@ -85,7 +85,7 @@ function referenceOf(fromImage: string, tag: string): Reference {
 }
 
 /** The platform of this machine. */
-function hostOf(): ImagePlatform {
+export function hostOf(): ImagePlatform {
   const arm = process.config.variables as { arm_version?: string };
   return hostPlatform(process.arch, arm.arm_version);
 }

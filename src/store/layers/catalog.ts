@@ -123,6 +123,7 @@ export function layerCatalog(context: LayerStoreContext): LayerCatalog {
     discard,
     find: table.find,
     findByBlob: table.findByBlob,
+    knownDigests: table.knownDigests,
     blobsOf: table.blobsOf,
     directoryOf: (diffId) => path.join(dataRoot.layers, get(diffId).dir, 'diff'),
     stage: () => {

@@ -25,6 +25,14 @@ export function layerTable({ sql }: Database) {
       sql('SELECT * FROM layer_blobs WHERE diff_id = ? ORDER BY digest, repository')
         .all(diffId)
         .map(blobFrom),
+    knownDigests: (): Record<string, DiffId> =>
+      Object.fromEntries(
+        sql(
+          'SELECT diff_id AS digest, diff_id FROM layers UNION SELECT digest, diff_id FROM layer_blobs',
+        )
+          .all()
+          .map((row) => [row['digest'] as string, row['diff_id'] as DiffId]),
+      ),
     list: (): LayerRecord[] => sql('SELECT * FROM layers').all().map(recordFrom),
 
     /** False when such a layer is there already. */

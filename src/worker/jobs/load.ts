@@ -1,0 +1,102 @@
+import { type DiffId, isSha256 } from '../../base/digest.ts';
+import { invalidArgument } from '../../base/errors.ts';
+import { type ArchivedImage, archivedImages, missing } from '../../formats/image-archive.ts';
+import { openSyscalls } from '../../kernel/ffi.ts';
+import { detectCompression, inflateStream, MAGIC_BYTES } from '../../kernel/sync-inflate.ts';
+import { chooseManifest } from '../../policy/pull-plan.ts';
+import { decodeJson } from '../../spec/decode.ts';
+import { imageConfig } from '../../spec/oci/image.ts';
+import type { StagedLayer } from '../../store/layer-store.ts';
+import type { LoadedImage, LoadInput, LoadResult } from '../archive-protocol.ts';
+import { ArchiveReader, layerLabel } from '../archive-reader.ts';
+import type { JobContext } from '../job.ts';
+import { LayerProgress } from '../layer-progress.ts';
+
+/**
+ * The job `load`: an archive of images from stdin, plain or compressed, into staged layers and
+ * configs. Every layer that an image names is verified against its config.
+ */
+export async function load(input: unknown, context: JobContext): Promise<LoadResult> {
+  const { staging, known, platform, quiet } = input as LoadInput;
+  const lines = new Map<string, LayerProgress>();
+  const onProgress = (name: string, bytes: number, totalBytes: number): void => {
+    if (quiet) return;
+    let line = lines.get(name);
+    if (line === undefined) {
+      line = new LayerProgress(layerLabel(name), context.report);
+      lines.set(name, line);
+    }
+    line.bytes('Loading layer', bytes, totalBytes, bytes === totalBytes);
+  };
+  const sys = openSyscalls();
+  await using reader = new ArchiveReader({ sys, staging, known, onProgress });
+  for await (const chunk of plainBytes(context)) await reader.push(chunk);
+  reader.end();
+
+  const small = (path: string): Uint8Array | undefined => {
+    const file = reader.find(path);
+    if (file?.kind === 'damaged') throw file.error;
+    return file?.kind === 'small' ? file.content : undefined;
+  };
+  const archived = archivedImages(small, (index) => chooseManifest(index, platform));
+  const staged = new Map<DiffId, StagedLayer>();
+  const images = archived.map((image) => loadedImage(reader, image, staged));
+  return { images, staged: [...staged.values()] };
+}
+
+/** The archive without the compression around it, if there is one. */
+async function* plainBytes({ stdin, signal }: JobContext): AsyncGenerator<Buffer> {
+  const chunks = (stdin as AsyncIterable<Buffer>)[Symbol.asyncIterator]();
+  const head: Buffer[] = [];
+  let bytes = 0;
+  while (bytes < MAGIC_BYTES) {
+    const { value, done } = await chunks.next();
+    if (done === true) break;
+    head.push(value);
+    bytes += value.length;
+  }
+  const source = async function* (): AsyncGenerator<Buffer> {
+    yield* head;
+    for (;;) {
+      signal.throwIfAborted();
+      const { value, done } = await chunks.next();
+      if (done === true) return;
+      yield value;
+    }
+  };
+  yield* inflateStream(source(), detectCompression(Buffer.concat(head)));
+}
+
+function loadedImage(
+  reader: ArchiveReader,
+  { config, layers, tags }: ArchivedImage,
+  staged: Map<DiffId, StagedLayer>,
+): LoadedImage {
+  const file = reader.find(config);
+  if (file === undefined) throw missing(config);
+  if (file.kind === 'damaged') throw file.error;
+  if (file.kind !== 'small') throw invalidArgument(`invalid archive: ${config} is no image config`);
+  const wanted = decodeJson(imageConfig, file.content.toString('utf8')).rootfs.diff_ids;
+  if (wanted.length !== layers.length) {
+    throw invalidArgument(
+      `invalid manifest, layers length mismatch: expected ${wanted.length}, got ${layers.length}`,
+    );
+  }
+  const diffIds = layers.map((path, i) => {
+    const layer = reader.find(path);
+    if (layer === undefined) throw missing(path);
+    if (layer.kind === 'damaged') throw layer.error;
+    if (layer.kind !== 'layer') throw invalidArgument(`invalid archive: ${path} is no layer`);
+    const expected = wanted[i] ?? '';
+    if (!isSha256(expected) || layer.diffId !== expected) {
+      throw invalidArgument(
+        `invalid diffID for layer ${i}: expected "${expected}", got "${layer.diffId}"`,
+      );
+    }
+    if (layer.staged !== undefined && !staged.has(layer.diffId)) {
+      staged.set(layer.diffId, layer.staged);
+    }
+    return layer.diffId;
+  });
+  return { configBase64: file.content.toString('base64'), diffIds, tags };
+}
