@@ -1,12 +1,40 @@
+import { containerAttach, containerResize } from '../engine/containers/attach.ts';
+import { containerCreate } from '../engine/containers/create.ts';
+import { containerInspect } from '../engine/containers/inspect.ts';
+import {
+  containerKill,
+  containerPause,
+  containerRestart,
+  containerStart,
+  containerStop,
+  containerUnpause,
+  containerWait,
+} from '../engine/containers/lifecycle-api.ts';
+import { containerList } from '../engine/containers/list.ts';
+import { containerLogs } from '../engine/containers/logs.ts';
+import { containerRemove } from '../engine/containers/remove.ts';
+import { execCreate, execInspect, execResize, execStart } from '../engine/execs/api.ts';
 import { imageHistory } from '../engine/images/history.ts';
+import { imageImport } from '../engine/images/import.ts';
 import { imageInspect } from '../engine/images/inspect.ts';
 import { imageList } from '../engine/images/list.ts';
+import { imageLoad } from '../engine/images/load.ts';
 import { imagePrune } from '../engine/images/prune.ts';
 import { imagePull } from '../engine/images/pull.ts';
 import { imagePush } from '../engine/images/push.ts';
 import { imageRemove } from '../engine/images/remove.ts';
+import { imageSave, imageSaveOne } from '../engine/images/save.ts';
 import { imageSearch } from '../engine/images/search.ts';
 import { imageTag } from '../engine/images/tag.ts';
+import {
+  networkConnect,
+  networkCreate,
+  networkDisconnect,
+  networkInspect,
+  networkList,
+  networkPrune,
+  networkRemove,
+} from '../engine/networks/api.ts';
 import { systemAuth } from '../engine/system/auth.ts';
 import { systemEvents } from '../engine/system/events.ts';
 import { systemInfo } from '../engine/system/info.ts';
@@ -28,13 +56,18 @@ import type { Handlers } from './handler.ts';
  */
 type Pending =
   | 'systemDf'
-  | 'imageImport'
-  | 'imageLoad'
-  | 'imageSave'
-  | 'imageSaveOne'
-  | Extract<OperationName, `container${string}`>
-  | Extract<OperationName, `exec${string}`>
-  | Extract<OperationName, `network${string}`>;
+  | 'containerArchiveGet'
+  | 'containerArchiveHead'
+  | 'containerArchivePut'
+  | 'containerAttachWebsocket'
+  | 'containerChanges'
+  | 'containerCommit'
+  | 'containerExport'
+  | 'containerPrune'
+  | 'containerRename'
+  | 'containerStats'
+  | 'containerTop'
+  | 'containerUpdate';
 
 /** The engine function of each operation. A missing or misfitting one does not compile. */
 export const HANDLERS: Handlers<Exclude<OperationName, Pending>> = {
@@ -54,6 +87,38 @@ export const HANDLERS: Handlers<Exclude<OperationName, Pending>> = {
   imagePull,
   imagePush,
   imageSearch,
+  imageLoad,
+  imageImport,
+  imageSave,
+  imageSaveOne,
+
+  networkList,
+  networkCreate,
+  networkPrune,
+  networkInspect,
+  networkRemove,
+  networkConnect,
+  networkDisconnect,
+
+  containerCreate,
+  containerStart,
+  containerStop,
+  containerRestart,
+  containerKill,
+  containerPause,
+  containerUnpause,
+  containerWait,
+  containerRemove,
+  containerInspect,
+  containerList,
+  containerLogs,
+  containerAttach,
+  containerResize,
+
+  execCreate,
+  execStart,
+  execResize,
+  execInspect,
 
   volumeCreate,
   volumeInspect,

@@ -74,7 +74,7 @@ function call(minor = 51): Call {
 function addContainer(engine: Engine, imageId: string, isRunning: boolean): string {
   const id = (isRunning ? 'e' : 'c').repeat(64);
   const document = { imageId: imageId as ImageId, layers: [], created: '' };
-  engine.containers.add({ id, name: id, isRunning, document, execIds: [] } as never);
+  engine.containers.add({ id, name: id, isRunning, document, execIds: new Set() } as never);
   return id;
 }
 
