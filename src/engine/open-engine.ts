@@ -15,10 +15,16 @@ import { dataRootAt, execRootAt } from '../store/paths.ts';
 import { recoverStore } from '../store/recover.ts';
 import { createWorkers, type WorkerCommand } from '../worker/workers.ts';
 import { Containers } from './containers/containers.ts';
+import { restoreContainers } from './containers/restore.ts';
+import { stopContainers } from './containers/shutdown.ts';
+import { restoreContainers } from './containers/restore.ts';
+import { stopContainers } from './containers/shutdown.ts';
 import type { Engine } from './engine.ts';
 import { EventBus } from './events.ts';
 import { readHostFacts } from './host.ts';
 import { Pulls } from './images/pulls.ts';
+import { EngineNetworks } from './networks/engine-networks.ts';
+import { EngineNetworks } from './networks/engine-networks.ts';
 import { LocalVolumes } from './volumes/local-volumes.ts';
 
 /** What an engine is made of that only the program knows. */
@@ -85,13 +91,22 @@ export async function openEngine(parts: EngineParts): Promise<OpenEngine> {
   };
   recoverStore(base);
   const layers = await openLayerStore(base, config().storageDriver);
-  const volumes = new LocalVolumes(base);
-  const engine: Engine = { ...base, layers, volumes, networks: undefined as never };
-  await volumes.restore();
+  const engine: Engine = {
+    ...base,
+    layers,
+    volumes: new LocalVolumes(base),
+    networks: new EngineNetworks(base),
+  };
+  opening.defer(() => engine.networks.stop());
+  await engine.volumes.restore();
+  await restoreContainers(engine);
   const held = opening.move();
   return {
     engine,
     hasRunning: () => engine.containers.list().some((container) => container.run !== undefined),
-    close: () => held.disposeAsync(),
+    close: async () => {
+      await stopContainers(engine);
+      await held.disposeAsync();
+    },
   };
 }

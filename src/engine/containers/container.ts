@@ -1,7 +1,9 @@
+import type { Socket } from 'node:net';
 import { type Deferred, deferred } from '../../base/async.ts';
 import { ZERO_TIME } from '../../base/clock.ts';
-import type { ContainerId } from '../../base/id.ts';
-import type { Shim } from '../../kernel/shim.ts';
+import type { ContainerId, ExecId } from '../../base/id.ts';
+import type { ProcessHandle } from '../../kernel/process-handle.ts';
+import type { Shim, ShimStreams } from '../../kernel/shim.ts';
 import type { ContainerDocument, KeptState } from './document.ts';
 
 /** A container's status word, as `State.Status` and the `status` filter have it. */
@@ -17,11 +19,31 @@ export type ContainerStatus =
 /** A container's process while it runs. A reboot voids it. */
 export type Run = {
   readonly pid: number;
+  readonly process: ProcessHandle;
   readonly shim: Shim;
   readonly startedAtNs: bigint;
+  /** What the restart policy waited before it; 0 when the user started it. */
+  readonly delayMs: number;
   paused: boolean;
   /** The user asked for its end: no restart, whatever the policy. */
   stopAsked: boolean;
+  /** Resolves when its end is recorded; its mounts may still be there. */
+  readonly over: Deferred<void>;
+};
+
+/** Who starts a container, and so what is written and counted. */
+export type StartCause =
+  | { readonly by: 'user' }
+  /** After its restart policy waited this long. */
+  | { readonly by: 'policy'; readonly delayMs: number };
+
+/** A client that attached before the process runs, so that no byte is lost. */
+export type EarlyClient = {
+  readonly streams: ShimStreams;
+  /** Given the connection to the shim just before the process starts. */
+  readonly connect: (socket: Socket) => void;
+  /** Told that there will be no start. */
+  readonly cancel: () => void;
 };
 
 /** What a waiter learns of an end. */
@@ -53,14 +75,20 @@ export class Container {
   name: string;
   document: ContainerDocument;
   kept: KeptState;
-  /** True: rows of it lie in the exec root only (a `--rm` container that leaves nothing behind). */
-  readonly transient: boolean;
 
   run: Run | undefined;
   health: Health | undefined;
   /** Set while the restart policy's back-off runs; aborting it gives the restart up. */
   restart: AbortController | undefined;
+  /** Clients that wait for its start. */
+  readonly earlyClients = new Set<EarlyClient>();
+  /** Takes down what the last run left (mounts, network, cgroup); a start and a removal wait for it. */
+  cleanup: Promise<void> = Promise.resolve();
+  /** IDs of the execs that were made in it. */
+  readonly execIds = new Set<ExecId>();
   removing = false;
+  /** The removal in progress. */
+  removal: Promise<void> | undefined;
   /** Its removal failed half-way. */
   dead = false;
 
@@ -73,13 +101,11 @@ export class Container {
     name: string;
     document: ContainerDocument;
     kept: KeptState;
-    transient: boolean;
   }) {
     this.id = args.id;
     this.name = args.name;
     this.document = args.document;
     this.kept = args.kept;
-    this.transient = args.transient;
   }
 
   get status(): ContainerStatus {
@@ -104,4 +130,9 @@ export class Container {
   get finishedAt(): string {
     return this.kept.finishedAt === '' ? ZERO_TIME : this.kept.finishedAt;
   }
+}
+
+/** Key of `engine.locks` that whoever starts, removes, renames or updates a container holds. */
+export function lockOf(container: Container): string {
+  return `container/${container.id}`;
 }

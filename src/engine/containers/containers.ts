@@ -1,6 +1,7 @@
 import type { DiffId, ImageId } from '../../base/digest.ts';
 import { conflict, invalidArgument, notFound } from '../../base/errors.ts';
 import type { ContainerId } from '../../base/id.ts';
+import { Execs } from '../execs/exec.ts';
 import type { Container } from './container.ts';
 
 /** The containers there are, found by ID, unique prefix of it, or name. */
@@ -9,6 +10,10 @@ export class Containers {
   readonly #byName = new Map<string, Container>();
   /** Names of containers that are being made. */
   readonly #reserved = new Map<string, ContainerId>();
+
+  readonly execs = new Execs();
+  /** Set at the daemon's orderly stop: ends then are not the containers' own. */
+  isShuttingDown = false;
 
   /** All, newest first. */
   list(): Container[] {
@@ -62,6 +67,11 @@ export class Containers {
     return new Set([...this.#byId.values()].flatMap((each) => each.document.layers));
   }
 
+  /** True when nobody has the name. */
+  isNameFree(name: string): boolean {
+    return !this.#byName.has(name) && !this.#reserved.has(name);
+  }
+
   /**
    * Takes a name for a container that is being made or renamed, until disposed.
    * @throws conflict in Docker's words
@@ -91,5 +101,6 @@ export class Containers {
   delete(container: Container): void {
     this.#byId.delete(container.id);
     this.#byName.delete(container.name);
+    this.execs.forget(container);
   }
 }

@@ -66,6 +66,8 @@ const containerDocument = struct('Container', {
   hostConfig,
   /** The endpoints that were asked for; what they became is the sandbox's. */
   networking: networkingConfig,
+  /** Networks that it was disconnected from although its NetworkMode names them. */
+  disconnected: array(string),
   mounts: array(mountPoint),
   /** Executable and its arguments: entrypoint followed by command. */
   path: string,

@@ -1,0 +1,138 @@
+import type { Socket } from 'node:net';
+import { deferred } from '../../base/async.ts';
+import { conflict, invalidArgument } from '../../base/errors.ts';
+import { parseDetachKeys } from '../../policy/detach-keys.ts';
+import type { HijackCall } from '../call.ts';
+import type { Engine } from '../engine.ts';
+import { bridge, endClient } from './bridge.ts';
+import type { Container, EarlyClient } from './container.ts';
+import { containerEvent } from './events.ts';
+
+export type ContainerAttachArgs = {
+  readonly params: { readonly id: string };
+  readonly query: {
+    readonly detachKeys: string;
+    readonly logs: boolean;
+    readonly stream: boolean;
+    readonly stdin: boolean;
+    readonly stdout: boolean;
+    readonly stderr: boolean;
+  };
+};
+
+/**
+ * Connects a client with a container's streams: what is in its log already, what it writes from now
+ * on, or both. A client of a container that does not run yet is connected before it starts.
+ * @throws notFound; conflict for a paused or restarting container; invalidArgument
+ */
+export async function containerAttach(
+  engine: Engine,
+  args: ContainerAttachArgs,
+  call: HijackCall,
+): Promise<void> {
+  const { query } = args;
+  const container = engine.containers.get(args.params.id);
+  const { config } = container.document;
+  const keys = parseDetachKeys(query.detachKeys);
+  checkAttachable(container);
+  if (query.logs && !query.stream && !query.stdout && !query.stderr) {
+    throw invalidArgument('either the stream or the logs parameter must be true');
+  }
+  const streams = {
+    stdin: query.stdin && config.OpenStdin,
+    stdout: query.stdout,
+    stderr: query.stderr,
+  };
+  // Registered before the answer: a client that starts the container upon it misses nothing.
+  const pending = query.stream ? connection(container, streams) : undefined;
+  const client = await call.hijack({ multiplexed: !config.Tty });
+  containerEvent(engine, container, 'attach');
+  if (pending === undefined) {
+    endClient(client);
+    return;
+  }
+  client.on('error', () => undefined); // 'close' follows
+  client.once('close', pending.cancel);
+  const shim = await pending.socket;
+  if (shim === undefined) {
+    endClient(client);
+    return;
+  }
+  if (client.destroyed) {
+    shim.destroy();
+    return;
+  }
+  const usesKeys = config.Tty && streams.stdin;
+  const why = await bridge(client, shim, usesKeys ? keys : undefined);
+  if (why === 'detached') containerEvent(engine, container, 'detach');
+}
+
+function checkAttachable(container: Container): void {
+  const { id, status } = container;
+  if (status === 'paused') {
+    throw conflict(`Container ${id} is paused, unpause the container before attach`);
+  }
+  if (status === 'restarting') {
+    throw conflict(`Container ${id} is restarting, wait until the container is running`);
+  }
+}
+
+/** A connection to the shim: at once when the container runs, else when it starts. */
+function connection(
+  container: Container,
+  streams: EarlyClient['streams'],
+): { readonly socket: Promise<Socket | undefined>; readonly cancel: () => void } {
+  if (container.run !== undefined) {
+    const socket = container.run.shim.attach(streams);
+    // Looked at only after the answer to the client.
+    socket.catch(() => undefined);
+    return { socket, cancel: () => undefined };
+  }
+  const { promise, resolve } = deferred<Socket | undefined>();
+  const early: EarlyClient = {
+    streams,
+    connect: resolve,
+    cancel: () => resolve(undefined),
+  };
+  container.earlyClients.add(early);
+  const cancel = (): void => {
+    if (container.earlyClients.delete(early)) resolve(undefined);
+  };
+  return { socket: promise, cancel };
+}
+
+/** Sets the size of a running container's terminal. @throws conflict when it does not run */
+export async function containerResize(
+  engine: Engine,
+  args: {
+    readonly params: { readonly id: string };
+    readonly query: { readonly h: number | undefined; readonly w: number | undefined };
+  },
+): Promise<void> {
+  const container = engine.containers.get(args.params.id);
+  const size = terminalSize(args.query);
+  const { run } = container;
+  if (run === undefined) throw conflict(`Container ${container.id} is not running`);
+  await run.shim.resize(size);
+  const attributes = { height: String(size.rows), width: String(size.columns) };
+  containerEvent(engine, container, 'resize', attributes);
+}
+
+const SIZE_MAX = 65_535;
+
+/** @throws invalidArgument when a side is missing or no 16-bit number */
+export function terminalSize(query: {
+  readonly h: number | undefined;
+  readonly w: number | undefined;
+}): {
+  rows: number;
+  columns: number;
+} {
+  const { h: rows, w: columns } = query;
+  for (const side of [rows, columns]) {
+    if (side === undefined || side < 0 || side > SIZE_MAX) {
+      throw invalidArgument(`invalid resize size: height ${rows}, width ${columns}`);
+    }
+  }
+  return { rows: rows ?? 0, columns: columns ?? 0 };
+}

@@ -1,0 +1,182 @@
+import { deferred } from '../../base/async.ts';
+import { formatTimeNs } from '../../base/clock.ts';
+import { messageOf } from '../../base/errors.ts';
+import type { ExitStatus } from '../../kernel/shim.ts';
+import { restartDelayMs } from '../../policy/restart.ts';
+import type { Engine } from '../engine.ts';
+import { type Container, lockOf, type Run, type StartCause } from './container.ts';
+import { containerEvent } from './events.ts';
+import { saveState } from './persistence.ts';
+import { unmountShm } from './prepare-run.ts';
+import { removeContainer } from './remove-container.ts';
+import { removeRuntimeState } from './runtime.ts';
+
+/** Exit code of a container whose shim died without telling one. */
+const UNKNOWN_EXIT_CODE = 255;
+
+/** How a run ended. */
+type End = ExitStatus & { readonly error: string };
+
+/** Starts a container again; the caller of it holds the lock. `startContainer`, passed in. */
+export type StartAgain = (engine: Engine, container: Container, cause: StartCause) => Promise<void>;
+
+/** Waits for a run's end and acts on it. The caller set `container.run`. */
+export function superviseRun(
+  engine: Engine,
+  container: Container,
+  run: Run,
+  startAgain: StartAgain,
+): void {
+  engine.tasks.spawn(`supervise ${container.id}`, async (signal) => {
+    const end = await Promise.race([endOf(engine, run), aborted(signal)]);
+    if (end === undefined) return;
+    closeRun(container, run);
+    recordEnd(engine, container, end, { ...run, startAgain });
+    run.over.resolve();
+  });
+}
+
+/** Resolves with undefined when the daemon stops: the run goes on without it. */
+function aborted(signal: AbortSignal): Promise<undefined> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve(undefined);
+    else signal.addEventListener('abort', () => resolve(undefined), { once: true });
+  });
+}
+
+async function endOf(engine: Engine, run: Run): Promise<End> {
+  try {
+    return { ...(await run.shim.exited), error: '' };
+  } catch (error) {
+    return lostEnd(engine, messageOf(error));
+  }
+}
+
+/** The end of a container that nobody saw. */
+export function lostEnd(engine: Pick<Engine, 'clock'>, error: string): End {
+  return {
+    exitCode: UNKNOWN_EXIT_CODE,
+    oomKilled: false,
+    exitedAtNs: engine.clock.nowNs(),
+    error,
+  };
+}
+
+/** From here on the container counts as ended. */
+function closeRun(container: Container, run: Run): void {
+  run.process.close();
+  run.shim.detach();
+  container.run = undefined;
+  container.health = undefined;
+}
+
+/** What the restart policy needs to know of the run that ended. */
+type EndedRun = Pick<Run, 'stopAsked' | 'delayMs' | 'startedAtNs'> & {
+  /** Its end says nothing about what the user wants: the mark of the last stop stays. */
+  readonly keepsStopMark?: boolean;
+  readonly startAgain: StartAgain;
+};
+
+/**
+ * Records a run's end, tells of it, has its remains taken away, and restarts or removes the
+ * container as its policy wants. Synchronous: whoever looks sees it run or ended. Also for an end
+ * that the daemon was not there to see.
+ */
+export function recordEnd(engine: Engine, container: Container, end: End, run: EndedRun): void {
+  const { hostConfig } = container.document;
+  const ranNs = end.exitedAtNs - run.startedAtNs;
+  const delayMs = restartDelayMs({
+    policy: hostConfig.RestartPolicy,
+    exitCode: end.exitCode,
+    restartCount: container.kept.restartCount,
+    stopAsked: run.stopAsked || engine.containers.isShuttingDown || container.removing,
+    ranMs: Number(ranNs / 1_000_000n),
+    lastDelayMs: run.delayMs,
+  });
+  const marksStop = run.stopAsked && run.keepsStopMark !== true;
+  keepEnd(engine, container, end, { marksStop, isFinal: delayMs === undefined });
+  if (end.oomKilled) containerEvent(engine, container, 'oom');
+  containerEvent(engine, container, 'die', {
+    exitCode: String(end.exitCode),
+    execDuration: String(ranNs / 1_000_000_000n),
+  });
+  container.cleanup = takeDown(engine, container);
+  if (delayMs !== undefined) scheduleRestart(engine, container, delayMs, run.startAgain);
+  else if (hostConfig.AutoRemove && !container.removing) {
+    engine.tasks.spawn(`remove ${container.id}`, () =>
+      removeContainer(engine, container, { removeVolumes: true }),
+    );
+  }
+  const ending = container.ending;
+  container.ending = deferred();
+  ending.resolve({ exitCode: end.exitCode, error: end.error });
+}
+
+function keepEnd(
+  engine: Engine,
+  container: Container,
+  end: End,
+  options: { readonly marksStop: boolean; readonly isFinal: boolean },
+): void {
+  const change = {
+    exitCode: end.exitCode,
+    error: end.error,
+    finishedAt: formatTimeNs(end.exitedAtNs),
+    oomKilled: end.oomKilled,
+    running: !options.isFinal,
+    ...(options.marksStop && !engine.containers.isShuttingDown ? { stoppedByUser: true } : {}),
+  };
+  try {
+    // The daemon's shutdown leaves the mark that the container ran, for the next daemon's policies.
+    const durable = options.isFinal && !engine.containers.isShuttingDown;
+    saveState(engine, container, change, { durable });
+  } catch (error) {
+    engine.log.error('cannot store the end of a container', {
+      container: container.id,
+      error: messageOf(error),
+    });
+  }
+}
+
+/** Takes away what a run needed. Each step is tried, whatever becomes of the others. */
+async function takeDown(engine: Engine, container: Container): Promise<void> {
+  const { id } = container;
+  const attempt = async (what: string, step: () => Promise<void> | void): Promise<void> => {
+    try {
+      await step();
+    } catch (error) {
+      engine.log.error(`cannot ${what}`, { container: id, error: messageOf(error) });
+    }
+  };
+  await attempt('remove the state of the runtime', () => removeRuntimeState(engine, container));
+  await attempt('close the network', () => engine.networks.close(id));
+  await attempt('unmount the root', () => engine.layers.unmountRootfs(id));
+  await attempt('unmount /dev/shm', () => unmountShm(engine, container));
+  await attempt('release the volumes', () => engine.volumes.release(id));
+}
+
+/** Starts the container again after a while, unless someone is faster. */
+export function scheduleRestart(
+  engine: Engine,
+  container: Container,
+  delayMs: number,
+  startAgain: StartAgain,
+): void {
+  const control = new AbortController();
+  container.restart = control;
+  engine.tasks.spawn(`restart ${container.id}`, async (signal) => {
+    const either = AbortSignal.any([signal, control.signal]);
+    try {
+      await engine.clock.sleep(delayMs, { signal: either, unref: true });
+    } catch (error) {
+      if (either.aborted) return;
+      throw error;
+    }
+    await engine.locks.run(lockOf(container), async () => {
+      if (control.signal.aborted || container.removing) return;
+      const restartCount = container.kept.restartCount + 1;
+      container.kept = { ...container.kept, restartCount };
+      await startAgain(engine, container, { by: 'policy', delayMs });
+    });
+  });
+}

@@ -1,0 +1,224 @@
+import { readdirSync, rmSync } from 'node:fs';
+import path from 'node:path';
+import { deferred } from '../../base/async.ts';
+import { parseTimeNs } from '../../base/clock.ts';
+import { messageOf } from '../../base/errors.ts';
+import type { ContainerId } from '../../base/id.ts';
+import { isFrozen } from '../../kernel/cgroup.ts';
+import { MNT } from '../../kernel/constants.ts';
+import { readMountInfo } from '../../kernel/mountinfo.ts';
+import { openProcess } from '../../kernel/process-handle.ts';
+import type { ExitStatus, Shim } from '../../kernel/shim.ts';
+import { startsWithDaemon } from '../../policy/restart.ts';
+import type { ContainerRow } from '../../store/documents.ts';
+import type { Engine } from '../engine.ts';
+import { Container, lockOf } from './container.ts';
+import { decodeDocument, decodeKeptState } from './document.ts';
+import { lostEnd, recordEnd, superviseRun } from './end.ts';
+import { networkClientOf } from './network-client.ts';
+import { containerPaths } from './paths.ts';
+import { readState } from './persistence.ts';
+import { removeContainer } from './remove-container.ts';
+import { cgroupOf } from './runtime.ts';
+import { startContainer, watchRunHealth } from './start.ts';
+
+/** What the daemon found of a container that is in the database. */
+type Found =
+  | { readonly kind: 'running'; readonly shim: Shim; readonly pid: number }
+  /** It ended while no daemon was there. */
+  | { readonly kind: 'ended'; readonly status: ExitStatus }
+  /** It was running, and its shim is gone without a word. */
+  | { readonly kind: 'lost' }
+  /** It ran when the host went down. */
+  | { readonly kind: 'rebooted' }
+  | { readonly kind: 'idle' };
+
+/**
+ * Takes the containers of earlier daemons over, in the order: read them, find their shims, give
+ * volumes and networks theirs, act on what ended meanwhile, and (in the background) start what is to
+ * start with the daemon.
+ */
+export async function restoreContainers(engine: Engine): Promise<void> {
+  const found: { container: Container; state: Found; wasRunning: boolean }[] = [];
+  for (const row of engine.store.containers.list()) {
+    const container = readContainer(engine, row);
+    if (container === undefined) continue;
+    engine.containers.add(container);
+    const state = await look(engine, container);
+    found.push({ container, state, wasRunning: decodeKeptState(row.state).running });
+  }
+  for (const { container, state } of found) {
+    engine.volumes.adopt(container.id, container.document.mounts, state.kind === 'running');
+  }
+  const running = found.filter(({ state }) => state.kind === 'running');
+  await engine.networks.restore(running.map(({ container }) => networkClientOf(container)));
+  for (const { container, state } of found) takeOver(engine, container, state);
+  dropLeftovers(engine);
+  startWithDaemon(
+    engine,
+    found.filter(({ container, wasRunning }) => isToStart(container, wasRunning)),
+  );
+}
+
+/** Undefined, with a line in the log, for a record that cannot be read: it stays for a newer version. */
+function readContainer(engine: Engine, row: ContainerRow): Container | undefined {
+  try {
+    return new Container({
+      id: row.id as ContainerId,
+      name: row.name,
+      document: decodeDocument(row.document),
+      kept: readState(engine, row.id) ?? decodeKeptState(row.state),
+    });
+  } catch (error) {
+    engine.log.error('cannot read the record of a container', {
+      container: row.id,
+      error: messageOf(error),
+    });
+    return undefined;
+  }
+}
+
+async function look(engine: Engine, container: Container): Promise<Found> {
+  const isSameBoot = readState(engine, container.id) !== undefined;
+  if (!container.kept.running) return { kind: 'idle' };
+  if (!isSameBoot) return { kind: 'rebooted' };
+  const found = await engine.shims.reconnect(containerPaths(engine, container.id).shim);
+  if (found === undefined) return { kind: 'lost' };
+  if (found.state === 'exited') return { kind: 'ended', status: found.status };
+  return { kind: 'running', shim: found.shim, pid: found.pid };
+}
+
+function takeOver(engine: Engine, container: Container, state: Found): void {
+  switch (state.kind) {
+    case 'running':
+      resume(engine, container, state);
+      return;
+    case 'ended':
+      endMeanwhile(engine, container, { ...state.status, error: '' });
+      return;
+    case 'lost':
+      endMeanwhile(
+        engine,
+        container,
+        lostEnd(engine, 'the process that supervised the container died: its end was not seen'),
+      );
+      return;
+    case 'rebooted':
+      // Its end was the host's. Whether it starts again is up to `startsWithDaemon`.
+      endMeanwhile(engine, container, lostEnd(engine, ''), { afterReboot: true });
+      return;
+    case 'idle':
+      removeIfAsked(engine, container);
+  }
+}
+
+function resume(
+  engine: Engine,
+  container: Container,
+  { shim, pid }: { readonly shim: Shim; readonly pid: number },
+): void {
+  const run = {
+    pid,
+    process: openProcess(engine.sys, pid),
+    shim,
+    startedAtNs: startedAtNsOf(container),
+    delayMs: 0,
+    paused: isFrozen(engine.host.cgroups, cgroupOf(engine, container).folder),
+    stopAsked: container.kept.stoppedByUser,
+    over: deferred<void>(),
+  };
+  container.run = run;
+  superviseRun(engine, container, run, startContainer);
+  watchRunHealth(engine, container, run);
+}
+
+function startedAtNsOf(container: Container): bigint {
+  return parseTimeNs(container.kept.startedAt) ?? 0n;
+}
+
+/** Acts on an end that no daemon saw, once. */
+function endMeanwhile(
+  engine: Engine,
+  container: Container,
+  end: ReturnType<typeof lostEnd>,
+  options: { readonly afterReboot: boolean } = { afterReboot: false },
+): void {
+  recordEnd(engine, container, end, {
+    // What a reboot ended is started by `startWithDaemon` or not at all.
+    stopAsked: options.afterReboot || container.kept.stoppedByUser,
+    keepsStopMark: options.afterReboot,
+    delayMs: 0,
+    startedAtNs: startedAtNsOf(container),
+    startAgain: startContainer,
+  });
+}
+
+/** A `--rm` container that has ended, and whose removal its daemon did not come to. */
+function removeIfAsked(engine: Engine, container: Container): void {
+  const { kept, document } = container;
+  if (!document.hostConfig.AutoRemove || kept.startedAt === '') return;
+  engine.tasks.spawn(`remove ${container.id}`, () =>
+    removeContainer(engine, container, { removeVolumes: true }),
+  );
+}
+
+function isToStart(container: Container, wasRunning: boolean): boolean {
+  if (container.isRunning || container.removing) return false;
+  const { kept, document } = container;
+  return startsWithDaemon({
+    policy: document.hostConfig.RestartPolicy,
+    exitCode: kept.exitCode,
+    restartCount: kept.restartCount,
+    wasRunning,
+    stoppedByUser: kept.stoppedByUser,
+    everStarted: kept.startedAt !== '',
+  });
+}
+
+/** Starts containers one after the other; those that borrow another's namespace come last. */
+function startWithDaemon(
+  engine: Engine,
+  found: readonly { readonly container: Container }[],
+): void {
+  const borrows = ({ document }: Container): boolean =>
+    [
+      document.hostConfig.NetworkMode,
+      document.hostConfig.PidMode,
+      document.hostConfig.IpcMode,
+    ].some((mode) => mode.startsWith('container:'));
+  const containers = found
+    .map(({ container }) => container)
+    .toSorted((a, b) => Number(borrows(a)) - Number(borrows(b)));
+  if (containers.length === 0) return;
+  engine.tasks.spawn('start containers', async (signal) => {
+    for (const container of containers) {
+      if (signal.aborted) return;
+      try {
+        await engine.locks.run(lockOf(container), async () => {
+          if (container.isRunning || container.removing) return;
+          await startContainer(engine, container, { by: 'user' });
+        });
+      } catch (error) {
+        engine.log.error('cannot start a container with the daemon', {
+          container: container.id,
+          error: messageOf(error),
+        });
+      }
+    }
+  });
+}
+
+/** Folders and mounts of the exec root whose containers are not there any more. */
+function dropLeftovers(engine: Engine): void {
+  const { containers } = engine.execRoot;
+  const known = new Set(engine.containers.list().map(({ id }): string => id));
+  const left = readdirSync(containers).filter((name) => !known.has(name));
+  if (left.length === 0) return;
+  const folders = left.map((name) => path.join(containers, name));
+  for (const mount of readMountInfo().toReversed()) {
+    if (folders.some((folder) => mount.mountPoint.startsWith(`${folder}/`))) {
+      engine.sys.umount(mount.mountPoint, MNT.DETACH);
+    }
+  }
+  for (const folder of folders) rmSync(folder, { recursive: true, force: true });
+}

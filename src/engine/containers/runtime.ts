@@ -1,0 +1,74 @@
+import { execFile } from 'node:child_process';
+import { rmSync } from 'node:fs';
+import path from 'node:path';
+import { promisify } from 'node:util';
+import { invalidArgument } from '../../base/errors.ts';
+import { cgroupPids, removeCgroup } from '../../kernel/cgroup.ts';
+import { type CgroupPlace, cgroupPlace } from '../../policy/cgroup-path.ts';
+import type { Engine } from '../engine.ts';
+import type { Container } from './container.ts';
+import { cgroupDriver } from './host-config-facts.ts';
+import { runtimeRoot } from './paths.ts';
+
+/** A runtime as it is called for one container. */
+export type RuntimeCommand = {
+  readonly path: string;
+  /** Before the subcommand. */
+  readonly args: readonly string[];
+  /** Where it keeps its state. */
+  readonly root: string;
+};
+
+/** @throws invalidArgument when the daemon's configuration has lost the runtime */
+export function runtimeOf(engine: Engine, container: Container): RuntimeCommand {
+  const config = engine.config();
+  const { Runtime } = container.document.hostConfig;
+  // A bare container differs in its filesystem only.
+  const name = Runtime === 'bare' || Runtime === '' ? config.defaultRuntime : Runtime;
+  const runtime = config.runtimes[name];
+  if (runtime === undefined) throw invalidArgument(`unknown or invalid runtime name: ${name}`);
+  const root = runtimeRoot(engine.execRoot, name);
+  const systemd = cgroupDriver(engine) === 'systemd' ? ['--systemd-cgroup'] : [];
+  return { path: runtime.path, args: [...runtime.args, '--root', root, ...systemd], root };
+}
+
+/** The container's cgroup. */
+export function cgroupOf(engine: Engine, container: Container): CgroupPlace {
+  return cgroupPlace({
+    driver: cgroupDriver(engine),
+    parent: container.document.hostConfig.CgroupParent || engine.config().cgroupParent,
+    id: container.id,
+  });
+}
+
+const CGROUP_POLL_MS = 5;
+const CGROUP_WAIT_MS = 5_000;
+
+/**
+ * Takes away what the runtime made for a run whose first process has ended: processes that outlived
+ * it (they can when the PID namespace is shared), the cgroup, the runtime's state. Without a
+ * process of its own, except for runtimes that keep more than a folder.
+ */
+export async function removeRuntimeState(engine: Engine, container: Container): Promise<void> {
+  const { cgroups } = engine.host;
+  const { folder } = cgroupOf(engine, container);
+  const tries = CGROUP_WAIT_MS / CGROUP_POLL_MS;
+  for (let i = 0; i < tries && !removeCgroup(cgroups, folder); i += 1) {
+    for (const pid of cgroupPids(cgroups, folder)) killIfThere(pid);
+    await engine.clock.sleep(CGROUP_POLL_MS);
+  }
+  const runtime = runtimeOf(engine, container);
+  if (/^(?:crun|runc|youki)$/.test(path.basename(runtime.path))) {
+    rmSync(path.join(runtime.root, container.id), { recursive: true, force: true });
+    return;
+  }
+  await promisify(execFile)(runtime.path, [...runtime.args, 'delete', '--force', container.id]);
+}
+
+function killIfThere(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
+  }
+}

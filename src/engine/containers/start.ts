@@ -1,0 +1,188 @@
+import { deferred } from '../../base/async.ts';
+import { formatTimeNs } from '../../base/clock.ts';
+import {
+  conflict,
+  EngineError,
+  internal,
+  invalidArgument,
+  messageOf,
+  notModified,
+} from '../../base/errors.ts';
+import { Undo } from '../../base/undo.ts';
+import { openProcess } from '../../kernel/process-handle.ts';
+import type { Shim } from '../../kernel/shim.ts';
+import { explainStartFailure } from '../../policy/runtime-errors.ts';
+import type { Engine } from '../engine.ts';
+import { type Container, lockOf, type Run, type StartCause } from './container.ts';
+import { superviseRun } from './end.ts';
+import { DEFAULT_STOP_SEC, endRun, stopSignalOf } from './end-run.ts';
+import { containerEvent } from './events.ts';
+import { watchHealth } from './health-monitor.ts';
+import { saveState } from './persistence.ts';
+import { prepareRun } from './prepare-run.ts';
+import { removeContainer } from './remove-container.ts';
+import { removeRuntimeState, runtimeOf } from './runtime.ts';
+
+/** What is stored of a start that failed, beside the error that the caller gets. */
+class StartError extends EngineError {
+  readonly exitCode: number;
+
+  constructor(exitCode: number, error: EngineError) {
+    super(error.kind, error.message, { cause: error.cause, detail: error.detail });
+    this.exitCode = exitCode;
+  }
+}
+
+/**
+ * Starts a container; the caller holds its lock. Resolves when its process runs.
+ * @throws notModified when it runs; conflict when it is paused or being removed; what kept it from
+ *   starting, which is also stored in its state
+ */
+export async function startContainer(
+  engine: Engine,
+  container: Container,
+  cause: StartCause,
+): Promise<void> {
+  checkStartable(container);
+  container.restart?.abort();
+  container.restart = undefined;
+  await container.cleanup;
+  const undo = new Undo();
+  try {
+    const run = await launch(engine, container, cause, undo);
+    undo.release();
+    container.run = run;
+    superviseRun(engine, container, run, startContainer);
+    watchRunHealth(engine, container, run);
+    containerEvent(engine, container, 'start');
+  } catch (error) {
+    await undo.run((cause) =>
+      engine.log.error('cannot clean up after a failed start', {
+        container: container.id,
+        error: messageOf(cause),
+      }),
+    );
+    await recordFailure(engine, container, error);
+    throw error;
+  }
+}
+
+/** Probes the container's health while the run lasts, if it has a healthcheck. */
+export function watchRunHealth(engine: Engine, container: Container, run: Run): void {
+  watchHealth(engine, container, run, () => restartUnhealthy(engine, container, run));
+}
+
+/** Ends a run whose container is unhealthy, and starts it again. */
+async function restartUnhealthy(engine: Engine, container: Container, run: Run): Promise<void> {
+  await engine.locks.run(lockOf(container), async () => {
+    if (container.run !== run) return;
+    const timeoutSec = container.document.config.StopTimeout ?? DEFAULT_STOP_SEC;
+    await endRun(engine, container, run, { signal: stopSignalOf(container), timeoutSec });
+    await startContainer(engine, container, { by: 'user' });
+    containerEvent(engine, container, 'restart');
+  });
+}
+
+function checkStartable(container: Container): void {
+  if (container.run !== undefined) {
+    if (container.run.paused) {
+      throw conflict('cannot start a paused container, try unpause instead');
+    }
+    throw notModified(`container ${container.id} is already running`);
+  }
+  if (container.removing || container.dead) {
+    throw conflict('container is marked for removal and cannot be started');
+  }
+}
+
+async function launch(
+  engine: Engine,
+  container: Container,
+  cause: StartCause,
+  undo: Undo,
+): Promise<Run> {
+  const spec = await prepareRun(engine, container, undo);
+  undo.defer(() => removeRuntimeState(engine, container));
+  const shim = await engine.shims.launch(spec);
+  undo.defer(() => shim.detach());
+  await connectEarlyClients(container, shim);
+  markStarted(engine, container, cause);
+  const { pid, startedAtNs } = await startProcess(engine, container, shim);
+  return {
+    pid,
+    process: openProcess(engine.sys, pid),
+    shim,
+    startedAtNs,
+    delayMs: cause.by === 'policy' ? cause.delayMs : 0,
+    paused: false,
+    stopAsked: false,
+    over: deferred<void>(),
+  };
+}
+
+/** Clients that attached before now get their connection, so that they miss nothing. */
+async function connectEarlyClients(container: Container, shim: Shim): Promise<void> {
+  for (const client of container.earlyClients) {
+    container.earlyClients.delete(client);
+    client.connect(await shim.attach(client.streams));
+  }
+}
+
+/**
+ * The mark is written before the process runs: whatever happens then, the next daemon knows that
+ * the container was started. A start by policy changes nothing that a reboot must know.
+ */
+function markStarted(engine: Engine, container: Container, cause: StartCause): void {
+  const isUser = cause.by === 'user';
+  const change = {
+    startedAt: formatTimeNs(engine.clock.nowNs()),
+    exitCode: 0,
+    error: '',
+    oomKilled: false,
+    running: true,
+    ...(isUser ? { restartCount: 0, stoppedByUser: false } : {}),
+  };
+  saveState(engine, container, change, { durable: isUser });
+}
+
+async function startProcess(
+  engine: Engine,
+  container: Container,
+  shim: Shim,
+): Promise<{ pid: number; startedAtNs: bigint }> {
+  try {
+    return await shim.start();
+  } catch (cause) {
+    const { message, exitCode } = explainStartFailure(messageOf(cause), container.document.path);
+    const runtime = runtimeOf(engine, container).path.split('/').at(-1) ?? '';
+    const text = `failed to create task for container: failed to create shim task: OCI runtime create failed: ${runtime} create failed: ${message}: unknown`;
+    const make = exitCode === 128 ? internal : invalidArgument;
+    throw new StartError(exitCode, make(text, { cause }));
+  }
+}
+
+async function recordFailure(engine: Engine, container: Container, error: unknown): Promise<void> {
+  const exitCode = error instanceof StartError ? error.exitCode : 128;
+  const wasStarted = container.kept.finishedAt !== '';
+  const change = {
+    exitCode,
+    error: messageOf(error),
+    running: false,
+    // Docker shows a container that never ran as created, with the code of its failure.
+    ...(wasStarted ? {} : { startedAt: '' }),
+  };
+  try {
+    saveState(engine, container, change, { durable: true });
+  } catch (cause) {
+    engine.log.error('cannot store why a container did not start', {
+      container: container.id,
+      error: messageOf(cause),
+    });
+  }
+  const ending = container.ending;
+  container.ending = deferred();
+  ending.resolve({ exitCode, error: messageOf(error) });
+  if (container.document.hostConfig.AutoRemove) {
+    await removeContainer(engine, container, { removeVolumes: true });
+  }
+}

@@ -1,0 +1,59 @@
+import { notModified } from '../../base/errors.ts';
+import { parseSignal } from '../../policy/signals.ts';
+import type { Engine } from '../engine.ts';
+import { type Container, lockOf } from './container.ts';
+import { DEFAULT_STOP_SEC, endRun, stopSignalOf } from './end-run.ts';
+import { containerEvent } from './events.ts';
+import { saveState } from './persistence.ts';
+import { startContainer } from './start.ts';
+
+export type StopOptions = {
+  /** Seconds before SIGKILL; -1 waits for ever, undefined is the container's own or 10. */
+  readonly timeoutSec: number | undefined;
+  /** Name or number; '' is the container's own or SIGTERM. */
+  readonly signal: string;
+};
+
+/**
+ * Ends a container's process, with force after a while. Holds no lock, so that a kill or a forced
+ * removal can hurry it up.
+ * @throws notModified when it does not run; internal when even SIGKILL does not end it
+ */
+export async function stopContainer(
+  engine: Engine,
+  container: Container,
+  options: StopOptions,
+): Promise<void> {
+  const signal = options.signal === '' ? stopSignalOf(container) : parseSignal(options.signal);
+  if (container.restart !== undefined) {
+    giveUpRestart(engine, container);
+    containerEvent(engine, container, 'stop');
+    return;
+  }
+  const run = container.run;
+  if (run === undefined) throw notModified(`container ${container.id} is not running`);
+  const timeoutSec =
+    options.timeoutSec ?? container.document.config.StopTimeout ?? DEFAULT_STOP_SEC;
+  await endRun(engine, container, run, { signal, timeoutSec });
+  containerEvent(engine, container, 'stop');
+}
+
+/** Ends the wait of a restart policy: the container stays ended. */
+export function giveUpRestart(engine: Engine, container: Container): void {
+  container.restart?.abort();
+  container.restart = undefined;
+  saveState(engine, container, { running: false, stoppedByUser: true }, { durable: true });
+}
+
+/** Stops, if it runs, and starts. @throws what the start throws */
+export async function restartContainer(
+  engine: Engine,
+  container: Container,
+  options: StopOptions,
+): Promise<void> {
+  await engine.locks.run(lockOf(container), async () => {
+    if (container.isRunning) await stopContainer(engine, container, options);
+    await startContainer(engine, container, { by: 'user' });
+  });
+  containerEvent(engine, container, 'restart');
+}

@@ -1,0 +1,161 @@
+import { conflict, invalidArgument, notFound } from '../../base/errors.ts';
+import { type ExecId, newId } from '../../base/id.ts';
+import { parseDetachKeys } from '../../policy/detach-keys.ts';
+import type { ExecConfig, ExecStart } from '../../spec/docker/container.ts';
+import type { ExecInspect, IdResult } from '../../spec/docker/container-view.ts';
+import type { HijackCall } from '../call.ts';
+import { terminalSize } from '../containers/attach.ts';
+import { bridge } from '../containers/bridge.ts';
+import type { Container } from '../containers/container.ts';
+import { containerEvent } from '../containers/events.ts';
+import type { Engine } from '../engine.ts';
+import type { Exec } from './exec.ts';
+import { commandLine, launchExec, startExec } from './run-exec.ts';
+
+/** The exec calls of the API. Texts are Docker's. */
+
+function getExec(engine: Engine, id: string): Exec {
+  const exec = engine.containers.execs.find(id);
+  if (exec === undefined) throw notFound(`No such exec instance: ${id}`);
+  return exec;
+}
+
+function checkRunning(container: Container): void {
+  const { id, status, run } = container;
+  if (run === undefined) {
+    throw conflict(
+      status === 'restarting'
+        ? `Container ${id} is restarting, wait until the container is running`
+        : `container ${id} is not running`,
+    );
+  }
+  if (run.paused) throw conflict(`Container ${id} is paused, unpause the container before exec`);
+}
+
+/** @throws notFound, conflict when the container does not run, invalidArgument */
+export async function execCreate(
+  engine: Engine,
+  args: { readonly params: { readonly id: string }; readonly body: ExecConfig },
+): Promise<IdResult> {
+  const container = engine.containers.get(args.params.id);
+  const config = args.body;
+  if (config.Cmd.length === 0) throw invalidArgument('No exec command specified');
+  parseDetachKeys(config.DetachKeys);
+  checkRunning(container);
+  const exec: Exec = {
+    id: newId(engine.random) as ExecId,
+    container,
+    config,
+    state: 'created',
+    shim: undefined,
+    pid: 0,
+    exitCode: undefined,
+  };
+  engine.containers.execs.add(exec);
+  containerEvent(engine, container, `exec_create: ${commandLine(exec)}`, { execID: exec.id });
+  return { Id: exec.id };
+}
+
+/**
+ * Runs an exec, its streams on the client's connection or detached. A failure after the connection
+ * was taken is written into it, as Docker does; the exit code tells it apart.
+ * @throws notFound, conflict
+ */
+export async function execStart(
+  engine: Engine,
+  args: { readonly params: { readonly id: string }; readonly body: ExecStart },
+  call: HijackCall,
+): Promise<void> {
+  const exec = getExec(engine, args.params.id);
+  const { Detach, ConsoleSize } = args.body;
+  checkRunning(exec.container);
+  if (exec.state !== 'created') {
+    throw conflict(
+      exec.state === 'ended'
+        ? `exec command ${exec.id} has already run`
+        : `exec command ${exec.id} is already running`,
+    );
+  }
+  exec.state = 'starting';
+  const [rows, columns] = ConsoleSize ?? exec.config.ConsoleSize ?? [];
+  const size = rows === undefined || columns === undefined ? undefined : ([rows, columns] as const);
+  if (Detach) {
+    await startExec(engine, exec, await launch(engine, exec, size));
+    return;
+  }
+  const client = await call.hijack({ multiplexed: !exec.config.Tty });
+  client.on('error', () => undefined); // 'close' follows
+  const shim = await launch(engine, exec, size);
+  const { AttachStdin, AttachStdout, AttachStderr, Tty } = exec.config;
+  const streams = { stdin: AttachStdin, stdout: AttachStdout, stderr: AttachStderr };
+  const socket = await shim.attach(streams);
+  try {
+    await startExec(engine, exec, shim);
+  } catch (error) {
+    socket.destroy();
+    throw error;
+  }
+  const keys = Tty && AttachStdin ? parseDetachKeys(exec.config.DetachKeys) : undefined;
+  const why = await bridge(client, socket, keys);
+  if (why === 'detached') {
+    containerEvent(engine, exec.container, 'exec_detach', { execID: exec.id });
+  }
+}
+
+async function launch(
+  engine: Engine,
+  exec: Exec,
+  size: readonly [number, number] | undefined,
+): ReturnType<typeof launchExec> {
+  try {
+    return await launchExec(engine, exec, size);
+  } catch (error) {
+    exec.state = 'ended';
+    exec.exitCode = 126;
+    throw error;
+  }
+}
+
+/** Sets the size of a running exec's terminal. @throws notFound, conflict, invalidArgument */
+export async function execResize(
+  engine: Engine,
+  args: {
+    readonly params: { readonly id: string };
+    readonly query: { readonly h: number | undefined; readonly w: number | undefined };
+  },
+): Promise<void> {
+  const exec = getExec(engine, args.params.id);
+  const size = terminalSize(args.query);
+  if (exec.shim === undefined) throw conflict(`exec command ${exec.id} is not running`);
+  await exec.shim.resize(size);
+}
+
+/** @throws notFound */
+export async function execInspect(
+  engine: Engine,
+  args: { readonly params: { readonly id: string } },
+): Promise<ExecInspect> {
+  const exec = getExec(engine, args.params.id);
+  const { config } = exec;
+  const [entrypoint = '', ...rest] = config.Cmd;
+  return {
+    ID: exec.id,
+    Running: exec.state === 'running',
+    ExitCode: exec.exitCode ?? null,
+    ProcessConfig: {
+      tty: config.Tty,
+      entrypoint,
+      arguments: rest,
+      privileged: config.Privileged,
+      ...(config.User === '' ? {} : { user: config.User }),
+    },
+    OpenStdin: config.AttachStdin,
+    OpenStderr: config.AttachStderr,
+    OpenStdout: config.AttachStdout,
+    CanRemove: exec.state === 'ended',
+    ContainerID: exec.container.id,
+    DetachKeys:
+      config.DetachKeys === '' ? '' : parseDetachKeys(config.DetachKeys).toString('base64'),
+    Pid: exec.pid,
+  };
+}

@@ -1,0 +1,50 @@
+import type { ExecId } from '../../base/id.ts';
+import { LIMITS } from '../../base/limits.ts';
+import type { Shim } from '../../kernel/shim.ts';
+import type { ExecConfig } from '../../spec/docker/container.ts';
+import type { Container } from '../containers/container.ts';
+
+/** A process that is, was or will be run beside a container's own. Lives in memory only. */
+export type Exec = {
+  readonly id: ExecId;
+  readonly container: Container;
+  readonly config: ExecConfig;
+  /** `created` until someone starts it, which can be done once. */
+  state: 'created' | 'starting' | 'running' | 'ended';
+  shim: Shim | undefined;
+  pid: number;
+  /** Undefined until it has ended. */
+  exitCode: number | undefined;
+};
+
+/** The execs there are. The oldest that have ended are forgotten beyond a limit. */
+export class Execs {
+  readonly #byId = new Map<string, Exec>();
+
+  find(id: string): Exec | undefined {
+    return this.#byId.get(id);
+  }
+
+  add(exec: Exec): void {
+    this.#byId.set(exec.id, exec);
+    exec.container.execIds.add(exec.id);
+    let excess = this.#byId.size - LIMITS.execsKeptMax;
+    for (const each of this.#byId.values()) {
+      if (excess <= 0) break;
+      if (each.state !== 'ended' && each.container.run !== undefined) continue;
+      this.delete(each);
+      excess -= 1;
+    }
+  }
+
+  delete(exec: Exec): void {
+    this.#byId.delete(exec.id);
+    exec.container.execIds.delete(exec.id);
+  }
+
+  /** Forgets all of a container that is gone. */
+  forget(container: Container): void {
+    for (const id of container.execIds) this.#byId.delete(id);
+    container.execIds.clear();
+  }
+}

@@ -1,0 +1,170 @@
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { type EngineError, internal, invalidArgument, messageOf } from '../../base/errors.ts';
+import { LIMITS } from '../../base/limits.ts';
+import { openProcess } from '../../kernel/process-handle.ts';
+import { readInRoot } from '../../kernel/rootfs-file.ts';
+import type { Shim } from '../../kernel/shim.ts';
+import { containerCapabilities } from '../../policy/capabilities.ts';
+import { containerEnvironment, overrideEnvironment } from '../../policy/environment.ts';
+import { explainStartFailure } from '../../policy/runtime-errors.ts';
+import { processCapabilities } from '../../policy/runtime-spec.ts';
+import { parseSecurityOptions } from '../../policy/security-options.ts';
+import { lookUpUser } from '../../policy/user-spec.ts';
+import type { RuntimeProcess } from '../../spec/oci/runtime.ts';
+import { containerEvent } from '../containers/events.ts';
+import { containerPaths } from '../containers/paths.ts';
+import { runtimeOf } from '../containers/runtime.ts';
+import type { Engine } from '../engine.ts';
+import { NO_LOG } from '../logs/shim-log.ts';
+import type { Exec } from './exec.ts';
+
+/** Exit code of an exec whose shim died without telling one. */
+const UNKNOWN_EXIT_CODE = 255;
+
+/** The runs of execs: a shim of its own for each, so that it too outlives the daemon. */
+
+/** Starts the shim of an exec; clients can attach to it before {@link startExec}. */
+export async function launchExec(
+  engine: Engine,
+  exec: Exec,
+  consoleSize: readonly [rows: number, columns: number] | undefined,
+): Promise<Shim> {
+  const { container, config } = exec;
+  const directory = path.join(containerPaths(engine, container.id).execs, exec.id);
+  mkdirSync(directory, { recursive: true, mode: 0o700 });
+  const processFile = path.join(directory, 'process.json');
+  writeFileSync(processFile, JSON.stringify(processOf(engine, exec)), { mode: 0o600 });
+  const shim = await engine.shims.launch({
+    directory,
+    containerId: container.id,
+    runtime: runtimeOf(engine, container),
+    process: { kind: 'exec', processFile },
+    terminal: config.Tty,
+    openStdin: config.AttachStdin,
+    stdinOnce: true,
+    log: NO_LOG,
+    ...(consoleSize === undefined ? {} : { consoleSize }),
+  });
+  exec.shim = shim;
+  return shim;
+}
+
+function processOf(engine: Engine, exec: Exec): RuntimeProcess {
+  const { config, container } = exec;
+  const { config: own, hostConfig } = container.document;
+  const { rootfs } = containerPaths(engine, container.id);
+  const read = (file: string): string =>
+    readInRoot(engine.sys, rootfs, file, LIMITS.accountFileBytesMax);
+  const user = lookUpUser(config.User || own.User, hostConfig.GroupAdd ?? [], {
+    passwd: read('/etc/passwd'),
+    group: read('/etc/group'),
+  });
+  const capabilities = containerCapabilities({
+    add: hostConfig.CapAdd ?? [],
+    drop: hostConfig.CapDrop ?? [],
+    privileged: hostConfig.Privileged || config.Privileged,
+    available: engine.host.runtime.capabilities,
+  });
+  const environment = containerEnvironment({
+    hostname: own.Hostname,
+    home: user.home,
+    tty: config.Tty,
+    own: own.Env,
+    idVariable: hostConfig.ContainerIDEnv,
+    id: container.id,
+  });
+  const security = parseSecurityOptions(hostConfig.SecurityOpt ?? []);
+  return {
+    terminal: config.Tty,
+    user: { uid: user.uid, gid: user.gid, additionalGids: user.additionalGids },
+    args: config.Cmd,
+    env: overrideEnvironment(environment, config.Env ?? []),
+    cwd: config.WorkingDir || own.WorkingDir || '/',
+    capabilities: processCapabilities(capabilities, user.uid),
+    noNewPrivileges: security.noNewPrivileges ?? engine.config().noNewPrivileges,
+  };
+}
+
+/** Runs the process. @throws in Docker's words; the exec has ended with 126, 127 or 128 then */
+export async function startExec(engine: Engine, exec: Exec, shim: Shim): Promise<void> {
+  await startProcess(engine, exec, shim);
+  containerEvent(engine, exec.container, `exec_start: ${commandLine(exec)}`, { execID: exec.id });
+  engine.tasks.spawn(`supervise exec ${exec.id}`, async (signal) => {
+    const left = new Promise<undefined>((resolve) => {
+      signal.addEventListener('abort', () => resolve(undefined), { once: true });
+    });
+    const exitCode = await Promise.race([exitCodeOf(engine, exec, shim), left]);
+    if (exitCode === undefined) return;
+    endExec(engine, exec, exitCode);
+    containerEvent(engine, exec.container, 'exec_die', {
+      execID: exec.id,
+      exitCode: String(exitCode),
+    });
+  });
+}
+
+/** Runs a process of the engine's own, which no event tells of; resolves with its exit code. */
+export async function runQuietly(engine: Engine, exec: Exec, shim: Shim): Promise<number> {
+  await startProcess(engine, exec, shim);
+  const exitCode = await exitCodeOf(engine, exec, shim);
+  endExec(engine, exec, exitCode);
+  return exitCode;
+}
+
+async function startProcess(engine: Engine, exec: Exec, shim: Shim): Promise<void> {
+  try {
+    exec.pid = (await shim.start()).pid;
+  } catch (cause) {
+    throw endFailed(engine, exec, shim, cause);
+  }
+  exec.state = 'running';
+}
+
+async function exitCodeOf(engine: Engine, exec: Exec, shim: Shim): Promise<number> {
+  try {
+    return (await shim.exited).exitCode;
+  } catch (error) {
+    engine.log.warn('the end of an exec was not seen', {
+      exec: exec.id,
+      error: messageOf(error),
+    });
+    return UNKNOWN_EXIT_CODE;
+  }
+}
+
+/** Sends a signal to an exec's process, if it still runs. */
+export function killExec(engine: Engine, exec: Exec, signal: number): void {
+  if (exec.state !== 'running') return;
+  const process = openProcess(engine.sys, exec.pid);
+  process.signal(signal);
+  process.close();
+}
+
+function endFailed(engine: Engine, exec: Exec, shim: Shim, cause: unknown): EngineError {
+  const { message, exitCode } = explainStartFailure(messageOf(cause), exec.config.Cmd[0] ?? '');
+  shim.detach();
+  exec.state = 'ended';
+  exec.exitCode = exitCode;
+  removeFolder(engine, exec);
+  const text = `OCI runtime exec failed: exec failed: ${message}: unknown`;
+  return exitCode === 128 ? internal(text, { cause }) : invalidArgument(text, { cause });
+}
+
+function endExec(engine: Engine, exec: Exec, exitCode: number): void {
+  exec.shim?.detach();
+  exec.shim = undefined;
+  exec.state = 'ended';
+  exec.exitCode = exitCode;
+  removeFolder(engine, exec);
+}
+
+function removeFolder(engine: Engine, exec: Exec): void {
+  const { execs } = containerPaths(engine, exec.container.id);
+  rmSync(path.join(execs, exec.id), { recursive: true, force: true });
+}
+
+/** The command as events show it. */
+export function commandLine(exec: Exec): string {
+  return exec.config.Cmd.join(' ');
+}
