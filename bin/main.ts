@@ -9,16 +9,16 @@
 import path from 'node:path';
 import { loadPart, type PartName } from './parts.ts';
 
-function choose(): { part: PartName; args: string[] } {
+function choose(): { part: PartName; args: string[]; name: string } {
   const args = process.argv.slice(2);
   // The launcher of a checkout says by which name it was called; an executable sees it itself.
   const name = path.basename(process.env['CORACLE_ARGV0'] ?? process.argv0);
   delete process.env['CORACLE_ARGV0'];
-  if (name === 'coracled') return { part: 'daemon', args };
-  if (args[0] === 'daemon') return { part: 'daemon', args: args.slice(1) };
-  if (args[0] === 'worker') return { part: 'worker', args: args.slice(1) };
-  return { part: 'cli', args };
+  if (name === 'coracled') return { part: 'daemon', args, name };
+  if (args[0] === 'daemon') return { part: 'daemon', args: args.slice(1), name };
+  if (args[0] === 'worker') return { part: 'worker', args: args.slice(1), name };
+  return { part: 'cli', args, name };
 }
 
-const { part, args } = choose();
-loadPart(part).main(args);
+const { part, args, name } = choose();
+loadPart(part).main(args, name);

@@ -6,7 +6,7 @@ import { compileFunction } from 'node:vm';
 export type PartName = 'cli' | 'daemon' | 'worker';
 
 /** What each part exports. It sets `process.exitCode` or exits by itself. */
-export type Part = { readonly main: (args: string[]) => void };
+export type Part = { readonly main: (args: string[], program: string) => void };
 
 /** Loads a part: an asset of the single executable, or the file beside this one. */
 export function loadPart(name: PartName): Part {

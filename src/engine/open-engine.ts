@@ -17,13 +17,10 @@ import { createWorkers, type WorkerCommand } from '../worker/workers.ts';
 import { Containers } from './containers/containers.ts';
 import { restoreContainers } from './containers/restore.ts';
 import { stopContainers } from './containers/shutdown.ts';
-import { restoreContainers } from './containers/restore.ts';
-import { stopContainers } from './containers/shutdown.ts';
 import type { Engine } from './engine.ts';
 import { EventBus } from './events.ts';
 import { readHostFacts } from './host.ts';
 import { Pulls } from './images/pulls.ts';
-import { EngineNetworks } from './networks/engine-networks.ts';
 import { EngineNetworks } from './networks/engine-networks.ts';
 import { LocalVolumes } from './volumes/local-volumes.ts';
 

@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { randomInt } from 'node:crypto';
 import { once } from 'node:events';
-import { closeSync, existsSync, openSync, readFileSync, rmSync } from 'node:fs';
+import { closeSync, existsSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { request as httpRequest, type IncomingMessage } from 'node:http';
 import path from 'node:path';
 import { unmountAllBelow } from './mounts.ts';
@@ -51,7 +51,14 @@ export class TestDaemon implements AsyncDisposable {
   readonly #env: Readonly<Record<string, string>>;
   #child: ChildProcess | undefined;
 
-  constructor(options: { flags?: readonly string[]; env?: Readonly<Record<string, string>> } = {}) {
+  constructor(
+    options: {
+      flags?: readonly string[];
+      env?: Readonly<Record<string, string>>;
+      /** Content of daemon.json. */
+      config?: Readonly<Record<string, unknown>>;
+    } = {},
+  ) {
     const root = this.#folder.path;
     const net = randomInt(0, 12_800);
     this.dataRoot = path.join(root, 'data');
@@ -68,11 +75,17 @@ export class TestDaemon implements AsyncDisposable {
       ...(options.flags ?? []),
     ];
     this.#env = options.env ?? {};
+    this.configure(options.config ?? {});
   }
 
   /** The folder that holds everything of this daemon; `daemon.json` in it is its configuration. */
   get folder(): string {
     return this.#folder.path;
+  }
+
+  /** Writes daemon.json; it takes effect with the next start or SIGHUP. */
+  configure(config: Readonly<Record<string, unknown>>): void {
+    writeFileSync(path.join(this.#folder.path, 'daemon.json'), JSON.stringify(config));
   }
 
   /** @throws when it is not running */
