@@ -162,7 +162,8 @@ export async function* inflateStream(
   const sourceErrors: Error[] = [];
   const watched = async function* (): AsyncGenerator<Uint8Array> {
     try {
-      yield* source;
+      // The codec reads ahead, and a chunk may be valid only until the next is asked for.
+      for await (const chunk of source) yield Buffer.from(chunk);
     } catch (error) {
       sourceErrors.push(toEngineError(error));
       throw error;

@@ -187,7 +187,6 @@ export async function connect(target: ConnectTarget, signal: AbortSignal): Promi
       : tls.connect({
           ...tlsOptions(target, host),
           port,
-          host,
           onread: onread(inbox),
         } as tls.ConnectionOptions);
   const stop = (): void => void socket.destroy(signal.reason as Error);
@@ -202,6 +201,8 @@ function tlsOptions(target: ConnectTarget, host: string): tls.ConnectionOptions 
   return {
     ...(target.tls === undefined ? {} : { secureContext: target.tls.secureContext }),
     rejectUnauthorized: target.tls?.verify ?? true,
+    // Whom the certificate must name, also inside a tunnel.
+    host,
     // A server name is not sent for an address (RFC 6066, 3).
     ...(net.isIP(host) === 0 ? { servername: host } : {}),
     ALPNProtocols: ['http/1.1'],

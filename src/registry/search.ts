@@ -2,6 +2,7 @@ import { LIMITS } from '../base/limits.ts';
 import { array, bool, decodeJson, int, string, struct } from '../spec/decode.ts';
 import { readAll } from './manifests.ts';
 import type { RegistrySession } from './session.ts';
+import { nextPage } from './tags.ts';
 
 /** A repository that a registry found. */
 export type FoundRepository = {
@@ -58,25 +59,33 @@ export async function searchRepositories(
   return await searchCatalog(session, term, limit);
 }
 
+/** Registries refuse larger pages (distribution's default limit). */
+const CATALOG_PAGE = 1000;
+
 async function searchCatalog(
   session: RegistrySession,
   term: string,
   limit: number,
 ): Promise<FoundRepository[]> {
-  const answer = await session.send({
-    method: 'GET',
-    target: `/v2/_catalog?n=${LIMITS.catalogEntriesMax}`,
-    scopes: ['registry:catalog:*'],
-  });
-  const text = await readAll(answer.body, LIMITS.manifestBytesMax, 'catalog');
-  return decodeJson(catalog, text.toString('utf8'))
-    .repositories.filter((name) => name.includes(term))
-    .slice(0, limit)
-    .map((name) => ({
-      name: `${session.domain}/${name}`,
-      description: '',
-      stars: 0,
-      isOfficial: false,
-      isAutomated: false,
-    }));
+  const found: string[] = [];
+  let looked = 0;
+  let target: string | URL = `/v2/_catalog?n=${CATALOG_PAGE}`;
+  while (looked < LIMITS.catalogEntriesMax && found.length < limit) {
+    const answer = await session.send({ method: 'GET', target, scopes: ['registry:catalog:*'] });
+    const text = await readAll(answer.body, LIMITS.manifestBytesMax, 'catalog');
+    const { repositories } = decodeJson(catalog, text.toString('utf8'));
+    looked += repositories.length;
+    found.push(...repositories.filter((name) => name.includes(term)));
+    const link = nextPage(answer.headers.get('link'));
+    if (link === undefined || repositories.length === 0) break;
+    target = new URL(link, answer.url);
+    if (target.origin !== answer.url.origin) break;
+  }
+  return found.slice(0, limit).map((name) => ({
+    name: `${session.domain}/${name}`,
+    description: '',
+    stars: 0,
+    isOfficial: false,
+    isAutomated: false,
+  }));
 }
