@@ -6,7 +6,6 @@ import { invalidArgument, messageOf } from '../src/base/errors.ts';
 import type { Logger } from '../src/base/log.ts';
 import { listenActivated, listenTcp, listenUnix } from '../src/kernel/listeners.ts';
 import { activatedSockets } from '../src/kernel/socket-activation.ts';
-import type { Syscalls } from '../src/kernel/syscalls.ts';
 import type { DaemonConfig, TlsConfig } from '../src/policy/daemon-config.ts';
 import { formatListenAddress, isLoopback } from '../src/policy/daemon-listen.ts';
 
@@ -16,14 +15,9 @@ import { formatListenAddress, isLoopback } from '../src/policy/daemon-listen.ts'
  */
 export async function serveApi(
   api: ApiServer,
-  {
-    config,
-    env,
-    sys,
-    log,
-  }: { config: DaemonConfig; env: NodeJS.ProcessEnv; sys: Syscalls; log: Logger },
+  { config, env, log }: { config: DaemonConfig; env: NodeJS.ProcessEnv; log: Logger },
 ): Promise<() => number> {
-  const sockets = activatedSockets(sys, env, process.pid);
+  const sockets = activatedSockets(env, process.pid);
   const tls = config.tls === undefined ? undefined : readTls(config.tls);
   let requests = 0;
   const listener = async (options?: TlsOptions): Promise<Server> => {

@@ -66,7 +66,7 @@ export async function runDaemon(start: DaemonStart): Promise<number> {
     worker: workerCommand(start.env),
   });
   const api = createApiServer(opened.engine, HANDLERS, { version: VERSION });
-  const activity = await serveApi(api, { config, env: start.env, sys, log });
+  const activity = await serveApi(api, { config, env: start.env, log });
 
   process.on('SIGHUP', () => {
     config = reload(config, start, manager, log);

@@ -3,6 +3,7 @@ import { EngineError, forbidden, messageOf } from '../src/base/errors.ts';
 import { VERSION_TEXT } from '../src/base/version.ts';
 import { openSyscalls } from '../src/kernel/ffi.ts';
 import { enterMountNamespace, hasHybridCgroups } from '../src/kernel/mount-namespace.ts';
+import { activatedSockets } from '../src/kernel/socket-activation.ts';
 import type { DaemonConfig } from '../src/policy/daemon-config.ts';
 import { runDaemon } from './daemon-run.ts';
 import { readWish } from './daemon-settings.ts';
@@ -78,8 +79,17 @@ function fail(error: unknown): void {
   process.exit(1);
 }
 
+/** Node has made every descriptor it was started with close-on-exec; those of systemd must stay. */
+function keepActivatedSockets(): void {
+  const sockets = activatedSockets(process.env, process.pid);
+  if (sockets.length === 0) return;
+  const sys = openSyscalls();
+  for (const { fd } of sockets) sys.ioctl(fd, FIONCLEX, 0);
+}
+
 function startAgain(config: DaemonConfig, args: readonly string[]): never {
   const env: NodeJS.ProcessEnv = { ...process.env, [STAGE]: '' };
+  keepActivatedSockets();
   if (hasHybridCgroups() && config.engine.runtimes['crun'] !== undefined) {
     const { execRoot } = config.engine;
     mkdirSync(execRoot, { recursive: true, mode: 0o711 });

@@ -6,7 +6,7 @@
 import { execFileSync } from 'node:child_process';
 import { statSync, utimesSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { build } from 'esbuild';
+import { type BuildOptions, build } from 'esbuild';
 
 const root = path.join(import.meta.dirname, '..');
 const outdir = path.join(root, 'build');
@@ -26,8 +26,7 @@ function commit(): string {
 export async function bundle(): Promise<Record<string, number>> {
   const started = new Date(); // sources saved while esbuild runs are newer than the stamp
   const names = ['main', 'cli', 'daemon', 'worker'];
-  await build({
-    entryPoints: names.map((name) => path.join(root, 'bin', `${name}.ts`)),
+  const common: BuildOptions = {
     outdir,
     outExtension: { '.js': '.cjs' },
     bundle: true,
@@ -37,7 +36,6 @@ export async function bundle(): Promise<Record<string, number>> {
     external: ['koffi'],
     minifySyntax: true,
     minifyWhitespace: true,
-    keepNames: false,
     legalComments: 'none',
     define: {
       'import.meta.url': 'importMetaUrl',
@@ -45,7 +43,14 @@ export async function bundle(): Promise<Record<string, number>> {
     },
     banner: { js: 'const importMetaUrl=require("node:url").pathToFileURL(__filename).href;' },
     logLevel: 'warning',
-  });
+  };
+  // Each on its own: while one part does not build, the others can be worked on.
+  const entry = (name: string): string => path.join(root, 'bin', `${name}.ts`);
+  const results = await Promise.allSettled(
+    names.map((name) => build({ ...common, entryPoints: [entry(name)] })),
+  );
+  const failed = names.filter((_, i) => results[i]?.status === 'rejected');
+  if (failed.length > 0) throw new Error(`cannot bundle ${failed.join(', ')}`);
   const stamp = path.join(outdir, 'bundle.stamp');
   writeFileSync(stamp, '');
   utimesSync(stamp, started, started);
@@ -55,6 +60,11 @@ export async function bundle(): Promise<Record<string, number>> {
 }
 
 if (import.meta.main) {
-  const sizes = await bundle();
-  if (process.argv.includes('--verbose')) console.log(sizes);
+  try {
+    const sizes = await bundle();
+    if (process.argv.includes('--verbose')) console.log(sizes);
+  } catch (error) {
+    console.error(error instanceof Error ? error.message : error);
+    process.exitCode = 1;
+  }
 }

@@ -128,7 +128,7 @@ test('the service manager gets its lines by a path and by an abstract name', () 
 
 test('activated sockets are taken by this process only, by number or name', () => {
   const env = { LISTEN_PID: String(process.pid), LISTEN_FDS: '1' };
-  assert.deepEqual(activatedSockets(sys, { ...env, LISTEN_PID: '1' }, process.pid), []);
+  assert.deepEqual(activatedSockets({ ...env, LISTEN_PID: '1' }, process.pid), []);
   const sockets = [
     { fd: 3, name: 'api' },
     { fd: 4, name: '' },

@@ -1,6 +1,5 @@
 import { fstatSync } from 'node:fs';
 import { invalidArgument } from '../base/errors.ts';
-import type { Syscalls } from './syscalls.ts';
 
 /** A socket that systemd opened for us; sd_listen_fds(3). */
 export type ActivatedSocket = {
@@ -10,17 +9,14 @@ export type ActivatedSocket = {
 };
 
 const FIRST_FD = 3;
-/** ioctl that sets close-on-exec. */
-const FIOCLEX = 0x5451;
 const SOCKETS_MAX = 64;
 
 /**
  * The sockets that the environment promises: LISTEN_FDS of them from descriptor 3, when LISTEN_PID
- * is this process. They become close-on-exec.
+ * is this process.
  * @throws invalidArgument when a promised one is not a socket
  */
 export function activatedSockets(
-  sys: Syscalls,
   env: Readonly<Record<string, string | undefined>>,
   pid: number,
 ): readonly ActivatedSocket[] {
@@ -33,7 +29,6 @@ export function activatedSockets(
     if (!isSocket(fd)) {
       throw invalidArgument(`LISTEN_FDS names descriptor ${fd}, which is not a socket`);
     }
-    sys.ioctl(fd, FIOCLEX, 0);
     return { fd, name: names[i] ?? '' };
   });
 }

@@ -9,10 +9,10 @@ import { createLogger } from '../../src/base/log.ts';
 import { EventBus } from '../../src/engine/events.ts';
 import { EngineNetworks } from '../../src/engine/networks/engine-networks.ts';
 import type { NetworkClient } from '../../src/engine/networks/networks.ts';
+import { setLink } from '../../src/formats/netlink-route.ts';
 import { systemClock } from '../../src/kernel/clock.ts';
 import { CLONE } from '../../src/kernel/constants.ts';
 import { openSyscalls } from '../../src/kernel/ffi.ts';
-import { setLink } from '../../src/formats/netlink-route.ts';
 import { LOOPBACK_INDEX, RouteSocket } from '../../src/kernel/route-socket.ts';
 import { resolveDaemonConfig } from '../../src/policy/daemon-config.ts';
 import { parseDaemonFile } from '../../src/policy/daemon-file.ts';
@@ -57,7 +57,8 @@ export function configOf(flags: readonly string[], root: string): EngineConfig {
     `--exec-root=${root}/run`,
   ]);
   const host = { runtimes: {}, certificates: '', env: {} };
-  return resolveDaemonConfig(parsed, parseDaemonFile('{}', '/etc/daemon.json', parsed), host).engine;
+  return resolveDaemonConfig(parsed, parseDaemonFile('{}', '/etc/daemon.json', parsed), host)
+    .engine;
 }
 
 /** Folders of an engine; `start` makes a daemon's networks on them, again for a restart. */
@@ -172,7 +173,12 @@ export class Peer {
   }
 
   /** What a server there says: `word address-of-the-client`. */
-  ask(ip: string, port: number, protocol: 'tcp' | 'udp' = 'tcp', timeoutMs = 2000): Promise<string> {
+  ask(
+    ip: string,
+    port: number,
+    protocol: 'tcp' | 'udp' = 'tcp',
+    timeoutMs = 2000,
+  ): Promise<string> {
     return this.do({ op: 'ask', protocol, ip, port, timeoutMs });
   }
 

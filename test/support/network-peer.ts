@@ -9,10 +9,27 @@ import net from 'node:net';
 /** What a peer can be asked to do. */
 export type PeerRequest =
   /** Answers each connection with `word` and the client's address; resolves when it listens. */
-  | { readonly op: 'serve'; readonly protocol: 'tcp' | 'udp'; readonly ip: string; readonly port: number; readonly word: string }
+  | {
+      readonly op: 'serve';
+      readonly protocol: 'tcp' | 'udp';
+      readonly ip: string;
+      readonly port: number;
+      readonly word: string;
+    }
   /** Connects and gives what it is told: `word address`. */
-  | { readonly op: 'ask'; readonly protocol: 'tcp' | 'udp'; readonly ip: string; readonly port: number; readonly timeoutMs?: number }
-  | { readonly op: 'resolve'; readonly name: string; readonly type: string; readonly server: string }
+  | {
+      readonly op: 'ask';
+      readonly protocol: 'tcp' | 'udp';
+      readonly ip: string;
+      readonly port: number;
+      readonly timeoutMs?: number;
+    }
+  | {
+      readonly op: 'resolve';
+      readonly name: string;
+      readonly type: string;
+      readonly server: string;
+    }
   | { readonly op: 'reverse'; readonly ip: string; readonly server: string }
   /** Opens a connection that stays; later `say` sends on it and gives the answer. */
   | { readonly op: 'open'; readonly ip: string; readonly port: number }
@@ -28,7 +45,9 @@ async function serve(request: PeerRequest & { op: 'serve' }): Promise<string> {
   const { protocol, ip, port, word } = request;
   if (protocol === 'udp') {
     const socket = dgram.createSocket(net.isIPv6(ip) ? 'udp6' : 'udp4');
-    socket.on('message', (_, from) => socket.send(`${word} ${from.address}`, from.port, from.address));
+    socket.on('message', (_, from) =>
+      socket.send(`${word} ${from.address}`, from.port, from.address),
+    );
     await once<void>((done, fail) => socket.once('error', fail).bind(port, ip, () => done()));
     return 'serving';
   }
@@ -51,7 +70,10 @@ function ask({ protocol, ip, port, timeoutMs }: PeerRequest & { op: 'ask' }): Pr
     if (protocol === 'udp') {
       const socket = dgram.createSocket(net.isIPv6(ip) ? 'udp6' : 'udp4');
       socket.on('error', (error) => settle(() => fail(error)));
-      socket.on('message', (text) => settle(() => (socket.close(), done(text.toString()))));
+      socket.on('message', (text) => {
+        socket.close();
+        settle(() => done(text.toString()));
+      });
       socket.send('hello', port, ip);
       return;
     }
@@ -108,6 +130,7 @@ async function answer(request: PeerRequest): Promise<unknown> {
 process.on('message', ({ id, request }: { id: number; request: PeerRequest }) => {
   answer(request).then(
     (value) => process.send?.({ id, value }),
-    (error: Error & { code?: string }) => process.send?.({ id, error: error.code ?? error.message }),
+    (error: Error & { code?: string }) =>
+      process.send?.({ id, error: error.code ?? error.message }),
   );
 });
