@@ -57,7 +57,7 @@ try {
     executable: node,
     output: path.join(work, 'coracle'),
     disableExperimentalSEAWarning: true,
-    useCodeCache: true,
+    useCodeCache: false, // two kilobytes; the parts have caches of their own
     execArgv: ['--disable-warning=ExperimentalWarning'],
     execArgvExtension: 'cli',
     assets: {
