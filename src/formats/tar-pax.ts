@@ -82,7 +82,7 @@ function addXattr(into: PaxRecords, name: string, value: Uint8Array): void {
   if (into.xattrs.size >= LIMITS.tarXattrsMax && !into.xattrs.has(name)) {
     throw invalidHeader(`more than ${LIMITS.tarXattrsMax} xattrs on one entry`);
   }
-  into.xattrs.set(name, Uint8Array.prototype.slice.call(value));
+  into.xattrs.set(name, new Uint8Array(value));
 }
 
 function percentDecoded(text: string): string {
