@@ -1,10 +1,10 @@
 import { createHash } from 'node:crypto';
 import type { Digest } from '../base/digest.ts';
-import { dataLoss, isEngineError } from '../base/errors.ts';
+import { dataLoss } from '../base/errors.ts';
 import { LIMITS } from '../base/limits.ts';
 import type { HttpResponse } from './http-client.ts';
 import { pullScope, readAll } from './manifests.ts';
-import { errorOfConnection, isTransient, redactUrl, registryError } from './registry-error.ts';
+import { isTransient, redactUrl, registryError } from './registry-error.ts';
 import type { RegistrySession } from './session.ts';
 
 /** A blob to read. */
@@ -79,20 +79,14 @@ async function* readFrom(
   }
   let skip = checkStart(answer, at, sizeBytes, url);
   let left = sizeBytes - at;
-  try {
-    for await (const piece of answer.body) {
-      const useful = skip >= piece.length ? piece.subarray(piece.length) : piece.subarray(skip);
-      skip -= piece.length - useful.length;
-      if (useful.length > left) {
-        throw registryError('dataLoss', tooLong(digest, sizeBytes), { url, transient: false });
-      }
-      left -= useful.length;
-      if (useful.length > 0) yield useful;
+  for await (const piece of answer.body) {
+    const useful = skip >= piece.length ? piece.subarray(piece.length) : piece.subarray(skip);
+    skip -= piece.length - useful.length;
+    if (useful.length > left) {
+      throw registryError('dataLoss', tooLong(digest, sizeBytes), { url, transient: false });
     }
-  } catch (error) {
-    session.signal.throwIfAborted();
-    if (isEngineError(error) && error.detail['registry'] === true) throw error;
-    throw errorOfConnection('GET', answer.url, error);
+    left -= useful.length;
+    if (useful.length > 0) yield useful;
   }
   if (left > 0) {
     throw registryError(

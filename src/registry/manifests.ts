@@ -122,13 +122,16 @@ export async function fetchManifest(
   path: string,
   reference: string,
 ): Promise<FetchedManifest> {
-  const answer = await session.send({
-    method: 'GET',
-    target: `/v2/${path}/manifests/${reference}`,
-    headers: { Accept: ACCEPT },
-    scopes: [pullScope(path)],
+  const { answer, bytes } = await session.retry(async () => {
+    const answer = await session.send({
+      method: 'GET',
+      target: `/v2/${path}/manifests/${reference}`,
+      headers: { Accept: ACCEPT },
+      scopes: [pullScope(path)],
+      attempts: 1,
+    });
+    return { answer, bytes: await readAll(answer.body, LIMITS.manifestBytesMax, 'manifest') };
   });
-  const bytes = await readAll(answer.body, LIMITS.manifestBytesMax, 'manifest');
   const digest = `sha256:${createHash('sha256').update(bytes).digest('hex')}` as Digest;
   if (reference.includes(':') && parseDigest(reference) !== digest) {
     throw dataLoss(`manifest verification failed for digest ${reference}: got ${digest}`);

@@ -41,6 +41,8 @@ export type RegistrySession = AsyncDisposable & {
    * @throws the registry's error (see registry-error.ts)
    */
   readonly send: (request: RegistryRequest) => Promise<HttpResponse & { readonly url: URL }>;
+  /** Runs `body` again after passing failures, `attempts` (3) times in all. */
+  readonly retry: <T>(body: () => Promise<T>, attempts?: number) => Promise<T>;
   /** Waits before attempt `attempt + 1`; returns how long it was going to, in ms, at once to `onWait`. */
   readonly pause: (
     attempt: number,
@@ -130,23 +132,28 @@ export async function openSession(options: SessionOptions): Promise<RegistrySess
       return await converse(parties, request, new URL(endpoint.url + target));
     });
   };
+  const retry: RegistrySession['retry'] = async (body, attempts = SMALL_ATTEMPTS) => {
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        return await body();
+      } catch (error) {
+        const isHopeless = !isTransient(error) || (isUnreachable(error) && !tries.hasAnswered);
+        if (attempt >= attempts || isHopeless || signal.aborted) throw error;
+        await pause(attempt, error);
+      }
+    }
+  };
   return {
     domain,
     signal,
     http,
     pause,
-    send: async (request) => {
-      const attempts = request.attempts ?? (request.body === undefined ? SMALL_ATTEMPTS : 1);
-      for (let attempt = 1; ; attempt += 1) {
-        try {
-          return await exchange(request);
-        } catch (error) {
-          const isHopeless = !isTransient(error) || (isUnreachable(error) && !tries.hasAnswered);
-          if (attempt >= attempts || isHopeless || signal.aborted) throw error;
-          await pause(attempt, error);
-        }
-      }
-    },
+    retry,
+    send: (request) =>
+      retry(
+        () => exchange(request),
+        request.attempts ?? (request.body === undefined ? SMALL_ATTEMPTS : 1),
+      ),
     [Symbol.asyncDispose]: () => http[Symbol.asyncDispose](),
   };
 }
@@ -327,11 +334,43 @@ async function exchangeOnce(
   headers: Readonly<Record<string, string>>,
 ): Promise<HttpResponse> {
   const { method, body } = request;
-  try {
-    return await http.request({ method, url, headers, signal, ...(body ? { body } : {}) });
-  } catch (error) {
+  const translate = (error: unknown): unknown => {
     signal.throwIfAborted();
-    if (error instanceof EngineError && error.detail['http'] === undefined) throw error;
-    throw errorOfConnection(method, url, error);
+    if (error instanceof EngineError && error.detail['http'] === undefined) return error;
+    return errorOfConnection(method, url, error);
+  };
+  try {
+    const answer = await http.request({ method, url, headers, signal, ...(body ? { body } : {}) });
+    return {
+      ...answer,
+      body: translated(answer.body, translate),
+      text: (max) => answer.text(max).catch(rethrow(translate)),
+      discard: () => answer.discard().catch(rethrow(translate)),
+    };
+  } catch (error) {
+    throw translate(error);
+  }
+}
+
+function rethrow(translate: (error: unknown) => unknown): (error: unknown) => never {
+  return (error) => {
+    throw translate(error);
+  };
+}
+
+/** A body whose failures are those of a registry. What its consumer throws passes. */
+async function* translated(
+  body: AsyncIterable<Buffer>,
+  translate: (error: unknown) => unknown,
+): AsyncGenerator<Buffer> {
+  const pieces = body[Symbol.asyncIterator]();
+  try {
+    for (;;) {
+      const { value, done } = await pieces.next().catch(rethrow(translate));
+      if (done === true) return;
+      yield value;
+    }
+  } finally {
+    await pieces.return?.();
   }
 }

@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
 import type { DiffId } from '../../src/base/digest.ts';
 import { imagePull } from '../../src/engine/images/pull.ts';
+import { openSyscalls } from '../../src/kernel/ffi.ts';
 import type { AuthConfig } from '../../src/spec/docker/auth.ts';
 import type { ProgressMessage } from '../../src/spec/docker/progress.ts';
 import { startFaultyRegistry } from '../fault/registry.ts';
@@ -16,6 +18,7 @@ import {
   pushIndex,
 } from '../support/images.ts';
 import { startRegistry } from '../support/registry.ts';
+import { temporaryFolder } from '../support/temp.ts';
 
 async function pull(
   { engine }: ImageEngine,
@@ -377,3 +380,54 @@ test('a config that is not JSON, and references that are none, are one clear err
     kind: 'invalidArgument',
   });
 });
+
+test('a disk that fills in the middle of a layer is one clear error, and its space comes back', async () => {
+  await using registry = await startFaultyRegistry();
+  using folder = temporaryFolder('small-disk');
+  const sys = openSyscalls();
+  sys.mount({ source: 'small', target: folder.path, type: 'tmpfs', data: 'size=12m' });
+  try {
+    await using here = await openImageEngine(path.join(folder.path, 'data'));
+    const noise = (n: number): Uint8Array => randomBytes(n << 20);
+    const large = await buildImage({
+      layers: [[{ name: 'a', content: noise(4) }], [{ name: 'b', content: noise(20) }]],
+    });
+    const small = await buildImage({ layers: [[{ name: 'c', content: noise(6) }]] });
+    registry.add('large', 'v1', large);
+    registry.add('small', 'v1', small);
+    await assert.rejects(pull(here, `${registry.host}/large:v1`), /no space left on device/);
+    assert.deepEqual(staged(here), []);
+    // 6 MB fit only when nothing of the large image is left.
+    await pull(here, `${registry.host}/small:v1`);
+    assertHere(here, small);
+  } finally {
+    sys.umount(folder.path);
+  }
+});
+
+test('a worker that is killed is one clear error, and the next pull works', async () => {
+  await using registry = await startFaultyRegistry();
+  await using here = await openImageEngine();
+  registry.add('app', 'v1', await two('a', 'b'));
+  registry.fault = (request) => {
+    if (!request.path.includes('/blobs/')) return false;
+    for (const pid of childrenOf(process.pid)) process.kill(pid, 'SIGKILL');
+    return true;
+  };
+  await assert.rejects(pull(here, `${registry.host}/app:v1`), {
+    kind: 'internal',
+    message: 'the pull worker was ended by SIGKILL (out of memory?) before it was done',
+  });
+  assert.deepEqual(staged(here), []);
+  registry.fault = () => false;
+  await pull(here, `${registry.host}/app:v1`);
+});
+
+/** Direct children that are workers. */
+function childrenOf(pid: number): number[] {
+  return readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8')
+    .split(' ')
+    .filter((text) => text !== '')
+    .map(Number)
+    .filter((child) => readFileSync(`/proc/${child}/cmdline`, 'utf8').includes('worker-main'));
+}
