@@ -57,6 +57,7 @@ const IFLA = {
   NET_NS_FD: 28,
   INFO_KIND: 1,
   INFO_DATA: 2,
+  INFO_SLAVE_KIND: 4,
   INFO_SLAVE_DATA: 5,
 } as const;
 const VETH_INFO_PEER = 1;
@@ -64,7 +65,7 @@ const MACVLAN_MODE = 1;
 const IPVLAN_MODE = 1;
 const IPVLAN_FLAGS = 2;
 const VLAN_ID = 1;
-const BRPORT_ISOLATED = 33;
+const BRPORT = { HAIRPIN: 4, ISOLATED: 33 } as const;
 const BR_MCAST_SNOOPING = 23;
 
 const IFA = { ADDRESS: 1, LOCAL: 2, BROADCAST: 4, FLAGS: 8 } as const;
@@ -183,12 +184,22 @@ export function setLink(index: number, settings: LinkSettings): NetlinkRequest {
   };
 }
 
-/** Keeps a bridge port from reaching other isolated ports of its bridge (Linux 4.18). */
-export function isolatePort(index: number): NetlinkRequest {
+/**
+ * Settings of a bridge's port. `isolated` keeps it from other isolated ports (Linux 4.18);
+ * `hairpin` lets a frame leave by the port it came from.
+ */
+export function setBridgePort(
+  index: number,
+  settings: { readonly isolated: boolean; readonly hairpin: boolean },
+): NetlinkRequest {
   const info = nested(
     IFLA.LINKINFO,
-    attribute(4, cString('bridge')), // IFLA_INFO_SLAVE_KIND
-    nested(IFLA.INFO_SLAVE_DATA, attribute(BRPORT_ISOLATED, u8(1))),
+    attribute(IFLA.INFO_SLAVE_KIND, cString('bridge')),
+    nested(
+      IFLA.INFO_SLAVE_DATA,
+      attribute(BRPORT.ISOLATED, u8(settings.isolated ? 1 : 0)),
+      attribute(BRPORT.HAIRPIN, u8(settings.hairpin ? 1 : 0)),
+    ),
   );
   return {
     type: RTM.NEWLINK,

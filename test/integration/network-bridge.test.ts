@@ -44,7 +44,11 @@ test('the default bridge gives addresses, a way out, and the way to each other',
   assert.equal(b.endpoints['bridge']?.IPAddress, '172.31.9.3');
   assert.equal(a.endpoints['bridge']?.MacAddress, '02:42:ac:1f:09:02');
   assert.match(a.hosts, /^127\.0\.0\.1\tlocalhost\n(.*\n)+172\.31\.9\.2\ta\.example\.org a\n$/);
-  const [outside, inA, inB] = [new Peer(t, lan), new Peer(t, a.netnsPath), new Peer(t, b.netnsPath)];
+  const [outside, inA, inB] = [
+    new Peer(t, lan),
+    new Peer(t, a.netnsPath),
+    new Peer(t, b.netnsPath),
+  ];
   await outside.serve(80, 'lan');
   await inB.serve(80, 'b');
   assert.match(await inA.ask('10.77.0.2', 80), /^lan .*10\.77\.0\.1$/, 'masqueraded');

@@ -96,12 +96,12 @@ async function answer(request: PeerRequest): Promise<unknown> {
     case 'ask':
       return await ask(request);
     case 'resolve': {
-      const resolver = new Resolver({ timeout: 2000, tries: 1 });
+      const resolver = new Resolver({ timeout: 5000, tries: 1 });
       resolver.setServers([request.server]);
       return await resolver.resolve(request.name, request.type as 'A');
     }
     case 'reverse': {
-      const resolver = new Resolver({ timeout: 2000, tries: 1 });
+      const resolver = new Resolver({ timeout: 5000, tries: 1 });
       resolver.setServers([request.server]);
       return await resolver.reverse(request.ip);
     }

@@ -1,5 +1,5 @@
-import type { BridgeRules } from '../../policy/nft-ruleset.ts';
 import { addressOption, flagOption, OPTIONS } from '../../policy/network-options.ts';
+import type { BridgeRules } from '../../policy/nft-ruleset.ts';
 import type { EngineConfig } from '../../spec/engine-config.ts';
 import type { Network } from './network.ts';
 

@@ -5,8 +5,8 @@ import {
   invalidArgument,
   unavailable,
 } from '../../base/errors.ts';
-import { formatIp, type Ip, isUnspecified, parseIp, parseMac } from '../../base/ip.ts';
 import { newId, type Random } from '../../base/id.ts';
+import { formatIp, type Ip, isUnspecified, parseIp, parseMac } from '../../base/ip.ts';
 import { macOf } from '../../policy/ipam.ts';
 import { OPTIONS } from '../../policy/network-options.ts';
 import type { EndpointSettings } from '../../spec/docker/network.ts';
@@ -42,7 +42,8 @@ export function checkWish(network: Network, wish: EndpointSettings): void {
     return;
   }
   for (const ip of ips) {
-    const at = network.pools.findIndex((pool) => pool === network.poolOf(ip));
+    const pool = network.poolOf(ip);
+    const at = pool === undefined ? -1 : network.pools.indexOf(pool);
     if (at < 0) {
       throw invalidArgument(
         `Invalid address ${formatIp(ip)}: It does not belong to any of this network's subnets`,
@@ -62,10 +63,16 @@ function exhausted(network: Network, family: 4 | 6): EngineError {
   );
 }
 
-function takeAddress(network: Network, wish: Ip | undefined, family: 4 | 6): EndpointAddress | null {
+function takeAddress(
+  network: Network,
+  wish: Ip | undefined,
+  family: 4 | 6,
+): EndpointAddress | null {
   const at = (ip: Ip): EndpointAddress => {
-    const i = network.pools.findIndex((pool) => pool === network.poolOf(ip));
-    const gateway = network.subnets[i]?.auxiliary['DefaultGatewayIPv4'] ?? network.subnets[i]?.gateway;
+    const pool = network.poolOf(ip);
+    const i = pool === undefined ? -1 : network.pools.indexOf(pool);
+    const gateway =
+      network.subnets[i]?.auxiliary['DefaultGatewayIPv4'] ?? network.subnets[i]?.gateway;
     return {
       address: formatIp(ip),
       prefix: network.subnets[i]?.subnet.prefix ?? (family === 4 ? 32 : 128),
@@ -105,7 +112,9 @@ export function addEndpoint(args: {
   const { network, client, wish, link, random } = args;
   for (const other of network.endpoints.values()) {
     if (other.containerId === client.id) {
-      throw forbidden(`endpoint with name ${client.name} already exists in network ${network.name}`);
+      throw forbidden(
+        `endpoint with name ${client.name} already exists in network ${network.name}`,
+      );
     }
   }
   checkWish(network, wish);

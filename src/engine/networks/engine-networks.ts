@@ -4,7 +4,7 @@ import path from 'node:path';
 import { formatTimeNs } from '../../base/clock.ts';
 import {
   conflict,
-  EngineError,
+  type EngineError,
   errnoOf,
   forbidden,
   invalidArgument,
@@ -14,7 +14,7 @@ import {
 import { newId } from '../../base/id.ts';
 import { NetworkNamespaces } from '../../kernel/netns.ts';
 import { RouteSocket } from '../../kernel/route-socket.ts';
-import { networkWish, type NetworkWish } from '../../policy/network-options.ts';
+import { type NetworkWish, networkWish } from '../../policy/network-options.ts';
 import type { EndpointSettings, NetworkCreate } from '../../spec/docker/network.ts';
 import { bridgeRulesOf } from './bridge-rules.ts';
 import type { NetworkContext, NetworkEngine } from './context.ts';
@@ -26,6 +26,7 @@ import { ipvlanDriver } from './drivers/ipvlan.ts';
 import { macvlanDriver } from './drivers/macvlan.ts';
 import { noneDriver } from './drivers/none.ts';
 import { checkWish } from './endpoints.ts';
+import { networkEvent } from './events.ts';
 import { Firewall } from './firewall.ts';
 import { decodeNetwork, Network, type NetworkDocument, writeSubnet } from './network.ts';
 import type { NetworkClient, Networks, Sandbox } from './networks.ts';
@@ -125,7 +126,9 @@ export class EngineNetworks implements Networks {
     } catch (error) {
       log.error('containers have no way out', { error: messageOf(error) });
     }
-    this.#firewall.watch(tasks, clock, () => this.#sandboxes.list().some(({ kind }) => kind === 'own'));
+    this.#firewall.watch(tasks, clock, () =>
+      this.#sandboxes.list().some(({ kind }) => kind === 'own'),
+    );
   }
 
   /**
@@ -212,10 +215,16 @@ export class EngineNetworks implements Networks {
   }
 
   async open(client: NetworkClient): Promise<Sandbox> {
-    try {
-      return await this.#sandboxes.open(client);
-    } catch (error) {
-      throw error instanceof EngineError ? error : new EngineError('internal', messageOf(error));
+    const isNew = this.#sandboxes.byId(client.id) === undefined;
+    const sandbox = await this.#sandboxes.open(client);
+    if (isNew) this.#tell(client.id, 'connect');
+    return sandbox;
+  }
+
+  /** One event for each network that a container joins or leaves with its run. */
+  #tell(containerId: string, action: 'connect' | 'disconnect'): void {
+    for (const { network } of this.#sandboxes.byId(containerId)?.joined ?? []) {
+      networkEvent(this.#context, network, action, containerId);
     }
   }
 
@@ -225,6 +234,7 @@ export class EngineNetworks implements Networks {
   }
 
   async close(containerId: string): Promise<void> {
+    this.#tell(containerId, 'disconnect');
     await this.#sandboxes.close(containerId);
   }
 
@@ -281,7 +291,9 @@ export class EngineNetworks implements Networks {
       subnets: subnets.map((each) =>
         writeSubnet(
           each,
-          wish.ipam.subnets.some(({ subnet }) => subnet?.address.family === each.subnet.address.family),
+          wish.ipam.subnets.some(
+            ({ subnet }) => subnet?.address.family === each.subnet.address.family,
+          ),
         ),
       ),
     });
@@ -295,7 +307,9 @@ export class EngineNetworks implements Networks {
       const { drivers, store } = this.#context;
       const inUse = [...network.endpoints.values()];
       if (inUse.length > 0) {
-        const list = inUse.map((each) => `name:"${each.containerName}" id:"${each.id.slice(0, 12)}"`);
+        const list = inUse.map(
+          (each) => `name:"${each.containerName}" id:"${each.id.slice(0, 12)}"`,
+        );
         throw forbidden(
           `error while removing network: network ${network.name} id ${network.id} has active endpoints (${list.join(', ')})`,
         );
@@ -312,12 +326,14 @@ export class EngineNetworks implements Networks {
     const sandbox = this.#sandboxes.byId(containerId);
     if (sandbox === undefined) throw conflict(`container ${containerId} is not running`);
     await this.#sandboxes.connect(sandbox, network, wish);
+    networkEvent(this.#context, network, 'connect', containerId);
   }
 
   async disconnect(network: Network, containerId: string): Promise<void> {
     const sandbox = this.#sandboxes.byId(containerId);
     if (sandbox === undefined) throw conflict(`container ${containerId} is not running`);
     await this.#sandboxes.disconnect(sandbox, network);
+    networkEvent(this.#context, network, 'disconnect', containerId);
   }
 
   async stop(): Promise<void> {
@@ -364,7 +380,9 @@ function checkParentIsFree(network: Network, others: readonly Network[]): void {
   for (const other of others) {
     if (other.driver !== 'macvlan' && other.driver !== 'ipvlan') continue;
     if (other.parentName === network.parentName) {
-      throw forbidden(`network ${other.id.slice(0, 12)} is already using parent interface ${network.parentName}`);
+      throw forbidden(
+        `network ${other.id.slice(0, 12)} is already using parent interface ${network.parentName}`,
+      );
     }
   }
 }

@@ -6,7 +6,12 @@ import type { Logger } from '../../base/log.ts';
 import { addElements, deleteElements, type MapElement } from '../../formats/nft.ts';
 import { NftSocket, runNft } from '../../kernel/nft.ts';
 import type { Syscalls } from '../../kernel/syscalls.ts';
-import { type PortRule, publishMap, type Ruleset, renderRuleset } from '../../policy/nft-ruleset.ts';
+import {
+  type PortRule,
+  publishMap,
+  type Ruleset,
+  renderRuleset,
+} from '../../policy/nft-ruleset.ts';
 
 /** How often the engine looks whether somebody flushed its table. */
 const WATCH_INTERVAL_MS = 5_000;

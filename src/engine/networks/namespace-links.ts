@@ -27,7 +27,9 @@ export function joinNetwork(
   if (endpoint.ipv6 !== null) {
     namespace.enter(() => setNetSysctl(`ipv6/conf/${endpoint.link}/disable_ipv6`, 0));
   }
-  const addresses = [cidrOf(endpoint.ipv4), cidrOf(endpoint.ipv6)].filter((each) => each !== undefined);
+  const addresses = [cidrOf(endpoint.ipv4), cidrOf(endpoint.ipv6)].filter(
+    (each) => each !== undefined,
+  );
   inside.run(
     setLink(link.index, { up: true }),
     ...addresses.map((cidr) => addAddress(link.index, cidr)),

@@ -45,7 +45,11 @@ const networkDocument = struct('Network', {
 export type NetworkDocument = Decoded<typeof networkDocument>;
 
 /** An address that an endpoint has; texts are canonical, '' is none. */
-const endpointAddress = struct('EndpointAddress', { address: string, prefix: int, gateway: string });
+const endpointAddress = struct('EndpointAddress', {
+  address: string,
+  prefix: int,
+  gateway: string,
+});
 export type EndpointAddress = Decoded<typeof endpointAddress>;
 
 /** One container's place in one network while it runs. Kept in the exec root. */
@@ -193,7 +197,10 @@ function readSubnet(text: NetworkDocument['subnets'][number]): Subnet {
   };
 }
 
-export function writeSubnet(subnet: Subnet, configured: boolean): NetworkDocument['subnets'][number] {
+export function writeSubnet(
+  subnet: Subnet,
+  configured: boolean,
+): NetworkDocument['subnets'][number] {
   return {
     subnet: formatCidr(subnet.subnet),
     range: subnet.range === undefined ? '' : formatCidr(subnet.range),

@@ -65,7 +65,14 @@ export class PortBook {
         { cause: error },
       );
     }
-    return held.map(({ fd: _, ...port }) => port);
+    return held.map(
+      ({ protocol, containerPort, hostIp, hostPort }): PublishedPort => ({
+        protocol,
+        containerPort,
+        hostIp,
+        hostPort,
+      }),
+    );
   }
 
   #takeOne(

@@ -12,8 +12,8 @@ import { DnsServer } from './dns/dns-server.ts';
 import type { Forwarder, Upstream } from './dns/forwarder.ts';
 import type { HostResolver } from './dns/host-resolver.ts';
 import { lookUp } from './dns/zone.ts';
-import { dnsWishes } from './sandbox-files.ts';
 import type { LiveSandbox } from './sandbox.ts';
+import { dnsWishes } from './sandbox-files.ts';
 
 /** The embedded DNS server of a sandbox: its sockets are made in the container's namespace. */
 
@@ -23,7 +23,11 @@ const PORT = 53;
 const TABLE = 'coracle-dns';
 const BACKLOG = 16;
 
-export type DnsSockets = { readonly udpFd: number; readonly tcpFd: number; readonly ports: DnsPorts };
+export type DnsSockets = {
+  readonly udpFd: number;
+  readonly tcpFd: number;
+  readonly ports: DnsPorts;
+};
 
 function openSockets(sys: Syscalls, ports: DnsPorts): DnsSockets {
   const options = { ip: ADDRESS, nonBlocking: true, backlog: BACKLOG };

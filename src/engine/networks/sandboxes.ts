@@ -3,16 +3,22 @@ import { conflict, internal, messageOf } from '../../base/errors.ts';
 import { setLink } from '../../formats/netlink-route.ts';
 import { LOOPBACK_INDEX, RouteSocket } from '../../kernel/route-socket.ts';
 import type { PortRule } from '../../policy/nft-ruleset.ts';
-import { parsePortBindings, type PublishedPort, portMapOf } from '../../policy/ports.ts';
-import { endpointSettings } from '../../spec/docker/network.ts';
+import { type PublishedPort, parsePortBindings, portMapOf } from '../../policy/ports.ts';
 import type { EndpointSettings } from '../../spec/docker/network.ts';
+import { endpointSettings } from '../../spec/docker/network.ts';
 import { containerPaths } from '../containers/paths.ts';
 import type { NetworkContext } from './context.ts';
 import { Forwarder } from './dns/forwarder.ts';
 import { HostResolver } from './dns/host-resolver.ts';
 import type { Joined } from './dns/zone.ts';
 import { type Namespace, setNetSysctl } from './drivers/driver.ts';
-import { addEndpoint, endpointSettingsOf, gatewayEndpoint, linkPrefix, readdEndpoint } from './endpoints.ts';
+import {
+  addEndpoint,
+  endpointSettingsOf,
+  gatewayEndpoint,
+  linkPrefix,
+  readdEndpoint,
+} from './endpoints.ts';
 import { joinNetwork, setDefaultRoutes } from './namespace-links.ts';
 import type { Network } from './network.ts';
 import type { NetworkClient, Sandbox } from './networks.ts';
@@ -154,7 +160,8 @@ export class Sandboxes {
         joined.push({ network, endpoint: this.#addEndpoint(sandbox, network, settings, joined) });
       }
       sandbox.joined = joined;
-      if (joined.some(({ network }) => network.driver === 'host')) return { ...sandbox, kind: 'host' };
+      if (joined.some(({ network }) => network.driver === 'host'))
+        return { ...sandbox, kind: 'host' };
       sandbox.ports = this.#takePorts(client, joined);
       this.#makeNamespace(sandbox);
       return sandbox;
@@ -296,7 +303,10 @@ export class Sandboxes {
       sandbox.joined = [...before, { network, endpoint }];
       this.#setDefaultRoutes(namespace, sandbox.joined);
       if (network.hasDns && sandbox.dns === undefined) {
-        this.#serveDns(sandbox, namespaces.enter(id, () => makeDnsSockets(sys, log)));
+        this.#serveDns(
+          sandbox,
+          namespaces.enter(id, () => makeDnsSockets(sys, log)),
+        );
       }
       writeSandbox(this.#stateFile(id), sandbox);
     } catch (error) {
@@ -334,10 +344,13 @@ export class Sandboxes {
   async #republish(sandbox: LiveSandbox): Promise<void> {
     const before = sandbox.rules;
     const target = portEndpoint(sandbox.joined);
-    if (sandbox.ports.length === 0 && target !== undefined) {
+    if (target === undefined) {
+      this.#ports.release(sandbox.client.id);
+      sandbox.ports = [];
+    } else if (sandbox.ports.length === 0) {
       sandbox.ports = this.#takePorts(sandbox.client, sandbox.joined);
-      if (sandbox.ports.length > 0) writeSandbox(this.#stateFile(sandbox.client.id), sandbox);
     }
+    writeSandbox(this.#stateFile(sandbox.client.id), sandbox);
     const after = portRulesOf(sandbox.ports, sandbox.joined);
     if (JSON.stringify(after, bigintText) === JSON.stringify(before, bigintText)) return;
     sandbox.rules = after;
@@ -429,7 +442,10 @@ export class Sandboxes {
     sandbox.rules = portRulesOf(sandbox.ports, sandbox.joined);
     const { dns } = state;
     if (dns !== undefined && namespaces.exists(client.id)) {
-      this.#serveDns(sandbox, namespaces.enter(client.id, () => remakeDnsSockets(sys, dns)));
+      this.#serveDns(
+        sandbox,
+        namespaces.enter(client.id, () => remakeDnsSockets(sys, dns)),
+      );
     }
     return sandbox;
   }

@@ -25,8 +25,8 @@ import {
 import {
   familiesOf,
   type NetworkWish,
-  settleSubnet,
   type SubnetWish,
+  settleSubnet,
 } from '../../policy/network-options.ts';
 import { parseResolvConf } from '../../policy/resolv-conf.ts';
 import type { EngineConfig } from '../../spec/engine-config.ts';
@@ -50,9 +50,11 @@ function poolsOf(config: EngineConfig, hostSeed: string): Pool[] {
 /** Prefixes that the host itself uses: its addresses, its routes, its nameservers. */
 function usedByHost({ route }: NetworkContext, exceptLink: string): Cidr[] {
   const own = route.link(exceptLink)?.index;
-  const routes = route.routes().flatMap(({ link, destination }) =>
-    destination === undefined || link === own ? [] : [destination],
-  );
+  const routes = route
+    .routes()
+    .flatMap(({ link, destination }) =>
+      destination === undefined || link === own ? [] : [destination],
+    );
   const addresses = route
     .addresses()
     .flatMap(({ index, cidr }) => (index === own ? [] : [networkOf(cidr)]));
@@ -162,8 +164,7 @@ export function defaultBridgeSubnets(
         `invalid --fixed-cidr ${config.fixedCidr}: it is not within the bridge's subnet`,
       );
     }
-    const auxiliary =
-      defaultGateway === undefined ? {} : { DefaultGatewayIPv4: defaultGateway };
+    const auxiliary = defaultGateway === undefined ? {} : { DefaultGatewayIPv4: defaultGateway };
     return {
       subnet: each.subnet,
       auxiliary,

@@ -20,6 +20,8 @@ type Channel = { readonly socket: dgram.Socket; readonly pending: Map<number, Pe
 
 /** Sockets for each family: with their random ports and the IDs, a forged reply has to guess both. */
 const CHANNELS = 4;
+const SILENT_MS = 30_000;
+const SILENT_MAX = 64;
 
 /**
  * Asks the host's resolvers, from the host's network. UDP with a time-out for each resolver in
@@ -30,11 +32,15 @@ export class Forwarder {
   readonly #cache: DnsCache;
   readonly #channels = new Map<string, Channel>();
   readonly #sharing = new Map<string, Promise<Buffer | undefined>>();
+  readonly #nowMs: () => number;
+  /** Resolvers that did not answer, and until when they are asked last. */
+  readonly #silent = new Map<string, number>();
   #pendingCount = 0;
   #idle: NodeJS.Timeout | undefined;
   #closed = false;
 
   constructor(clock: Pick<Clock, 'monotonicMs'>) {
+    this.#nowMs = clock.monotonicMs;
     this.#cache = new DnsCache(clock.monotonicMs);
   }
 
@@ -76,11 +82,13 @@ export class Forwarder {
     this.#pendingCount += 1;
     try {
       let last: Buffer | undefined;
-      for (const upstream of servers) {
+      for (const upstream of this.#healthyFirst(servers)) {
+        if (this.#closed) break;
         const reply =
           transport === 'udp'
             ? await this.#askUdp(query, message, upstream)
             : await askTcp(query, message, upstream);
+        this.#remember(upstream, reply !== undefined);
         if (reply === undefined) continue;
         const facts = parseReply(reply, query.question.length);
         if (facts === undefined) continue;
@@ -95,6 +103,20 @@ export class Forwarder {
       this.#pendingCount -= 1;
       this.#scheduleIdle();
     }
+  }
+
+  /** In the order given, but those that were silent a while ago last. */
+  #healthyFirst(servers: readonly Upstream[]): Upstream[] {
+    const now = this.#nowMs();
+    const isSilent = ({ address }: Upstream): boolean => (this.#silent.get(address) ?? 0) > now;
+    return [...servers.filter((each) => !isSilent(each)), ...servers.filter(isSilent)];
+  }
+
+  #remember({ address }: Upstream, answered: boolean): void {
+    this.#silent.delete(address);
+    if (answered) return;
+    if (this.#silent.size >= SILENT_MAX) this.#silent.clear();
+    this.#silent.set(address, this.#nowMs() + SILENT_MS);
   }
 
   #channel(family: 4 | 6): Channel {

@@ -1,16 +1,22 @@
-import { conflict } from '../../../base/errors.ts';
+import { readFileSync } from 'node:fs';
+import { conflict, errnoOf } from '../../../base/errors.ts';
 import type { Cidr } from '../../../base/ip.ts';
 import { formatMac, isUnspecified } from '../../../base/ip.ts';
-import {
-  addAddress,
-  isolatePort,
-  newLink,
-  setLink,
-} from '../../../formats/netlink-route.ts';
 import type { Link } from '../../../formats/netlink-route.ts';
+import { addAddress, newLink, setBridgePort, setLink } from '../../../formats/netlink-route.ts';
 import { flagOption, mtuOption, OPTIONS } from '../../../policy/network-options.ts';
 import type { Endpoint, Network } from '../network.ts';
 import { type Driver, type DriverContext, setNetSysctl } from './driver.ts';
+
+/** True when br_netfilter has bridged packets seen by the IP rules: Docker and Kubernetes turn it on. */
+function bridgeFilterIsOn(): boolean {
+  try {
+    return readFileSync('/proc/sys/net/bridge/bridge-nf-call-iptables', 'utf8').startsWith('1');
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return false;
+    throw error;
+  }
+}
 
 /**
  * Bridge networks: a bridge on the host that has the gateway's address, and for each container a
@@ -60,13 +66,26 @@ export function bridgeDriver(context: DriverContext): Driver {
     );
   };
 
+  /**
+   * Settings of a port that differ from the kernel's. Ports of a network whose containers must not
+   * talk are isolated from each other. With br_netfilter it is the firewall's rules that keep them
+   * apart: they see bridged packets then, and have to let published ports through; and a packet
+   * that address translation sends back to its own container takes a hairpin.
+   */
+  const configurePort = (network: Network, hostLink: string): void => {
+    const hairpin = bridgeFilterIsOn();
+    const isolated = !hairpin && !flagOption(network.document.options, OPTIONS.icc, true);
+    if (!isolated && !hairpin) return;
+    const port = route.link(hostLink);
+    if (port !== undefined) route.run(setBridgePort(port.index, { isolated, hairpin }));
+  };
+
+  /** Makes a link that is there a port of the bridge again. */
   const attach = (network: Network, hostLink: string, master: number): void => {
     const port = route.link(hostLink);
     if (port === undefined) return;
     if (port.master !== master) route.run(setLink(port.index, { master, up: true }));
-    if (!flagOption(network.document.options, OPTIONS.icc, true)) {
-      route.run(isolatePort(port.index));
-    }
+    configurePort(network, hostLink);
   };
 
   const drop = async (network: Network): Promise<void> => {
@@ -100,9 +119,7 @@ export function bridgeDriver(context: DriverContext): Driver {
           { name: endpoint.hostLink, mtu, master: bridge.index, up: true },
         ),
       );
-      if (!flagOption(network.document.options, OPTIONS.icc, true)) {
-        attach(network, endpoint.hostLink, bridge.index);
-      }
+      configurePort(network, endpoint.hostLink);
     },
 
     leave: async (_network, endpoint) => {

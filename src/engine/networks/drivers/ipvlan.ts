@@ -11,7 +11,9 @@ type Flag = keyof typeof IPVLAN_FLAG_VALUES;
 function modeOf({ document }: Network): Mode {
   const text = document.options['ipvlan_mode'] || 'l2';
   if (!Object.hasOwn(IPVLAN_MODES, text)) {
-    throw invalidArgument(`requested ipvlan mode '${text}' is not valid, 'l2' mode is the ipvlan driver default`);
+    throw invalidArgument(
+      `requested ipvlan mode '${text}' is not valid, 'l2' mode is the ipvlan driver default`,
+    );
   }
   return text as Mode;
 }
@@ -19,7 +21,9 @@ function modeOf({ document }: Network): Mode {
 function flagOf({ document }: Network): Flag {
   const text = document.options['ipvlan_flag'] || 'bridge';
   if (!Object.hasOwn(IPVLAN_FLAG_VALUES, text)) {
-    throw invalidArgument(`requested ipvlan flag '${text}' is not valid, 'bridge' is the ipvlan driver default`);
+    throw invalidArgument(
+      `requested ipvlan flag '${text}' is not valid, 'bridge' is the ipvlan driver default`,
+    );
   }
   return text as Flag;
 }
@@ -35,7 +39,11 @@ export function ipvlanDriver(context: DriverContext): Driver {
     },
 
     create: (network) => {
-      checkKernel(context, { kind: 'ipvlan', mode: modeOf(network), flag: flagOf(network) }, network.linkName);
+      checkKernel(
+        context,
+        { kind: 'ipvlan', mode: modeOf(network), flag: flagOf(network) },
+        network.linkName,
+      );
       ensureParent(context, network);
     },
 

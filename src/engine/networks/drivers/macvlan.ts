@@ -10,7 +10,9 @@ type Mode = keyof typeof MACVLAN_MODES;
 function modeOf({ document }: Network): Mode {
   const text = document.options['macvlan_mode'] || 'bridge';
   if (!Object.hasOwn(MACVLAN_MODES, text)) {
-    throw invalidArgument(`requested macvlan mode '${text}' is not valid, 'bridge' mode is the macvlan driver default`);
+    throw invalidArgument(
+      `requested macvlan mode '${text}' is not valid, 'bridge' mode is the macvlan driver default`,
+    );
   }
   return text as Mode;
 }

@@ -16,20 +16,20 @@ export function ensureParent({ route }: DriverContext, network: Network): Link {
   const name = network.parentName;
   const found = route.link(name);
   if (found !== undefined) return found;
-  if (name === network.dummyName) route.run(newLink({ kind: 'dummy' }, { name, up: true }));
-  else {
+  if (name === network.dummyName) {
+    checkKind('dummy', () => route.run(newLink({ kind: 'dummy' }, { name, up: true })));
+  } else {
     const m = VLAN.exec(name);
     const base = m?.[1] === undefined ? undefined : route.link(m[1]);
     const id = Number(m?.[2]);
     if (base === undefined || !(id >= 1 && id <= 4094)) {
       throw invalidArgument(`-o parent interface was not found on the host: ${name}`);
     }
-    route.run(
-      newLink({ kind: 'vlan', id }, { name, parent: base.index }),
-    );
+    route.run(newLink({ kind: 'vlan', id }, { name, parent: base.index }));
   }
   const made = route.link(name);
-  if (made === undefined) throw invalidArgument(`-o parent interface was not found on the host: ${name}`);
+  if (made === undefined)
+    throw invalidArgument(`-o parent interface was not found on the host: ${name}`);
   route.run(setLink(made.index, { up: true }));
   return made;
 }
