@@ -34,6 +34,8 @@ export async function bundle(): Promise<Record<string, number>> {
     target: 'node22',
     format: 'cjs',
     external: ['koffi'],
+    // A part inside an executable has no loader for `import()`; `require` does the same.
+    supported: { 'dynamic-import': false },
     minifySyntax: true,
     minifyWhitespace: true,
     legalComments: 'none',

@@ -87,7 +87,7 @@ function suite(cli: DockerCli): void {
 
   test('a terminal is a terminal', async () => {
     // Older clients tell the size after the start: the program looks until it has one.
-    const look = 'tty; for i in 1 2 3 4 5 6 7 8 9; do stty size && break; sleep 0.2; done';
+    const look = 'tty; for i in 1 2 3 4 5 6 7 8 9; do stty size | grep 3 && break; sleep 0.2; done';
     const command = `${cli.path} run -it --rm ${image} sh -c '${look}'`;
     const child = spawn('script', ['-qec', `stty rows 33 cols 77; ${command}`, '/dev/null'], {
       env: { ...process.env, DOCKER_HOST: daemon.host, TERM: 'xterm' },
