@@ -4,10 +4,11 @@ import { once } from 'node:events';
 import { closeSync, existsSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { request as httpRequest, type IncomingMessage } from 'node:http';
 import path from 'node:path';
+import { tableName } from '../../src/engine/networks/engine-networks.ts';
 import { unmountAllBelow } from './mounts.ts';
 import { eventually, run } from './processes.ts';
 import { temporaryFolder } from './temp.ts';
-import { CHECKOUT } from './tools.ts';
+import { CHECKOUT, tool } from './tools.ts';
 
 /**
  * The daemon under test: the checkout's bundle, or with `CORACLE=dist/coracle` the executable.
@@ -209,6 +210,7 @@ export class TestDaemon implements AsyncDisposable {
       await this.stop();
       unmountAllBelow(this.dataRoot, this.execRoot);
       await run('ip', ['link', 'delete', this.bridge]);
+      await run(tool('nft'), ['delete', 'table', 'inet', tableName(this.execRoot)]);
       rmSync(this.execRoot, { recursive: true, force: true });
       this.#folder[Symbol.dispose]();
     }
