@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import { extract } from 'tar-stream';
 import { isEngineError } from '../base/errors.ts';
 import { LIMITS } from '../base/limits.ts';
-import { type ByteString, byteString, fromText, toText } from './byte-string.ts';
+import { byteString, fromText, toText } from './byte-string.ts';
 import type { TarEntry } from './tar-entry.ts';
 import { checksums } from './tar-header.ts';
 import { TarReader } from './tar-reader.ts';
@@ -269,5 +269,5 @@ test('names that are not UTF-8 keep their bytes', () => {
   const path = byteString(Buffer.from('caf\xe9', 'latin1'));
   const [first] = read(archive({ kind: 'file', path, mode: 0o644 })).entries;
   assert.equal(first?.entry.path, path);
-  assert.equal(toText(path as ByteString), 'caf\ufffd');
+  assert.equal(toText(path), 'caf\ufffd');
 });

@@ -2,7 +2,7 @@ import { pipeline, Readable } from 'node:stream';
 import * as zlib from 'node:zlib';
 import {
   dataLoss,
-  type EngineError,
+  EngineError,
   invalidArgument,
   messageOf,
   toEngineError,
@@ -128,8 +128,15 @@ export function openSyncInflater(
 
 function checkPadding(compression: Compression, rest: Uint8Array): void {
   if (rest.some((byte) => byte !== 0)) {
-    throw dataLoss(`${compression}: bytes that do not belong to it after its end`);
+    throw dataLoss(`${compression}: bytes that do not belong to it after its end`, {
+      detail: { codec: 'trailing bytes' },
+    });
   }
+}
+
+/** True for what a codec says of its input. */
+export function isCodecError(error: unknown): error is EngineError {
+  return error instanceof EngineError && error.detail['codec'] !== undefined;
 }
 
 /** Errors of the codecs, in the words of Go's packages, which Docker's users know. */

@@ -1,6 +1,7 @@
 import {
   detectCompression,
   inflateStream,
+  isCodecError,
   MAGIC_BYTES,
   openSyncInflater,
 } from '../kernel/sync-inflate.ts';
@@ -63,10 +64,18 @@ async function* meter(
     return;
   }
   const chunks = counted();
-  const head = await firstBytes(chunks);
-  const compression = detectCompression(Buffer.concat(head));
-  extraction.inflatedElsewhere(compression);
-  yield* inflateStream(prepend(head, chunks), compression);
+  try {
+    const head = await firstBytes(chunks);
+    const compression = detectCompression(Buffer.concat(head));
+    extraction.inflatedElsewhere(compression);
+    yield* inflateStream(prepend(head, stillOpen(chunks)), compression);
+  } catch (error) {
+    if (!isCodecError(error)) throw error;
+    extraction.fail(error);
+    for await (const _chunk of chunks) signal.throwIfAborted();
+  } finally {
+    await chunks.return(undefined);
+  }
 }
 
 let syncWorks: boolean | undefined;
@@ -97,4 +106,13 @@ async function* prepend(
 ): AsyncGenerator<Uint8Array> {
   yield* head;
   yield* rest;
+}
+
+/** The same chunks; who stops early leaves the rest to be had. */
+async function* stillOpen(chunks: AsyncGenerator<Uint8Array>): AsyncGenerator<Uint8Array> {
+  for (;;) {
+    const { value, done } = await chunks.next();
+    if (done === true) return;
+    yield value;
+  }
 }

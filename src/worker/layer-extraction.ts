@@ -136,18 +136,19 @@ export class LayerExtraction implements AsyncDisposable {
       if (this.#isInflated) this.#inflated(asBuffer(chunk));
       else this.#push(asBuffer(chunk));
     } catch (error) {
-      this.#fail(error);
+      this.fail(error);
     } finally {
       process.umask(umask);
     }
   }
 
   /**
+   * Takes note that the bytes cannot be extracted; throws when that is all there is to know.
    * Damaged bytes and wrong bytes are told apart by the digest: so the rest is taken in, and only
    * when it matches is the damage the producer's. Without a digest, or when it is our disk that
    * fails, nothing is to be learned from the rest.
    */
-  #fail(error: unknown): void {
+  fail(error: unknown): void {
     const isTheirs = isEngineError(error) && errnoOf(error) === undefined;
     if (!isTheirs || this.#options.expected.digest === undefined) throw error;
     this.#failure = error;

@@ -233,7 +233,7 @@ test('recovery takes away what has no row and names what lost its files', async 
   await using here = await openStore('overlay2', root.path);
   const errors: string[] = [];
   const log = { ...here.context.log, error: (message: string) => errors.push(message) };
-  recoverStore({ ...here.context, log: log as typeof here.context.log });
+  recoverStore({ ...here.context, log });
   await here.settle();
   assert.deepEqual(errors, ['dropped an image that lost a layer: pull it again']);
   const images = imageStore(here.database).list();
