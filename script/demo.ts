@@ -4,7 +4,6 @@
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readFileSync } from 'node:fs';
 import { humanSize } from '../src/base/bytes.ts';
 import { clientCommand, startDaemon } from '../test/support/daemon.ts';
 import { debianImage, pushImage } from '../test/support/images.ts';
@@ -36,11 +35,6 @@ async function type(host: string, ...args: string[]): Promise<void> {
   if (code !== 0) throw new Error(`coracle ${args[0]} ended with ${code}`);
 }
 
-/** Bytes that a process, and the children it waited for, sent towards the disk. */
-function writtenBytes(pid: number): number {
-  return Number(/^write_bytes: (\d+)/m.exec(readFileSync(`/proc/${pid}/io`, 'utf8'))?.[1] ?? 0);
-}
-
 async function main(): Promise<void> {
   const began = performance.now();
   step('A registry on loopback, and a Debian image made of Debian’s own packages');
@@ -57,9 +51,7 @@ async function main(): Promise<void> {
   note(`up as process ${daemon.pid}, ${humanSize(memoryOf(daemon.pid).pssKb * 1024)} of memory`);
 
   step('Pull: downloaded, verified and extracted in one pass');
-  const before = writtenBytes(daemon.pid);
   await type(daemon.host, 'pull', reference);
-  note(`downloaded ${humanSize(packed)}, wrote ${humanSize(writtenBytes(daemon.pid) - before)}`);
   await type(daemon.host, 'images');
 
   step('Run');
