@@ -1,0 +1,40 @@
+import { isEngineError } from '../../../base/errors.ts';
+import { atLeast, defineCommand } from '../../command.ts';
+import { EXIT, ExitError, sentenceOf } from '../../exit.ts';
+import { bool, strings } from '../../flags.ts';
+
+const flags = {
+  force: bool('f', 'Remove it although containers use it'),
+  'no-prune': bool('', 'Keep the images without a name that it was made from'),
+  platform: strings('', 'Remove only these platforms of the image (os[/arch[/variant]])'),
+};
+
+export const command = defineCommand({
+  use: '[OPTIONS] IMAGE [IMAGE...]',
+  args: atLeast(1),
+  flags,
+  run: async (session, { flags, args }) => {
+    const client = await session.client();
+    const failures: string[] = [];
+    let failed = false;
+    for (const name of args) {
+      try {
+        const items = await client.imageRemove({
+          params: { name },
+          query: { force: flags.force, noprune: flags['no-prune'], platforms: flags.platform },
+        });
+        for (const item of items) {
+          await session.line(
+            'Deleted' in item ? `Deleted: ${item.Deleted}` : `Untagged: ${item.Untagged}`,
+          );
+        }
+      } catch (error) {
+        if (!isEngineError(error)) throw error;
+        failures.push(sentenceOf(error));
+        failed ||= !flags.force || error.kind !== 'notFound';
+      }
+    }
+    if (failures.length === 0) return undefined;
+    throw new ExitError(failed ? EXIT.failure : EXIT.ok, failures.join('\n'));
+  },
+});
