@@ -253,6 +253,10 @@ export function errorOfConnection(method: string, url: URL, thrown: unknown): En
  */
 export function pullError(error: unknown, reference: Reference): unknown {
   if (!(error instanceof EngineError) || error.detail['registry'] !== true) return error;
+  if (error.kind === 'unauthorized') {
+    // Docker answers 500: at a 401 its clients would ask for a password, of whoever runs them.
+    return new EngineError('internal', error.message, { cause: error, detail: error.detail });
+  }
   const text = pullErrorText(error, reference);
   if (text === undefined) return error;
   return new EngineError('notFound', text, { cause: error, detail: error.detail });
