@@ -78,9 +78,28 @@ function readSources(folder: string): Source[] {
     });
 }
 
-const isTest = ({ file }: Source): boolean => /[./](test|fuzz|bench|fixture|suite)\.ts$/.test(file);
+const isNamedTest = ({ file }: Source): boolean =>
+  /[./](test|fuzz|bench|fixture|suite)\.ts$/.test(file);
 const sources = readSources('src');
+/** What tests share: files that something imports, and nothing but tests. */
+const shared = new Set(
+  sources
+    .filter((source) => {
+      const importers = sources.filter((each) =>
+        each.imports.some(({ specifier }) => targetOf(each, specifier) === source.file),
+      );
+      return importers.length > 0 && importers.every(isNamedTest);
+    })
+    .map(({ file }) => file),
+);
+const isTest = (source: Source): boolean =>
+  isNamedTest(source) || (shared.has(source.file) && !source.imports.every(isOurs));
 const shipped = sources.filter((source) => !isTest(source));
+
+/** False for a package that the product does not have. */
+function isOurs({ specifier }: Import): boolean {
+  return /^(\.|node:)/.test(specifier) || specifier in PACKAGES;
+}
 
 function targetOf(source: Source, specifier: string): string {
   return path.join(path.dirname(source.file), specifier);

@@ -156,7 +156,10 @@ class State {
 
   #getManifest(request: FaultyRequest, answer: http.ServerResponse, key: string): void {
     const manifest = this.manifests.get(key);
-    if (manifest === undefined) return notFound(answer, 'MANIFEST_UNKNOWN');
+    if (manifest === undefined) {
+      notFound(answer, 'MANIFEST_UNKNOWN');
+      return;
+    }
     answer.writeHead(200, {
       'content-type': manifest.mediaType,
       'content-length': manifest.bytes.length,
