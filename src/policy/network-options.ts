@@ -237,9 +237,9 @@ function checkMtu(options: Options): void {
   }
 }
 
-/** Linux takes names of up to 15 bytes without slash, colon or space. */
-export function isLinkName(name: string): boolean {
-  return /^[^\s/:\0]{1,15}$/.test(name) && name !== '.' && name !== '..';
+/** A name that both Linux and nft(8) take as it is: up to 15 letters, digits, `_`, `.` and `-`. */
+function isLinkName(name: string): boolean {
+  return /^[A-Za-z0-9_][A-Za-z0-9_.-]{0,14}$/.test(name);
 }
 
 function checkBridgeOptions(options: Options): void {

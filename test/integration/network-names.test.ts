@@ -264,6 +264,10 @@ test('what makes no sense is refused in the words of Docker, and nothing is made
   );
   await refuse({ Name: 'x', Driver: 'host' }, /only one instance of "host" network is allowed/);
   await refuse({ Name: 'x', Options: { 'com.docker.network.bridge.name': 'lo' } }, /no bridge/);
+  await refuse(
+    { Name: 'x', Options: { 'com.docker.network.bridge.name': 'a" drop' } },
+    /failed to parse com\.docker\.network\.bridge\.name value/,
+  );
   assert.equal(run('ip -br link; nft list ruleset'), before);
   await networks.create(body({ Name: 'x' }));
   await refuse({ Name: 'x' }, /network with name x already exists/);
