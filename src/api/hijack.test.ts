@@ -84,6 +84,37 @@ for (const upgrade of [true, false]) {
   }
 }
 
+test('a body that nobody wants does not stand in the way of the connection', async () => {
+  await using api = await serveApi({
+    containerAttach: (_engine, _args, call) => shout(call, false),
+  });
+  const socket = await api.dial();
+  const body = '{"stream":true}';
+  socket.write(
+    `POST /containers/x/attach HTTP/1.1\r\nHost: d\r\n${UPGRADE}Content-Length: ${body.length}\r\n\r\n${body}`,
+  );
+  await readUntil(socket, '\r\n\r\n');
+  socket.end('input');
+  assert.equal(await readToEnd(socket), 'INPUT');
+});
+
+test('an upgrade whose body never comes leaves no connection behind', async () => {
+  await using api = await serveApi({ execStart: async () => undefined });
+  for (const type of ['Content-Type: application/json\r\n', '']) {
+    const socket = await api.dial();
+    socket.end(
+      `POST /exec/x/start HTTP/1.1\r\nHost: d\r\n${UPGRADE}${type}Content-Length: 20\r\n\r\n{"Tty"`,
+    );
+    await readToEnd(socket).catch(() => '');
+    const open = (): Promise<number> =>
+      new Promise((resolve) => api.server.getConnections((_error, count) => resolve(count)));
+    for (let i = 0; i < 100 && (await open()) > 0; i += 1) {
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    }
+    assert.equal(await open(), 0);
+  }
+});
+
 test('failures before the connection is taken have a status, later ones are written', async () => {
   await using api = await serveApi({
     execStart: async (_engine, { params }, call) => {

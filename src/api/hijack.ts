@@ -75,7 +75,7 @@ export function rawExchange(options: {
 
 /** An ordinary answer on a connection that came with an upgrade and was not taken. */
 export function answerUpgrade(
-  socket: Duplex,
+  request: IncomingMessage,
   headers: Readonly<Record<string, string>>,
   thrown?: unknown,
 ): void {
@@ -83,15 +83,15 @@ export function answerUpgrade(
     thrown === undefined
       ? { status: 200, body: Buffer.alloc(0) }
       : errorBody(toEngineError(thrown));
-  socket.write(
-    rawHead(status, STATUS_CODES[status] ?? 'Error', {
-      ...headers,
-      ...(body.length === 0 ? {} : { 'Content-Type': 'application/json' }),
-      'Content-Length': body.length,
-      Connection: 'close',
-    }),
-  );
-  socket.end(body);
+  const head = rawHead(status, STATUS_CODES[status] ?? 'Error', {
+    ...headers,
+    ...(body.length === 0 ? {} : { 'Content-Type': 'application/json' }),
+    'Content-Length': body.length,
+    Connection: 'close',
+  });
+  // Not through Node's stand-in for the socket, which waits for the request's body.
+  request.socket.write(Buffer.concat([Buffer.from(head), body]));
+  request.socket.destroySoon();
 }
 
 /**
@@ -121,10 +121,17 @@ export async function upgradeBody(
   request: IncomingMessage,
   socket: Duplex,
   head: Buffer,
+  hasTaker: boolean,
 ): Promise<Readable> {
   if (head.length > 0) socket.unshift(head);
   const announced = announcedBytes(request);
   if (announced === 0) return Readable.from([]);
+  // A client that ends before its body does is gone; Node does not say so here.
+  request.socket.once('end', () => {
+    if (!request.complete) request.destroy();
+  });
+  // Without a taker (dockerode sends its options along to attach) the body must not stand in the way.
+  if (NODE_READS_BODIES && !hasTaker) request.resume();
   return NODE_READS_BODIES ? request : Readable.from([await bodyInSocket(socket, announced)]);
 }
 

@@ -1,7 +1,13 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { TlsOptions } from 'node:tls';
-import { invalidArgument, isEngineError, messageOf, toEngineError } from '../base/errors.ts';
+import {
+  errnoOf,
+  invalidArgument,
+  isEngineError,
+  messageOf,
+  toEngineError,
+} from '../base/errors.ts';
 import { LIMITS } from '../base/limits.ts';
 import type { ByteStream, Later } from '../engine/call.ts';
 import type { Engine } from '../engine/engine.ts';
@@ -305,17 +311,19 @@ class HttpApi implements ApiServer {
       }
       call = this.#begin(found, request);
       this.#take(socket, call);
-      const args = await readArgs(found, request, await upgradeBody(request, socket, head));
+      const hasTaker = found.endpoint.body !== undefined;
+      const body = await upgradeBody(request, socket, head, hasTaker);
+      const args = await readArgs(found, request, body);
       exchange =
         found.endpoint.answer.kind === 'websocket'
           ? websocketExchange(request, socket)
           : rawExchange({ socket, asked: true, headers: this.#headers, release: () => undefined });
       await this.#run(found.name, args, callWith(call, { hijack: hijackOf(call, exchange) }));
-      if (!exchange.taken()) answerUpgrade(socket, this.#headers);
+      if (!exchange.taken()) answerUpgrade(request, this.#headers);
     } catch (error) {
       this.#report(request, error);
       if (exchange?.taken() === true) exchange.failTaken(error);
-      else answerUpgrade(socket, this.#headers, error);
+      else answerUpgrade(request, this.#headers, error);
     } finally {
       if (call !== undefined) this.#end(call);
     }
@@ -371,11 +379,13 @@ function stackOf(thrown: unknown): string {
   return thrown instanceof Error ? (thrown.stack ?? messageOf(thrown)) : messageOf(thrown);
 }
 
+const GONE = new Set(['ECONNRESET', 'EPIPE', 'ERR_STREAM_PREMATURE_CLOSE', 'ABORT_ERR']);
+
 /** True for what a client that went away leaves behind. */
 function isAborted(thrown: unknown): boolean {
-  if (!(thrown instanceof Error)) return false;
-  const code = 'code' in thrown ? thrown.code : undefined;
-  return thrown.name === 'AbortError' || code === 'ERR_STREAM_PREMATURE_CLOSE' || code === 'EPIPE';
+  return (
+    GONE.has(errnoOf(thrown) ?? '') || (thrown instanceof Error && thrown.name === 'AbortError')
+  );
 }
 
 /** The call with what its kind needs; the signal stays lazy. */
