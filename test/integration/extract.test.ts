@@ -18,6 +18,7 @@ import {
 import path from 'node:path';
 import { test } from 'node:test';
 import { gzipSync, zstdCompressSync } from 'node:zlib';
+import { openLayerFuzz } from '../../fuzz/layer.ts';
 import { type DiffId, type Digest, parseDigest } from '../../src/base/digest.ts';
 import { byteString, fromText } from '../../src/formats/byte-string.ts';
 import {
@@ -441,4 +442,11 @@ test('a full disk is one clear error', async () => {
   } finally {
     execFileSync('umount', [folder.path]);
   }
+});
+
+test('five hundred hostile layers come out whole or are refused, and touch nothing else', async () => {
+  await using fuzz = openLayerFuzz();
+  let whole = 0;
+  for (let seed = 0; seed < 500; seed += 1) if (await fuzz.run(seed)) whole += 1;
+  assert.ok(whole > 50 && whole < 450, `${whole} came out`);
 });
