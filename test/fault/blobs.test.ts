@@ -13,9 +13,8 @@ const DIGEST = digestOf(BYTES) as Digest;
 
 async function served(fault: Fault): Promise<FaultyRegistry> {
   const registry = await startFaultyRegistry();
-  registry.blobs.set(DIGEST, BYTES);
-  Object.assign(registry, { fault });
-  (registry as unknown as { links: Set<string> }).links.add(`app@${DIGEST}`);
+  registry.addBlob('app', { digest: DIGEST, bytes: BYTES });
+  registry.fault = fault;
   return registry;
 }
 

@@ -53,6 +53,8 @@ export type FaultyRegistry = AsyncDisposable & {
   /** In force until the next call. */
   fault: Fault;
   readonly add: (repository: string, tag: string, image: BuiltImage) => void;
+  /** A blob that a repository has. */
+  readonly addBlob: (repository: string, blob: { digest: string; bytes: Uint8Array }) => void;
   /** Times that `METHOD path-suffix` was asked for. */
   readonly count: (method: string, suffix: string) => number;
 };
@@ -101,12 +103,14 @@ class State {
   }
 
   add(repository: string, tag: string, image: BuiltImage): void {
-    for (const blob of [image.config, ...image.layers]) {
-      this.blobs.set(blob.digest, blob.bytes);
-      this.links.add(`${repository}@${blob.digest}`);
-    }
+    for (const blob of [image.config, ...image.layers]) this.addBlob(repository, blob);
     this.manifests.set(`${repository}:${tag}`, image.manifest);
     this.manifests.set(`${repository}:${image.manifest.digest}`, image.manifest);
+  }
+
+  addBlob(repository: string, blob: { digest: string; bytes: Uint8Array }): void {
+    this.blobs.set(blob.digest, blob.bytes);
+    this.links.add(`${repository}@${blob.digest}`);
   }
 
   count(method: string, suffix: string): number {
