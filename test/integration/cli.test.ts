@@ -1,0 +1,130 @@
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import path from 'node:path';
+import { after, before, test } from 'node:test';
+import { clientCommand, startDaemon, type TestDaemon } from '../support/daemon.ts';
+import { busyboxImage, pushImage } from '../support/images.ts';
+import { eventually, run } from '../support/processes.ts';
+import { type Registry, startRegistry } from '../support/registry.ts';
+
+/** Our own client against our daemon, in the ways that a shell and a terminal use it. */
+
+let registry: Registry;
+let daemon: TestDaemon;
+let image = '';
+
+before(async () => {
+  registry = await startRegistry();
+  await pushImage(registry, 'box', 'latest', await busyboxImage());
+  image = `${registry.host}/box`;
+  daemon = await startDaemon();
+});
+after(async () => {
+  await daemon[Symbol.asyncDispose]();
+  await registry.stop();
+});
+
+const coracle = (args: readonly string[], input?: string | Uint8Array) =>
+  run(clientCommand(), ['-H', daemon.host, ...args], input === undefined ? {} : { input });
+
+test('pull prints plain lines to a pipe, and only the name with --quiet', async () => {
+  const { code, stdout, stderr } = await coracle(['pull', image]);
+  assert.equal(code, 0, stderr);
+  assert.match(stdout, /^Using default tag: latest\nlatest: Pulling from box\n/);
+  assert.match(stdout, /Status: Downloaded newer image for .*\/box:latest\n/);
+  assert.doesNotMatch(stdout, /\x1b/);
+  assert.equal((await coracle(['pull', '-q', image])).stdout, `${image}:latest\n`);
+});
+
+test('exit codes: the container’s own, 125, 126 and 127', async () => {
+  const codeOf = async (...args: string[]): Promise<number> =>
+    (await coracle(['run', '--rm', '--network', 'none', ...args])).code;
+  assert.equal(await codeOf(image, 'sh', '-c', 'exit 42'), 42);
+  assert.equal(await codeOf('--init', image, 'sh', '-c', 'kill -TERM $$'), 143);
+  assert.equal(await codeOf('--no-such-flag', image), 125);
+  assert.equal(await codeOf(image, '/nonexistent'), 127);
+  assert.equal(await codeOf(image, '/etc/passwd'), 126);
+});
+
+test('stdin and both outputs go through, byte for byte', async () => {
+  const bytes = Buffer.from(Array.from({ length: 100_000 }, (_, i) => (i * 7) & 127));
+  const through = await coracle(['run', '-i', '--rm', '--network', 'none', image, 'cat'], bytes);
+  assert.equal(through.stdout, bytes.toString());
+  const both = await coracle([
+    'run',
+    '--rm',
+    '--network',
+    'none',
+    image,
+    'sh',
+    '-c',
+    'echo a; echo b >&2',
+  ]);
+  assert.deepEqual(both, { code: 0, stdout: 'a\n', stderr: 'b\n' });
+});
+
+test('a container from run -d to rm: ps, exec, logs, inspect, stop', async () => {
+  const made = await coracle([
+    'run',
+    '-d',
+    '--name',
+    'steady',
+    image,
+    'sh',
+    '-c',
+    'echo up; exec sleep 1000',
+  ]);
+  const id = made.stdout.trim();
+  assert.match(id, /^[0-9a-f]{64}$/, made.stderr);
+  assert.equal((await coracle(['ps', '-q', '--no-trunc'])).stdout.trim(), id);
+  const shown = await coracle(['ps', '--format', '{{.Names}} {{.State}}']);
+  assert.equal(shown.stdout, 'steady running\n');
+  assert.equal((await coracle(['exec', 'steady', 'hostname'])).stdout.trim(), id.slice(0, 12));
+  assert.equal((await coracle(['exec', 'steady', 'sh', '-c', 'exit 9'])).code, 9);
+  await eventually(async () => (await coracle(['logs', 'steady'])).stdout === 'up\n');
+  const inspected = await coracle([
+    'inspect',
+    '-f',
+    '{{.State.Status}} {{.Config.Image}}',
+    'steady',
+  ]);
+  assert.equal(inspected.stdout, `running ${image}\n`);
+  assert.equal((await coracle(['stop', '-t', '0', 'steady'])).stdout, 'steady\n');
+  assert.equal((await coracle(['rm', 'steady'])).stdout, 'steady\n');
+  assert.equal((await coracle(['ps', '-aq'])).stdout, '');
+});
+
+test('save and load in a pipe give the same image', async () => {
+  const idOf = async (): Promise<string> => (await coracle(['images', '-q', '--no-trunc'])).stdout;
+  const id = await idOf();
+  assert.match(id, /^sha256:[0-9a-f]{64}\n$/);
+  const file = path.join(daemon.folder, 'image.tar');
+  assert.equal((await coracle(['save', '-o', file, image])).code, 0);
+  assert.equal((await coracle(['rmi', image])).code, 0);
+  assert.equal(await idOf(), '');
+  const loaded = await coracle(['load', '-i', file]);
+  assert.match(loaded.stdout, /Loaded image: .*\/box:latest/);
+  assert.equal(await idOf(), id);
+});
+
+test('SIGINT of a foreground run reaches the container', async () => {
+  const args = ['-H', daemon.host, 'run', '--rm', '--name', 'trap', image, 'sh', '-c'];
+  const script = 'trap "echo caught; exit 5" INT; echo ready; while :; do sleep 0.1; done';
+  const child = spawn(clientCommand(), [...args, script], { stdio: ['ignore', 'pipe', 'inherit'] });
+  let out = '';
+  child.stdout.on('data', (chunk: Buffer) => {
+    out += chunk.toString();
+  });
+  await eventually(() => out.includes('ready'));
+  child.kill('SIGINT');
+  const [code] = await once(child, 'exit');
+  assert.equal(code, 5);
+  assert.match(out, /caught/);
+});
+
+test('no daemon is one sentence that names the address', async () => {
+  const { code, stderr } = await run(clientCommand(), ['-H', 'unix:///nonexistent.sock', 'ps']);
+  assert.equal(code, 1);
+  assert.match(stderr, /Cannot connect to the Docker daemon at unix:\/\/\/nonexistent\.sock/i);
+});
