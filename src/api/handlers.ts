@@ -12,7 +12,12 @@ import {
 } from '../engine/containers/lifecycle-api.ts';
 import { containerList } from '../engine/containers/list.ts';
 import { containerLogs } from '../engine/containers/logs.ts';
+import { containerPrune } from '../engine/containers/prune.ts';
 import { containerRemove } from '../engine/containers/remove.ts';
+import { containerRename } from '../engine/containers/rename.ts';
+import { containerStats } from '../engine/containers/stats.ts';
+import { containerTop } from '../engine/containers/top.ts';
+import { containerUpdate } from '../engine/containers/update.ts';
 import { execCreate, execInspect, execResize, execStart } from '../engine/execs/api.ts';
 import { imageHistory } from '../engine/images/history.ts';
 import { imageImport } from '../engine/images/import.ts';
@@ -36,6 +41,7 @@ import {
   networkRemove,
 } from '../engine/networks/api.ts';
 import { systemAuth } from '../engine/system/auth.ts';
+import { systemDf } from '../engine/system/df.ts';
 import { systemEvents } from '../engine/system/events.ts';
 import { systemInfo } from '../engine/system/info.ts';
 import { systemPing } from '../engine/system/ping.ts';
@@ -55,19 +61,12 @@ import type { Handlers } from './handler.ts';
  * name out here when you add its line below.
  */
 type Pending =
-  | 'systemDf'
   | 'containerArchiveGet'
   | 'containerArchiveHead'
   | 'containerArchivePut'
-  | 'containerAttachWebsocket'
   | 'containerChanges'
   | 'containerCommit'
-  | 'containerExport'
-  | 'containerPrune'
-  | 'containerRename'
-  | 'containerStats'
-  | 'containerTop'
-  | 'containerUpdate';
+  | 'containerExport';
 
 /** The engine function of each operation. A missing or misfitting one does not compile. */
 export const HANDLERS: Handlers<Exclude<OperationName, Pending>> = {
@@ -76,6 +75,7 @@ export const HANDLERS: Handlers<Exclude<OperationName, Pending>> = {
   systemVersion,
   systemInfo,
   systemEvents,
+  systemDf,
   systemAuth,
 
   imageList,
@@ -113,7 +113,13 @@ export const HANDLERS: Handlers<Exclude<OperationName, Pending>> = {
   containerList,
   containerLogs,
   containerAttach,
+  containerAttachWebsocket: containerAttach,
   containerResize,
+  containerRename,
+  containerUpdate,
+  containerTop,
+  containerStats,
+  containerPrune,
 
   execCreate,
   execStart,

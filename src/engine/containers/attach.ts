@@ -1,12 +1,16 @@
 import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
 import { deferred } from '../../base/async.ts';
 import { conflict, invalidArgument } from '../../base/errors.ts';
 import { parseDetachKeys } from '../../policy/detach-keys.ts';
 import type { HijackCall } from '../call.ts';
 import type { Engine } from '../engine.ts';
+import { openLogs } from '../logs/logs.ts';
 import { bridge, endClient } from './bridge.ts';
 import type { Container, EarlyClient } from './container.ts';
 import { containerEvent } from './events.ts';
+import { logSourceOf } from './logs.ts';
 
 export type ContainerAttachArgs = {
   readonly params: { readonly id: string };
@@ -48,6 +52,7 @@ export async function containerAttach(
   const client = await call.hijack({ multiplexed: !config.Tty });
   containerEvent(engine, container, 'attach');
   if (pending === undefined) {
+    if (query.logs) await sendLog(engine, container, query, client, call);
     endClient(client);
     return;
   }
@@ -58,6 +63,7 @@ export async function containerAttach(
     endClient(client);
     return;
   }
+  if (query.logs) await sendLog(engine, container, query, client, call);
   if (client.destroyed) {
     shim.destroy();
     return;
@@ -65,6 +71,24 @@ export async function containerAttach(
   const usesKeys = config.Tty && streams.stdin;
   const why = await bridge(client, shim, usesKeys ? keys : undefined);
   if (why === 'detached') containerEvent(engine, container, 'detach');
+}
+
+/**
+ * What the container wrote so far. Its connection to the shim is there by now, so that nothing is
+ * missed between the two; a line that was written meanwhile may come twice.
+ */
+async function sendLog(
+  engine: Engine,
+  container: Container,
+  query: ContainerAttachArgs['query'],
+  client: Duplex,
+  call: HijackCall,
+): Promise<void> {
+  const all = { since: '', until: '', tail: '', follow: false, timestamps: false, details: false };
+  const { stdout, stderr } = query;
+  const source = logSourceOf(engine, container);
+  const { body } = await openLogs(engine.shims, source, { ...all, stdout, stderr }, call);
+  await pipeline(body, client, { end: false });
 }
 
 function checkAttachable(container: Container): void {

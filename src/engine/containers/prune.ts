@@ -1,0 +1,48 @@
+import { parseTimeNs } from '../../base/clock.ts';
+import { isEngineError } from '../../base/errors.ts';
+import { parseTimestampNs } from '../../base/timestamp.ts';
+import type { ContainerPruneResult } from '../../spec/docker/container-view.ts';
+import { checkFilterKeys, type Filters, matchLabels } from '../../spec/filters.ts';
+import type { Call } from '../call.ts';
+import type { Engine } from '../engine.ts';
+import { removeNow } from './remove.ts';
+
+/** Removes containers that do not run and match. @throws invalidArgument for unknown filters */
+export async function containerPrune(
+  engine: Engine,
+  args: { readonly query: { readonly filters: Filters } },
+  call: Call,
+): Promise<ContainerPruneResult> {
+  const { filters } = args.query;
+  checkFilterKeys(filters, ['label', 'label!', 'until']);
+  const nowNs = engine.clock.nowNs();
+  const until = (filters['until'] ?? []).map((text) => parseTimestampNs(text, nowNs));
+  const deleted: string[] = [];
+  let reclaimed = 0;
+  for (const container of engine.containers.list()) {
+    if (call.signal.aborted) break;
+    const { config, created } = container.document;
+    const unwanted = filters['label!'];
+    if (container.isRunning || container.removing) continue;
+    const createdNs = parseTimeNs(created) ?? 0n;
+    if (!until.every((ns) => createdNs <= ns)) continue;
+    if (!matchLabels(filters['label'], config.Labels)) continue;
+    if (unwanted !== undefined && matchLabels(unwanted, config.Labels)) continue;
+    const bytes = await engine.layers.rootfsSize(container.id);
+    try {
+      await removeNow(engine, container, { force: false, removeVolumes: false });
+    } catch (error) {
+      if (isEngineError(error, 'conflict')) continue; // it was started meanwhile
+      throw error;
+    }
+    deleted.push(container.id);
+    reclaimed += bytes;
+  }
+  engine.events.publish({
+    type: 'container',
+    action: 'prune',
+    id: '',
+    attributes: { reclaimed: String(reclaimed) },
+  });
+  return { ContainersDeleted: deleted.length === 0 ? null : deleted, SpaceReclaimed: reclaimed };
+}
