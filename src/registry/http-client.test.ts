@@ -72,6 +72,25 @@ test('a kept connection that the server has closed is no failure', async () => {
   assert.equal((await get(it, url)).toString(), 'x');
 });
 
+test('what a server said into an idle connection is not taken for an answer', async () => {
+  let connections = 0;
+  const server = net.createServer((socket) => {
+    connections += 1;
+    socket.once('data', () => {
+      socket.write('HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx');
+      const late = 'HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnection: close\r\n\r\n';
+      setTimeout(() => socket.end(late), 20);
+    });
+    socket.on('error', () => socket.destroy());
+  });
+  const url = `http://127.0.0.1:${await listen(server)}/`;
+  await using it = client();
+  await get(it, url);
+  await new Promise((resolve) => setTimeout(resolve, 60));
+  assert.equal((await get(it, url)).toString(), 'x');
+  assert.equal(connections, 2);
+});
+
 test('a slow reader slows the server down: little is read ahead', async () => {
   let sent = 0;
   const chunk = Buffer.alloc(64 << 10);

@@ -121,14 +121,18 @@ export function createHttpClient(options: HttpClientOptions): HttpClient {
   return {
     request: async (request) => {
       const live = await obtain(request.url, request.signal, false);
+      const repeatable = request.body === undefined && request.method !== 'POST';
+      if (!live.reused || !repeatable) return await exchange(request, live);
       try {
-        return await exchange(request, live);
+        const answer = await exchange(request, live);
+        // "Request Timeout" is what some servers leave behind on a connection that was idle.
+        if (answer.status !== 408) return answer;
+        await answer.discard();
       } catch (error) {
         // A kept connection may have been closed by the server just now: that is no failure yet.
-        const repeatable = request.body === undefined && request.method !== 'POST';
-        if (!live.reused || !repeatable || request.signal.aborted) throw error;
-        return await exchange(request, await obtain(request.url, request.signal, true));
+        if (request.signal.aborted) throw error;
       }
+      return await exchange(request, await obtain(request.url, request.signal, true));
     },
     [Symbol.asyncDispose]: async () => {
       for (const connection of open) connection.destroy();
