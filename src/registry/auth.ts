@@ -271,11 +271,9 @@ function refused(realm: URL, answer: HttpResponse, text: string): EngineError {
   const body = text.slice(0, LIMITS.errorBodyBytesMax);
   const error = errorOfAnswer({ ...answer, url: realm, body, retryAfterMs: undefined });
   if (answer.status !== 401 && answer.status !== 403) return error;
-  // Realms answer in several shapes: {"details":…} is Docker Hub's.
+  // Docker Hub's realm answers {"details":…}, others as registries do.
   const details = /"details?"\s*:\s*"([^"\\]{1,500})"/.exec(body)?.[1];
-  const isPlain = error.message.startsWith('error parsing') || details === undefined;
-  const message = details === undefined ? error.message : `unauthorized: ${details}`;
-  return unauthorized(isPlain ? error.message : message, {
+  return unauthorized(details === undefined ? error.message : `unauthorized: ${details}`, {
     cause: error,
     detail: { ...error.detail, code: 'UNAUTHORIZED' },
   });
