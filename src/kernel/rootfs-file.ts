@@ -1,4 +1,4 @@
-import { closeSync, constants, openSync, readSync } from 'node:fs';
+import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs';
 import path from 'node:path';
 import { errnoOf } from '../base/errors.ts';
 import { O_CLOEXEC, RESOLVE } from './constants.ts';
@@ -24,13 +24,15 @@ export function readInRoot(
       resolve: RESOLVE.IN_ROOT,
     });
     try {
-      const buffer = Buffer.alloc(bytesMax);
+      const { size } = fstatSync(fd);
+      const buffer = Buffer.allocUnsafe(Math.min(size, bytesMax));
       let length = 0;
-      for (;;) {
-        const n = readSync(fd, buffer, length, bytesMax - length, length);
+      while (length < buffer.length) {
+        const n = readSync(fd, buffer, length, buffer.length - length, length);
+        if (n === 0) break;
         length += n;
-        if (n === 0 || length === bytesMax) return buffer.toString('utf8', 0, length);
       }
+      return buffer.toString('utf8', 0, length);
     } finally {
       closeSync(fd);
     }
