@@ -28,6 +28,8 @@ const DATAGRAM_BYTES_MAX = 64 << 10;
 /** Room for a dump of many routes or links. */
 const RECEIVE_BUFFER_BYTES = 1 << 20;
 const DUMP_TRIES_MAX = 5;
+/** Shared: a receive is copied out of it before anything else runs. */
+const RECEIVE_BUFFER = Buffer.alloc(DATAGRAM_BYTES_MAX);
 
 function timeval(seconds: number): Buffer {
   const wide = process.arch !== 'arm' && process.arch !== 'ia32';
@@ -152,8 +154,8 @@ export class NetlinkSocket implements Disposable {
   }
 
   #receive(): NetlinkMessage[] {
-    const datagram = Buffer.allocUnsafe(DATAGRAM_BYTES_MAX);
-    return decodeMessages(datagram.subarray(0, this.#sys.recv(this.#fd, datagram, 0)));
+    const bytes = this.#sys.recv(this.#fd, RECEIVE_BUFFER, 0);
+    return decodeMessages(Buffer.from(RECEIVE_BUFFER.subarray(0, bytes)));
   }
 
   /** Waits for the answer to each request that asked for one, then throws the first failure. */

@@ -77,7 +77,7 @@ test('links, addresses and routes are what ip(8) sees', () => {
   const shown = json<{ dst: string; gateway?: string; dev: string }[]>('ip -j route');
   const ours = route.routes().filter(({ family }) => family === 4);
   assert.deepEqual(
-    ours.map((each) => each.destination && formatCidr(each.destination)).toSorted(),
+    ours.flatMap(({ destination }) => (destination ? [formatCidr(destination)] : [])).toSorted(),
     shown.map(({ dst }) => dst).toSorted(),
   );
   assert.ok(

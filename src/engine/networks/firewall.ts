@@ -1,6 +1,6 @@
 import type { TaskGroup } from '../../base/async.ts';
 import type { Clock } from '../../base/clock.ts';
-import { errnoOf, messageOf } from '../../base/errors.ts';
+import { messageOf } from '../../base/errors.ts';
 import { isUnspecified } from '../../base/ip.ts';
 import type { Logger } from '../../base/log.ts';
 import { addElements, deleteElements, type MapElement } from '../../formats/nft.ts';
@@ -114,18 +114,22 @@ export class Firewall {
     }
   }
 
-  /** The reverse. They must be gone from what `describe` says already. */
+  /** The reverse; never fails. They must be gone from what `describe` says already. */
   async unpublish(ports: readonly PortRule[]): Promise<void> {
     if (ports.length === 0) return;
     if (this.#rewriting !== undefined) return await this.rewrite();
-    for (const port of ports) {
-      try {
-        const { target: _, ...key } = elementOf(port);
-        const map = publishMap(port.hostIp);
-        this.#change(() => this.#nft().run([deleteElements(this.#table, map, [key])]));
-      } catch (error) {
-        if (errnoOf(error) !== 'ENOENT') throw error; // gone already
-      }
+    const requests = ports.map((port) => {
+      const { target: _target, ...key } = elementOf(port);
+      return deleteElements(this.#table, publishMap(port.hostIp), [key]);
+    });
+    try {
+      this.#change(() => this.#nft().run(requests));
+    } catch (error) {
+      // Some are gone already, which undid the whole batch.
+      this.#log.debug('rewriting the firewall table', { cause: messageOf(error) });
+      await this.rewrite().catch((cause: unknown) =>
+        this.#log.error('cannot take rules back', { error: messageOf(cause) }),
+      );
     }
   }
 

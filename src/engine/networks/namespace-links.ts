@@ -36,14 +36,34 @@ export function joinNetwork(
   );
 }
 
+/**
+ * Frees the name of a link that is about to be removed, and silences it. The kernel takes its time
+ * to remove a link; nobody need wait for it. Returns the name it has now.
+ */
+export function retireLink({ inside }: Namespace, name: string): string {
+  const link = inside.link(name);
+  if (link === undefined) return name;
+  const retired = `gone${link.index}`;
+  inside.run(setLink(link.index, { up: false }), setLink(link.index, { name: retired }));
+  return retired;
+}
+
+/** Default routes that a namespace has had so far. */
+function oldDefaultRoutes({ inside }: Namespace): NetlinkRequest[] {
+  return inside
+    .routes()
+    .filter(({ destination }) => destination === undefined)
+    .map(deleteRoute);
+}
+
 /** Makes the default routes lead through this endpoint, or nowhere. */
 export function setDefaultRoutes(
   namespace: Namespace,
   chosen: { endpoint: Endpoint; how: 'gateway' | 'link' } | undefined,
+  options: { isNew: boolean },
 ): void {
   const { inside } = namespace;
-  const old = inside.routes().filter(({ destination }) => destination === undefined);
-  const requests: NetlinkRequest[] = old.map(deleteRoute);
+  const requests = options.isNew ? [] : oldDefaultRoutes(namespace);
   if (chosen !== undefined) {
     const { endpoint, how } = chosen;
     const link = inside.link(endpoint.link);

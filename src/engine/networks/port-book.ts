@@ -32,6 +32,8 @@ export class PortBook {
   readonly #log: Logger;
   /** By who has them: container IDs. */
   readonly #held = new Map<string, Held[]>();
+  /** The same by `80/tcp`, to find what collides. */
+  readonly #byPort = new Map<string, PublishedPort[]>();
   #previous = 0;
 
   readonly #holds: () => boolean;
@@ -93,7 +95,7 @@ export class PortBook {
         if (wish.hostPorts === undefined) this.#previous = hostPort;
         return taken;
       } catch (error) {
-        for (const { fd } of taken) if (fd !== undefined) closeSync(fd);
+        for (const each of taken) this.#letGo(each);
         failure ??= error;
         if (errnoOf(failure) !== undefined && errnoOf(failure) !== 'EADDRINUSE') break;
       }
@@ -112,16 +114,18 @@ export class PortBook {
   #hold(port: PublishedPort): Held {
     const { protocol, hostIp: ip, hostPort } = port;
     const where = formatEndpoint(ip, hostPort);
-    for (const others of this.#held.values()) {
-      if (others.some((other) => collides(other, port))) {
-        throw internal(`Bind for ${where} failed: port is already allocated`, {
-          detail: { errno: 'EADDRINUSE' },
-        });
-      }
+    const key = `${hostPort}/${protocol}`;
+    const others = this.#byPort.get(key) ?? [];
+    if (others.some((other) => collides(other, port))) {
+      throw internal(`Bind for ${where} failed: port is already allocated`, {
+        detail: { errno: 'EADDRINUSE' },
+      });
     }
     try {
       const wanted = { protocol, ip, port: hostPort };
-      return { ...port, fd: this.#holds() ? holdPort(this.#sys, wanted) : undefined };
+      const held = { ...port, fd: this.#holds() ? holdPort(this.#sys, wanted) : undefined };
+      this.#byPort.set(key, [...others, held]);
+      return held;
     } catch (error) {
       throw internal(
         `Error starting userland proxy: listen ${protocol}${ip.family} ${where}: ${messageOf(error)}`,
@@ -146,8 +150,16 @@ export class PortBook {
     this.#held.set(owner, held);
   }
 
+  #letGo(held: Held): void {
+    if (held.fd !== undefined) closeSync(held.fd);
+    const key = `${held.hostPort}/${held.protocol}`;
+    const others = (this.#byPort.get(key) ?? []).filter((each) => each !== held);
+    if (others.length > 0) this.#byPort.set(key, others);
+    else this.#byPort.delete(key);
+  }
+
   release(owner: string): void {
-    for (const { fd } of this.#held.get(owner) ?? []) if (fd !== undefined) closeSync(fd);
+    for (const each of this.#held.get(owner) ?? []) this.#letGo(each);
     this.#held.delete(owner);
   }
 

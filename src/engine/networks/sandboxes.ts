@@ -19,7 +19,7 @@ import {
   linkPrefix,
   readdEndpoint,
 } from './endpoints.ts';
-import { joinNetwork, setDefaultRoutes } from './namespace-links.ts';
+import { joinNetwork, retireLink, setDefaultRoutes } from './namespace-links.ts';
 import type { Network } from './network.ts';
 import type { NetworkClient, Sandbox } from './networks.ts';
 import { defaultBindIp, PortBook } from './port-book.ts';
@@ -218,7 +218,7 @@ export class Sandboxes {
         const driver = drivers[network.driver];
         if (driver.hasLinks) joinNetwork(driver, network, endpoint, namespace);
       }
-      this.#setDefaultRoutes(namespace, joined);
+      this.#setDefaultRoutes(namespace, joined, true);
       if (made.sockets !== undefined) sandbox.dnsPorts = made.sockets.ports;
       writeSandbox(this.#stateFile(client.id), sandbox);
     } catch (error) {
@@ -253,7 +253,7 @@ export class Sandboxes {
     };
   }
 
-  #setDefaultRoutes(namespace: Namespace, joined: readonly Joined[]): void {
+  #setDefaultRoutes(namespace: Namespace, joined: readonly Joined[], isNew = false): void {
     const { drivers } = this.#context;
     const how = (network: Network) => drivers[network.driver].defaultRoute(network);
     const chosen = gatewayEndpoint(joined, (network) => how(network) !== 'none');
@@ -261,6 +261,7 @@ export class Sandboxes {
     setDefaultRoutes(
       namespace,
       chosen === undefined || way === 'none' ? undefined : { endpoint: chosen.endpoint, how: way },
+      { isNew },
     );
   }
 
@@ -324,13 +325,17 @@ export class Sandboxes {
     const gone = sandbox.joined.find((each) => each.network === network);
     if (gone === undefined) throw internal(`container is not connected to ${network.name}`);
     sandbox.joined = sandbox.joined.filter((each) => each !== gone);
+    let { link } = gone.endpoint;
     {
       using namespace = this.#enterable(sandbox.client.id);
       this.#setDefaultRoutes(namespace, sandbox.joined);
+      link = retireLink(namespace, link);
     }
     writeSandbox(this.#stateFile(sandbox.client.id), sandbox);
-    await this.#leave(sandbox, gone);
     network.detach(gone.endpoint);
+    this.#context.tasks.spawn('remove a link', () =>
+      this.#leave(sandbox, { network, endpoint: { ...gone.endpoint, link } }),
+    );
     await this.#republish(sandbox);
     this.#refreshFiles(sandbox);
   }

@@ -112,7 +112,7 @@ export function bridgeDriver(context: DriverContext): Driver {
 
     join: (network, endpoint: Endpoint, { fd }) => {
       const bridge = find(network.linkName) ?? make(network);
-      const mtu = mtuOf(network);
+      const { mtu } = bridge;
       route.run(
         newLink(
           { kind: 'veth', peer: { name: endpoint.link, mac: endpoint.mac, mtu, netnsFd: fd } },
