@@ -22,8 +22,8 @@ import * as measures from './measures.ts';
 
 type Row = { measure: Measure; values: Partial<Record<EngineName, number>> };
 
-const { pull, idle, start, running, logs, many } = measures;
-const SCENARIOS = { pull, idle, start, running, logs, many };
+const { pull, extract, idle, start, running, logs, many } = measures;
+const SCENARIOS = { pull, extract, idle, start, running, logs, many };
 
 /** Files of incompressible and of compressible content, so that the large image is like a real one. */
 async function largeImage() {
@@ -113,6 +113,7 @@ async function main(args: string[]): Promise<void> {
       busybox: `${registry.host}/bench/busybox:v1`,
       large: `${registry.host}/bench/large:v1`,
       largeBytes: large.bytes,
+      largeLayers: large.image.layers.map(({ digest }) => registry.blobFile(digest)),
     };
     for (const name of engines) {
       await using engine = new BenchEngine(name, folder);

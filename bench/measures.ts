@@ -1,3 +1,6 @@
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { dropCaches, median, Peak, pageCacheMb, writtenBytes } from './accounting.ts';
 import type { BenchEngine } from './engines.ts';
@@ -10,14 +13,21 @@ export type Measure = {
   readonly target?: { readonly most: number } | { readonly shareOfDocker: number };
 };
 
+/** What is measured on. */
+export type BenchImages = {
+  /** References in the bench's registry. */
+  readonly busybox: string;
+  readonly large: string;
+  /** Unpacked. */
+  readonly largeBytes: number;
+  /** Files of the large image's gzipped layers. */
+  readonly largeLayers: readonly string[];
+};
+
 /** Adds rows to an engine's result. */
 export type Report = (measure: Measure, value: number) => void;
 /** A group of measures that share their preparation. `images` are references in the bench's registry. */
-export type Scenario = (
-  engine: BenchEngine,
-  report: Report,
-  images: { readonly busybox: string; readonly large: string; readonly largeBytes: number },
-) => Promise<void>;
+export type Scenario = (engine: BenchEngine, report: Report, images: BenchImages) => Promise<void>;
 
 const NONE = { HostConfig: { NetworkMode: 'none' } };
 
@@ -76,6 +86,31 @@ export const pull: Scenario = async (engine, report, images) => {
   report(
     { name: 'pull: peak RSS of all processes', unit: 'MB', target: { most: 120 } },
     Math.max(idle, memory.peak) / 1024,
+  );
+};
+
+/** Pull into an empty store, beside GNU tar unpacking the same layers on the same disk. */
+export const extract: Scenario = async (engine, report, images) => {
+  const pulls: number[] = [];
+  const tars: number[] = [];
+  const address = `fromImage=${encodeURIComponent(images.large)}`;
+  for (let round = 0; round < 3; round++) {
+    await engine.call('DELETE', `/images/${images.large}`);
+    await sleep(2000); // the deleted tree is still being taken from the disk
+    pulls.push(await timed(() => engine.call('POST', `/images/create?${address}`)));
+    const folder = mkdtempSync(path.join(engine.dataRoot, '../tar-'));
+    const each = images.largeLayers.map((layer, i) => {
+      const target = path.join(folder, String(i));
+      mkdirSync(target);
+      return () => execFileSync('tar', ['-xzf', layer, '-C', target]);
+    });
+    tars.push(await timed(async () => each.forEach((unpack) => void unpack())));
+    rmSync(folder, { recursive: true });
+  }
+  const most = median(tars) / 1e3;
+  report(
+    { name: 'pull: wall, at most that of tar -xzf', unit: 's', target: { most } },
+    median(pulls) / 1e3,
   );
 };
 
