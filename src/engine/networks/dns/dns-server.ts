@@ -38,6 +38,7 @@ export class DnsServer {
   readonly #tcp: net.Server;
   readonly #connections = new Set<net.Socket>();
   #pending = 0;
+  #closed = false;
 
   /** Takes over the descriptors: UDP bound, TCP listening, both non-blocking. */
   constructor(options: {
@@ -69,8 +70,9 @@ export class DnsServer {
   }
 
   #reply(reply: Buffer | undefined, to: dgram.RemoteInfo): void {
-    // A reply that cannot be sent (the client is gone, the server closed) is one that got lost.
-    if (reply !== undefined) this.#udp.send(reply, to.port, to.address, () => undefined);
+    if (reply === undefined || this.#closed) return;
+    // A reply that cannot be sent (the client is gone) is one that got lost.
+    this.#udp.send(reply, to.port, to.address, () => undefined);
   }
 
   #onConnection(socket: net.Socket): void {
@@ -143,6 +145,7 @@ export class DnsServer {
   }
 
   close(): void {
+    this.#closed = true;
     this.#udp.close();
     this.#tcp.close();
     for (const socket of this.#connections) socket.destroy();
