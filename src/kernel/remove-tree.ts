@@ -32,6 +32,7 @@ export async function removeTree(
   options: { signal?: AbortSignal } = {},
 ): Promise<void> {
   const place = typeof tree === 'string' ? tree : pathArg(byteString(tree));
+  options.signal?.throwIfAborted();
   let topFd: number;
   try {
     topFd = openSync(tree, OPEN);

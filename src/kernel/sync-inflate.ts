@@ -7,6 +7,7 @@ import {
   messageOf,
   toEngineError,
 } from '../base/errors.ts';
+import { asBuffer } from '../formats/byte-string.ts';
 
 /**
  * Decompression of layers. The streams of node:zlib cost a thread switch and a few allocations for
@@ -160,7 +161,7 @@ export async function* inflateStream(
   compression: Compression,
 ): AsyncGenerator<Buffer> {
   if (compression === 'none') {
-    for await (const chunk of source) yield Buffer.from(chunk);
+    for await (const chunk of source) yield asBuffer(chunk);
     return;
   }
   const options = { chunkSize: OUTPUT_BYTES };
@@ -170,7 +171,7 @@ export async function* inflateStream(
   const watched = async function* (): AsyncGenerator<Uint8Array> {
     try {
       // The codec reads ahead, and a chunk may be valid only until the next is asked for.
-      for await (const chunk of source) yield Buffer.from(chunk);
+      for await (const chunk of source) yield asBuffer(chunk);
     } catch (error) {
       sourceErrors.push(toEngineError(error));
       throw error;

@@ -180,7 +180,8 @@ export class LayerExtraction implements AsyncDisposable {
     if (this.#tarBytes > LIMITS.layerBytesMax) {
       throw invalidArgument(`layer of more than ${LIMITS.layerBytesMax} bytes`);
     }
-    this.#plain.update(bytes);
+    // Without compression both digests are one.
+    if (this.#compression !== 'none') this.#plain.update(bytes);
     this.#tar.push(bytes);
   }
 
@@ -204,7 +205,8 @@ export class LayerExtraction implements AsyncDisposable {
 
   /** All bytes have come. Everything is on the disk when this resolves. */
   async finish(): Promise<ExtractedLayer> {
-    const digest = parseDigest(`sha256:${this.#compressed.digest('hex')}`);
+    const received = this.#compressed.digest();
+    const digest = parseDigest(`sha256:${received.toString('hex')}`);
     try {
       if (this.#failure !== undefined) throw this.#failure;
       const umask = process.umask(0);
@@ -220,7 +222,7 @@ export class LayerExtraction implements AsyncDisposable {
       throw error;
     }
     this.#checkBlob(digest);
-    const sum = this.#plain.digest();
+    const sum = this.#compression === 'none' ? received : this.#plain.digest();
     const diffId = parseDiffId(`sha256:${sum.toString('hex')}`);
     const { expected, directory, origin } = this.#options;
     if (expected.diffId !== undefined && diffId !== expected.diffId) {
