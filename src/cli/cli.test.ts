@@ -42,7 +42,7 @@ test('lists are tables, JSON or what a template makes of each row', () => {
   );
   assert.throws(() => formatRows(ROWS, '{{.Nope}}', SHAPE, named), {
     message:
-      'template parsing error: template: :1:2: executing "" at <.Nope>: can\'t evaluate field Nope in type *formatter.row',
+      'failed to execute template: template: :1:2: executing "" at <.Nope>: can\'t evaluate field Nope in type *formatter.row',
   });
 });
 

@@ -19,13 +19,29 @@ const two = (value: number): string => String(value).padStart(2, '0');
 
 /** Go's `Time.String()` in local time, whole seconds: `2026-01-02 15:04:05 +0100 CET`. */
 export function goTime(seconds: number): string {
-  const date = new Date(seconds * 1000);
+  const { day, time, zone, name } = localParts(new Date(seconds * 1000));
+  return `${day} ${time} ${zone} ${name}`;
+}
+
+/** Go's `Time.String()` of an RFC 3339 time, in its own zone: `… 15:04:05.5 +0000 UTC`. */
+export function goTimestamp(text: string): string {
+  const m = /^(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d(?:\.\d+)?)(?:Z|([+-]\d\d):(\d\d))$/.exec(text);
+  if (m === null) return text;
+  const zone = m[3] === undefined ? '+0000 UTC' : `${m[3]}${m[4]} ${m[3]}${m[4]}`;
+  return `${m[1]} ${m[2]} ${zone}`;
+}
+
+type LocalParts = { day: string; time: string; zone: string; name: string };
+
+function localParts(date: Date): LocalParts {
   const offset = -date.getTimezoneOffset();
-  const sign = offset < 0 ? '-' : '+';
-  const zone = `${sign}${two(Math.trunc(Math.abs(offset) / 60))}${two(Math.abs(offset) % 60)}`;
-  const day = `${date.getFullYear()}-${two(date.getMonth() + 1)}-${two(date.getDate())}`;
-  const time = `${two(date.getHours())}:${two(date.getMinutes())}:${two(date.getSeconds())}`;
-  return `${day} ${time} ${zone} ${zoneName(date)}`;
+  const minutes = Math.abs(offset);
+  return {
+    day: `${date.getFullYear()}-${two(date.getMonth() + 1)}-${two(date.getDate())}`,
+    time: `${two(date.getHours())}:${two(date.getMinutes())}:${two(date.getSeconds())}`,
+    zone: `${offset < 0 ? '-' : '+'}${two(Math.trunc(minutes / 60))}${two(minutes % 60)}`,
+    name: zoneName(date),
+  };
 }
 
 /** `2026-01-02T15:04:05+01:00`, Go's RFC3339 in local time. */

@@ -107,7 +107,7 @@ export function formatRows<R>(
     try {
       return template.execute(contextOf(shape, row));
     } catch (cause) {
-      throw invalidArgument(`template parsing error: ${messageOf(cause)}`, { cause });
+      throw invalidArgument(`failed to execute template: ${messageOf(cause)}`, { cause });
     }
   });
   if (!table) return lines.map((line) => `${line}\n`).join('');
@@ -116,7 +116,7 @@ export function formatRows<R>(
 
 /** True when a `--format` asks for the field, so that what it costs is fetched. */
 export function formatUses(format: string, field: string): boolean {
-  return new RegExp(`\\.${field}\\b`).test(format);
+  return new RegExp(`\\.${field}\\b|\\{\\{ *json +\\. *\\}\\}`).test(format);
 }
 
 /** Writes rows as `--format` (or the config's default for this list) says. */

@@ -59,6 +59,7 @@ async function printTemplate(
     try {
       line = template.execute(templateView(each));
     } catch (cause) {
+      await session.line('');
       throw invalidArgument(`template parsing error: ${messageOf(cause)}`, { cause });
     }
     await session.line(line);

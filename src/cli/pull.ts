@@ -1,4 +1,4 @@
-import { familiarRepository, type Reference } from '../base/reference.ts';
+import { type Reference, repositoryOf } from '../base/reference.ts';
 import type { AuthConfig } from '../spec/docker/auth.ts';
 import type { CliOutput } from './context.ts';
 import { credentialsFor, HUB_SERVER } from './credentials.ts';
@@ -18,7 +18,7 @@ export async function pullImage(
   const client = await session.client();
   const messages = await client.imagePull({
     query: {
-      fromImage: familiarRepository(reference),
+      fromImage: repositoryOf(reference),
       tag: reference.digest ?? reference.tag ?? '',
       platform: options.platform,
     },

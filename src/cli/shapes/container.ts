@@ -8,6 +8,13 @@ import type { RowShape } from '../format.ts';
 export const CONTAINER_TABLE =
   '{{.ID}}\\t{{.Image}}\\t{{.Command}}\\t{{.RunningFor}}\\t{{.Status}}\\t{{.Ports}}\\t{{.Names}}';
 
+/** `--format raw`. */
+export const CONTAINER_RAW = [
+  'container_id: {{.ID}}\\nimage: {{.Image}}\\ncommand: {{.Command}}\\ncreated_at: {{.CreatedAt}}',
+  'state: {{- pad .State 1 0}}\\nstatus: {{- pad .Status 1 0}}\\nnames: {{.Names}}',
+  'labels: {{- pad .Labels 1 0}}\\nports: {{- pad .Ports 1 0}}\\n',
+].join('\\n');
+
 const COMMAND_CHARS = 20;
 const MOUNT_CHARS = 15;
 

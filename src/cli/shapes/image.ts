@@ -50,7 +50,7 @@ export function imageRows(image: ImageSummary, digests: boolean): ImageRow[] {
 }
 
 const sizeText = (bytes: number | undefined): string =>
-  bytes === undefined || bytes < 0 ? 'N/A' : humanSize(bytes, 3);
+  bytes === undefined || bytes < 0 ? 'N/A' : humanSize(bytes);
 
 /** The table's template, with a column for digests when they are asked for. */
 export function imageTable(digests: boolean): string {
@@ -83,9 +83,9 @@ export function imageShape(options: {
       UniqueSize: {
         header: 'UNIQUE SIZE',
         value: ({ image }) =>
-          image.SharedSize < 0 ? 'N/A' : humanSize(image.Size - image.SharedSize, 3),
+          image.SharedSize < 0 ? 'N/A' : humanSize(image.Size - image.SharedSize),
       },
-      VirtualSize: { header: 'SIZE', value: ({ image }) => humanSize(image.Size, 3) },
+      VirtualSize: { header: 'SIZE', value: ({ image }) => humanSize(image.Size) },
     },
   };
 }

@@ -2,7 +2,7 @@ import { defineCommand, noArguments } from '../../command.ts';
 import { filterFlag } from '../../filter-flag.ts';
 import { bool, integer, text } from '../../flags.ts';
 import { FORMAT_USAGE, formatUses, writeRows } from '../../format.ts';
-import { CONTAINER_TABLE, containerShape } from '../../shapes/container.ts';
+import { CONTAINER_RAW, CONTAINER_TABLE, containerShape } from '../../shapes/container.ts';
 
 const flags = {
   all: bool('a', 'Show all containers, not just running ones'),
@@ -36,6 +36,7 @@ export const command = defineCommand({
     const trunc = !flags['no-trunc'];
     const shape = containerShape({ trunc, nowMs: session.context.nowMs() });
     const named = {
+      raw: CONTAINER_RAW,
       table: flags.quiet ? '{{.ID}}' : CONTAINER_TABLE + (flags.size ? '\\t{{.Size}}' : ''),
     };
     const quiet = flags.quiet && ['', 'table'].includes(format);

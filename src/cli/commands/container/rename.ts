@@ -1,4 +1,6 @@
+import { isEngineError } from '../../../base/errors.ts';
 import { defineCommand, exactly } from '../../command.ts';
+import { EXIT, ExitError, sentenceOf } from '../../exit.ts';
 
 export const command = defineCommand({
   use: 'CONTAINER NEW_NAME',
@@ -6,7 +8,16 @@ export const command = defineCommand({
   flags: {},
   run: async (session, { args: [id = '', name = ''] }) => {
     const client = await session.client();
-    await client.containerRename({ params: { id }, query: { name } });
+    try {
+      await client.containerRename({ params: { id }, query: { name } });
+    } catch (error) {
+      if (!isEngineError(error)) throw error;
+      throw new ExitError(
+        EXIT.failure,
+        `${sentenceOf(error)}\nError: failed to rename container named ${id}`,
+        { cause: error },
+      );
+    }
     return undefined;
   },
 });

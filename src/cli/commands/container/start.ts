@@ -40,18 +40,21 @@ export const command = defineCommand({
     }
     const client = await session.client();
     const query = { checkpoint: flags.checkpoint, 'checkpoint-dir': flags['checkpoint-dir'] };
+    const failed: string[] = [];
     try {
       return await forEachName(session, args, async (id) => {
-        await client.containerStart({ params: { id }, query });
+        try {
+          await client.containerStart({ params: { id }, query });
+        } catch (error) {
+          failed.push(id);
+          throw error;
+        }
         return id;
       });
     } catch (error) {
       if (!(error instanceof ExitError)) throw error;
-      throw new ExitError(
-        EXIT.failure,
-        `${error.message}\nfailed to start containers: ${args.join(', ')}`,
-        { cause: error },
-      );
+      const text = `${error.message}\nError: failed to start containers: ${failed.join(', ')}`;
+      throw new ExitError(EXIT.failure, text, { cause: error });
     }
   },
 });

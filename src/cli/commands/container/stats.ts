@@ -143,7 +143,8 @@ class Watcher {
     const errors = [...this.#watched.values()]
       .map(({ error }) => error)
       .filter((text) => text !== '');
-    if (named && errors.length > 0) throw new ExitError(EXIT.failure, errors.join('\n'));
+    if (errors.length > 0 && (named || this.rows().length === 0))
+      throw new ExitError(EXIT.failure, errors.join('\n'));
     return undefined;
   }
 

@@ -53,10 +53,13 @@ export const command = defineCommand({
       ...(given('pids-limit') ? { PidsLimit: flags['pids-limit'] } : {}),
       RestartPolicy: restartPolicyOf(flags.restart),
     };
-    return await forEachName(session, args, async (id) => {
+    const warnings: string[] = [];
+    await forEachName(session, args, async (id) => {
       const { Warnings } = await client.containerUpdate({ params: { id }, body });
-      for (const warning of Warnings ?? []) await session.errorLine(warning);
+      warnings.push(...(Warnings ?? []));
       return id;
     });
+    if (warnings.length > 0) await session.line(warnings.join('\n'));
+    return undefined;
   },
 });

@@ -36,7 +36,7 @@ function shapeOf(options: {
         },
       },
       CreatedSince: {
-        header: 'CREATED',
+        header: human ? 'CREATED' : 'CREATED AT',
         value: (item) => (human ? ago(item.Created, options.nowMs) : rfc3339(item.Created)),
       },
       ID: { header: 'IMAGE', value: (item) => (trunc ? shortId(item.Id) : item.Id) },

@@ -24,9 +24,7 @@ export const command = defineCommand({
     const configured = (await session.config()).settings.imagesFormat;
     const format = flags.format || (flags.quiet ? '' : configured);
     const digests = flags.digests || /\.Digest\b/.test(format);
-    const rows = images
-      .toSorted((a, b) => b.Created - a.Created)
-      .flatMap((image) => imageRows(image, digests));
+    const rows = images.flatMap((image) => imageRows(image, digests));
     const quiet = flags.quiet && ['', 'table'].includes(format);
     await writeRows(session, rows, {
       format: quiet ? '{{.ID}}' : format,

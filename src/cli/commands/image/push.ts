@@ -1,5 +1,4 @@
 import {
-  familiarRepository,
   fullReference,
   parseReference,
   repositoryOf,
@@ -33,12 +32,9 @@ export const command = defineCommand({
     if (!all && given.tag === undefined && !flags.quiet) {
       await session.line(`Using default tag: ${reference.tag ?? ''}`);
     }
-    if (!flags.quiet) {
-      await session.line(`The push refers to repository [${repositoryOf(reference)}]`);
-    }
     const client = await session.client();
     const messages = await client.imagePush({
-      params: { name: familiarRepository(reference) },
+      params: { name: repositoryOf(reference) },
       query: { tag: reference.tag ?? '', platform: parsePlatform(flags.platform) },
       headers: { registryAuth: await authFor(session, reference) },
     });

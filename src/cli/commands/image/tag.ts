@@ -1,4 +1,4 @@
-import { invalidArgument } from '../../../base/errors.ts';
+import { invalidArgument, messageOf } from '../../../base/errors.ts';
 import { parseReference } from '../../../base/reference.ts';
 import { defineCommand, exactly } from '../../command.ts';
 import { repositoryAndTag } from '../../reference.ts';
@@ -16,7 +16,15 @@ export const command = defineCommand({
 });
 
 function parseTarget(target: string): ReturnType<typeof parseReference> {
-  const reference = parseReference(target);
+  let reference: ReturnType<typeof parseReference>;
+  try {
+    reference = parseReference(target);
+  } catch (cause) {
+    throw invalidArgument(
+      `Error parsing reference: ${JSON.stringify(target)} is not a valid repository/tag: ${messageOf(cause)}`,
+      { cause },
+    );
+  }
   if (reference.digest !== undefined) {
     throw invalidArgument('refusing to create a tag with a digest reference');
   }

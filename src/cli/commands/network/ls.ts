@@ -1,7 +1,7 @@
 import { shortId } from '../../../base/digest.ts';
 import type { NetworkView } from '../../../spec/docker/network-view.ts';
 import { defineCommand, noArguments } from '../../command.ts';
-import { labelText } from '../../display.ts';
+import { goTimestamp, labelText } from '../../display.ts';
 import { filterFlag } from '../../filter-flag.ts';
 import { bool, text } from '../../flags.ts';
 import { FORMAT_USAGE, type RowShape, writeRows } from '../../format.ts';
@@ -16,7 +16,7 @@ const flags = {
 const shapeOf = (trunc: boolean): RowShape<NetworkView> => ({
   typeName: '*network.networkContext',
   fields: {
-    CreatedAt: { header: 'CREATED AT', value: (network) => network.Created },
+    CreatedAt: { header: 'CREATED AT', value: (network) => goTimestamp(network.Created) },
     Driver: { header: 'DRIVER', value: (network) => network.Driver },
     ID: { header: 'NETWORK ID', value: ({ Id }) => (trunc ? shortId(Id) : Id) },
     IPv4: { header: 'IPV4', value: (network) => String(network.EnableIPv4 ?? true) },

@@ -41,17 +41,16 @@ export const command = defineCommand({
     }
     const client = await session.client();
     return await inspectAll(session, args, flags.format, async (name) => {
-      for (const [kind, lookup] of kinds) {
+      for (const [, lookup] of kinds) {
         try {
           return await lookup(client, name, flags.size);
         } catch (error) {
           // A name that cannot be an image's, say, is none.
           const other = flags.type === '' && isEngineError(error, 'notFound', 'invalidArgument');
-          if (!other && !(flags.type === kind && isEngineError(error, 'notFound'))) throw error;
+          if (!other) throw error;
         }
       }
-      const what = flags.type === '' ? 'object' : flags.type;
-      throw new ExitError(EXIT.failure, `Error: No such ${what}: ${name}`);
+      throw new ExitError(EXIT.failure, `Error: No such object: ${name}`);
     });
   },
 });
