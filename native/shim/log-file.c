@@ -70,6 +70,11 @@ static bool open_file(void) {
   return true;
 }
 
+static void close_file(void) {
+  if (file >= 0) close(file);
+  file = -1;
+}
+
 /* A new file of the driver local begins with the attributes. Only with an empty batch. */
 static void begin_file(void) {
   if (is_local && file_size == 0 && *attrs != '\0') {
@@ -109,8 +114,7 @@ static void flush_file(void) {
     } else if (ftruncate(file, file_size) < 0) {
       /* The disk is full or gone: these lines are lost, and half a record may lie in the file,
          which readers skip. The container runs on. */
-      close(file);
-      file = -1;
+      close_file();
     }
   }
   batch.size = 0;
@@ -169,5 +173,5 @@ static const char *open_local(void) {
   return open_log_file(true);
 }
 
-const struct sink json_file_sink = {open_json_file, json_file_line, flush_file};
-const struct sink local_sink = {open_local, local_line, flush_file};
+const struct sink json_file_sink = {open_json_file, json_file_line, flush_file, close_file};
+const struct sink local_sink = {open_local, local_line, flush_file, close_file};

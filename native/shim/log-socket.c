@@ -67,6 +67,7 @@ static const char *open_journald(void) {
   if (!unix_address(&journal, path)) return path;
   int at = 0;
   const char *option;
+  prefix.size = 0;
   while ((option = next_setting("log-option", &at)) != NULL) {
     const char *value = strchr(option, '=');
     if (value == NULL || strncmp(option, "SOCKET=", 7) == 0) continue;
@@ -244,5 +245,10 @@ static void syslog_line(const struct line *line) {
 
 static void flush_nothing(void) {}
 
-const struct sink journald_sink = {open_journald, journald_line, flush_nothing};
-const struct sink syslog_sink = {open_syslog, syslog_line, flush_nothing};
+static void close_peer(void) {
+  if (peer >= 0) close(peer);
+  peer = -1;
+}
+
+const struct sink journald_sink = {open_journald, journald_line, flush_nothing, close_peer};
+const struct sink syslog_sink = {open_syslog, syslog_line, flush_nothing, close_peer};

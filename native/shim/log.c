@@ -70,6 +70,7 @@ static const char *start_writer(int64_t buffer_bytes) {
     write_messages(ends[1]);
   }
   close(ends[1]);
+  sink->close();
   writer_socket = ends[0];
   return NULL;
 }
@@ -113,7 +114,7 @@ void log_line(const struct line *line) {
     /* Somebody ended the writer. Better to write blocking than nothing. */
     close(writer_socket);
     writer_socket = -1;
-    sink->line(line);
+    if (sink->open() == NULL) sink->line(line);
   }
 }
 
@@ -122,8 +123,12 @@ void log_flush(void) {
 }
 
 void log_close(void) {
-  log_flush();
-  if (writer_socket < 0) return;
+  if (sink == NULL) return;
+  if (writer_socket < 0) {
+    sink->flush();
+    sink->close();
+    return;
+  }
   close(writer_socket);
   writer_socket = -1;
   while (waitpid(writer_pid, NULL, 0) < 0 && errno == EINTR) continue;

@@ -24,11 +24,15 @@ struct line {
   size_t size;
 };
 
-/* A driver. `open` returns NULL, or what failed with errno set. `flush` ends a batch of lines. */
+/*
+ * A driver. `open` returns NULL, or what failed with errno set. `flush` ends a batch of lines.
+ * `close` lets go of files and sockets: what they lie on may be unmounted next.
+ */
 struct sink {
   const char *(*open)(void);
   void (*line)(const struct line *line);
   void (*flush)(void);
+  void (*close)(void);
 };
 
 extern const struct sink json_file_sink, local_sink, journald_sink, syslog_sink;

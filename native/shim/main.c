@@ -37,7 +37,7 @@
 #include "read.h"
 #include "runtime.h"
 
-enum { LAUNCHER = 3, EVENT_MAX = 16 << 10, REASON_MAX = 2048, EXIT_USAGE = 125 };
+enum { LAUNCHER = 3, EVENT_MAX = 16 << 10, REASON_MAX = 2048, EXIT_USAGE = 125, EXIT_UNKNOWN = 255 };
 
 /*
  * A process that has ended may leave others that hold its pipes. What was in the pipes at its end
@@ -192,10 +192,15 @@ static bool adopt_terminal(void) {
   return true;
 }
 
+/* As shells count: 128 + the number of the signal that ended it. */
+static int code_of(int status) {
+  return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
 static void on_runtime_exit(int status) {
   runtime_pid = -1;
-  if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
-    fail_with_stderr(WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
+  if (code_of(status) != 0) {
+    fail_with_stderr(code_of(status));
     return;
   }
   static const char no_pid[] = "the runtime wrote no pid file";
@@ -217,9 +222,9 @@ static void on_runtime_exit(int status) {
 
 /* --- end ---------------------------------------------------------------------------------------- */
 
-static void on_child_exit(int status) {
+static void on_child_exit(int code) {
   exited_ns = clock_ns(CLOCK_REALTIME);
-  exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+  exit_code = code;
   oom_killed = runtime_oom_killed();
   state = DRAINING;
   peers_end_stdin();
@@ -241,11 +246,15 @@ static void reap(void) {
   for (;;) {
     int status;
     pid_t ended = waitpid(runtime_pid > 0 ? runtime_pid : -1, &status, WNOHANG);
+    if (ended < 0 && errno == ECHILD && state == RUNNING && kill(pid, 0) < 0) {
+      /* The runtime has waited for it instead of leaving it to us: how it ended is not known. */
+      on_child_exit(EXIT_UNKNOWN);
+    }
     if (ended <= 0) return;
     if (ended == runtime_pid) {
       on_runtime_exit(status);
     } else if (ended == pid && state == RUNNING) {
-      on_child_exit(status);
+      on_child_exit(code_of(status));
     }
   }
 }

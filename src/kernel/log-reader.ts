@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import type { Readable, Writable } from 'node:stream';
+import type { Readable } from 'node:stream';
 import { internal, messageOf } from '../base/errors.ts';
 import type { LogReading, LogRequest } from './shim.ts';
 
@@ -16,7 +16,7 @@ export function readLog(
     stdio: [request.follow ? 'pipe' : 'ignore', 'pipe', 'inherit'],
   });
   const output = child.stdout as Readable;
-  const input = child.stdin as Writable | null;
+  const input = child.stdin;
   input?.on('error', () => undefined); // the reader has ended by itself: so does its output
   child.once('error', (cause) => {
     output.destroy(internal(`cannot read the log: ${messageOf(cause)}`, { cause }));

@@ -102,6 +102,7 @@ export function encodeShimSpec(spec: ShimSpec): string {
     ['rows', String(rows)],
     ['columns', String(columns)],
     ['oom-file', spec.oomFile ?? ''],
+    ...(spec.stallMs === undefined ? [] : [['stall-ms', String(spec.stallMs)] as const]),
     ['log-driver', log.driver],
     ['log-path', log.path],
     ['log-max-size', String(log.maxSizeBytes)],

@@ -46,6 +46,11 @@ export type ShimSpec = {
   readonly consoleSize?: readonly [rows: number, columns: number];
   /** File whose growth tells of an OOM kill: v2 memory.events, v1 memory.oom_control (event counter `oom_kill`). */
   readonly oomFile?: string;
+  /**
+   * How long the process may be held up by an attached client that takes nothing, when the output
+   * is logged as well; then the client is cut off. 5 minutes. Without a log it is waited for.
+   */
+  readonly stallMs?: number;
 };
 
 /** How a process ended, as the shim recorded it. */

@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { chmodSync, globSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { globSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import type { Socket } from 'node:net';
 import path from 'node:path';
 import type { ShimLog, ShimSpec } from '../../src/kernel/shim.ts';
@@ -32,24 +32,31 @@ export function sanitizerFindings(folder: string): string {
 }
 
 /**
- * A stand-in for the OCI runtime: runs a shell command as "the container", without any isolation,
- * in a few milliseconds. The command's streams are the container's.
+ * A stand-in for the OCI runtime: runs its first argument as a shell command for "the container",
+ * without any isolation, in a millisecond. Not a shell script, because shells wait for children.
  */
-export function makeFakeRuntime(folder: string, name: string, command: string): string {
-  const script = path.join(folder, name);
-  const lines = [
-    '#!/bin/sh',
-    'while [ $# -gt 0 ]; do',
-    '  [ "$1" = --pid-file ] && pid_file=$2',
-    '  shift',
-    'done',
-    'exec 3<&0',
-    `(\n${command}\n) <&3 3<&- &`,
-    'echo $! >"$pid_file"',
-  ];
-  writeFileSync(script, `${lines.join('\n')}\n`);
-  chmodSync(script, 0o755);
-  return script;
+const FAKE_RUNTIME = `
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+int main(int argc, char **argv) {
+  pid_t pid = fork();
+  if (pid == 0) execl("/bin/sh", "sh", "-c", argv[1], NULL);
+  for (int i = 1; i + 1 < argc; i++) {
+    if (strcmp(argv[i], "--pid-file") != 0) continue;
+    FILE *file = fopen(argv[i + 1], "w");
+    fprintf(file, "%d", pid);
+    fclose(file);
+  }
+  return 0;
+}
+`;
+
+export function buildFakeRuntime(folder: string): string {
+  const program = path.join(folder, 'fake-runtime');
+  writeFileSync(`${program}.c`, FAKE_RUNTIME);
+  execFileSync('cc', ['-O1', '-o', program, `${program}.c`]);
+  return program;
 }
 
 export const NO_LOG: ShimLog = {
@@ -67,7 +74,7 @@ export const NO_LOG: ShimLog = {
 export function shimSpec(
   root: string,
   name: string,
-  runtime: string,
+  runtime: ShimSpec['runtime'],
   more: Partial<ShimSpec> = {},
 ): ShimSpec {
   const directory = path.join(root, name);
@@ -75,7 +82,7 @@ export function shimSpec(
   return {
     directory,
     containerId: name,
-    runtime: { path: runtime, args: [] },
+    runtime,
     process: { kind: 'container', bundle: path.join(directory, 'bundle') },
     terminal: false,
     openStdin: false,
@@ -90,6 +97,15 @@ export async function readToEnd(socket: Socket): Promise<Buffer> {
   const chunks: Buffer[] = [];
   for await (const chunk of socket) chunks.push(chunk as Buffer);
   return Buffer.concat(chunks);
+}
+
+/** True when a process has ended, whether or not its parent has noticed. */
+export function hasEnded(pid: number): boolean {
+  try {
+    return / Z /.test(readFileSync(`/proc/${pid}/stat`, 'utf8'));
+  } catch {
+    return true;
+  }
 }
 
 /** Payloads of Docker's frames by stream, joined. @throws for bytes that are no whole frames */
