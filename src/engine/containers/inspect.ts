@@ -1,3 +1,4 @@
+import { containerConfigView, hostConfigView } from '../../spec/docker/config-view.ts';
 import type { ContainerInspect } from '../../spec/docker/container-view.ts';
 import type { GraphDriver } from '../../spec/docker/image.ts';
 import type { Engine } from '../engine.ts';
@@ -34,11 +35,11 @@ export async function containerInspect(
     ProcessLabel: '',
     AppArmorProfile: '',
     ExecIDs: container.execIds.size === 0 ? null : [...container.execIds],
-    HostConfig: hostConfig,
+    HostConfig: hostConfigView(hostConfig),
     GraphDriver: graphDriver(engine, container),
     ...(args.query.size ? await containerSizes(engine, container) : {}),
     Mounts: document.mounts.filter((mount) => mount.origin !== 'tmpfs').map(mountView),
-    Config: config,
+    Config: containerConfigView(config),
     NetworkSettings: networkSettingsView(engine, container),
   };
 }

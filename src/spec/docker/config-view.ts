@@ -1,4 +1,4 @@
-import type { ContainerConfig } from './container.ts';
+import type { ContainerConfig, HostConfig } from './container.ts';
 
 /**
  * Configurations as Go writes them: an empty list or map that was never made is null, and fields
@@ -13,13 +13,13 @@ function orNull<T extends object>(value: T): T | null {
 }
 
 /** The fields of `source` that are not zero. */
-function nonZero(source: Readonly<Record<string, unknown>>): View {
+function nonZero<T = View>(source: Readonly<Record<string, unknown>>): T {
   return Object.fromEntries(
     Object.entries(source).filter(([, value]) => {
-      if (value === null || value === '' || value === false) return false;
+      if (value === null || value === '' || value === false || value === 0) return false;
       return typeof value !== 'object' || Object.keys(value).length > 0;
     }),
-  ) as View;
+  ) as T;
 }
 
 /** `Config` of a container, and of an image before v1.50. */
@@ -64,4 +64,18 @@ export function imageConfigView(config: ContainerConfig): View {
     ...{ User, ExposedPorts, Env, Entrypoint, Cmd, Volumes, WorkingDir, Labels, StopSignal },
     ...{ ArgsEscaped, Healthcheck, OnBuild, Shell },
   });
+}
+
+/** `HostConfig` of a container: Go leaves these out when nobody asked for them. */
+export function hostConfigView(hostConfig: HostConfig): Partial<HostConfig> {
+  const { Annotations, ContainerIDEnv, Init, KernelMemory, KernelMemoryTCP, ...rest } = hostConfig;
+  const { Mounts, StorageOpt, Sysctls, Tmpfs, ...always } = rest;
+  return {
+    ...always,
+    ...(Init === null ? {} : { Init }),
+    ...nonZero<Partial<HostConfig>>({
+      ...{ Annotations, ContainerIDEnv, KernelMemory, KernelMemoryTCP },
+      ...{ Mounts, StorageOpt, Sysctls, Tmpfs },
+    }),
+  };
 }
