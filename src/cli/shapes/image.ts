@@ -43,7 +43,7 @@ export function imageRows(image: ImageSummary, digests: boolean): ImageRow[] {
     known.delete(repository);
   }
   for (const [repository, each] of known) {
-    for (const digest of digests ? each : [NONE]) add(repository, NONE, digest);
+    for (const digest of digests ? each : ['']) add(repository, NONE, digest);
   }
   if (rows.length === 0) add(NONE, NONE, NONE);
   return rows;

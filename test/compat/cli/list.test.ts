@@ -1,0 +1,91 @@
+import assert from 'node:assert/strict';
+import path from 'node:path';
+import { test } from 'node:test';
+import { type Decoder, json } from '../../../src/spec/decode.ts';
+import { containerConfig, updateRequest } from '../../../src/spec/docker/container.ts';
+import { networkConnect, networkCreate } from '../../../src/spec/docker/network.ts';
+import { volumeCreate } from '../../../src/spec/docker/volume.ts';
+import { parseFilters } from '../../../src/spec/filters.ts';
+import { coracle } from '../../support/cli.ts';
+import { dockerClis } from '../../support/docker-cli.ts';
+import { type Outcome, run } from '../../support/processes.ts';
+import { type RecordedRequest, recordingDaemon } from '../../support/recording-daemon.ts';
+import { temporaryFolder } from '../../support/temp.ts';
+import { ANSWERS, LIST_LINES } from './list-answers.ts';
+import { splitWords } from './words.ts';
+
+/** Outputs, exit codes and requests of our client against those of the newest docker CLI. */
+
+process.env['TZ'] = 'UTC';
+
+/** What Docker asks besides: pings, swarm, and plugins, which are no part of ours. */
+const ASIDE = /^\/(?:_ping|info|services|nodes|tasks|secrets|configs|plugins)\b/;
+
+const BODIES: readonly (readonly [RegExp, Decoder<unknown>])[] = [
+  [/\/update$/, updateRequest],
+  [/^\/networks\/create$/, networkCreate],
+  [/^\/networks\/.*\/connect$/, networkConnect],
+  [/^\/volumes\/create$/, volumeCreate],
+  [/^\/commit$/, containerConfig],
+];
+
+/** A request as the daemon reads it. */
+function meaningOf({ method, path: where, query, body }: RecordedRequest): unknown {
+  const decoder = BODIES.find(([pattern]) => pattern.test(where))?.[1] ?? json;
+  const given = Object.entries(query).filter(([, values]) => values.some((each) => each !== ''));
+  return {
+    method,
+    path: where,
+    query: Object.fromEntries(
+      given.map(([key, values]) => [
+        key,
+        key === 'filters' ? parseFilters(values[0] ?? '') : values,
+      ]),
+    ),
+    body: withoutEmpty(decoder.decode(body, '')),
+  };
+}
+
+/** The daemon makes no difference between empty and missing here. */
+function withoutEmpty(value: unknown): unknown {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return value;
+  return Object.fromEntries(
+    Object.entries(value)
+      .map(([key, each]) => [key, withoutEmpty(each)] as const)
+      .filter(([, each]) => each !== null && each !== '' && JSON.stringify(each) !== '[]'),
+  );
+}
+
+/** Lines of JSON by what they say: Docker escapes `<` and `>` in some of them. */
+function readable(outcome: Outcome): unknown {
+  const lines = outcome.stdout.split('\n').map((line): unknown => {
+    if (!line.startsWith('{"')) return line;
+    return JSON.parse(line);
+  });
+  return { ...outcome, stdout: lines };
+}
+
+const [newest] = await dockerClis();
+assert.ok(newest);
+
+test(`commands answer as those of docker ${newest.version}`, async () => {
+  using folder = temporaryFolder('lists');
+  await using daemon = await recordingDaemon(ANSWERS);
+  const requests = (): unknown[] =>
+    daemon.requests
+      .splice(0)
+      .filter(({ path: where }) => !ASIDE.test(where))
+      .map(meaningOf)
+      .toSorted((a, b) => (JSON.stringify(a) < JSON.stringify(b) ? -1 : 1));
+  for (const line of LIST_LINES) {
+    const args = splitWords(line).map((word) => word.replaceAll('\\"', '"'));
+    const env = { DOCKER_HOST: daemon.host, DOCKER_CONFIG: path.join(folder.path, 'c'), TZ: 'UTC' };
+    const theirs = await run(newest.path, args, { env });
+    const asked = requests();
+    const ours = await coracle(args, { host: daemon.host, program: 'docker' });
+    const sent = requests();
+    assert.deepEqual(readable(ours), readable(theirs), line);
+    // A template that is wrong is refused by Docker's client before it asks the daemon.
+    if (!/Nope/.test(line)) assert.deepEqual(sent, asked, line);
+  }
+});
