@@ -24,7 +24,9 @@ const anyIp: fc.Arbitrary<Ip> = fc.oneof(
   // Runs of zeros, which the text form shortens.
   fc
     .array(fc.constantFrom(0n, 0n, 0n, 1n, 0xffffn), { minLength: 8, maxLength: 8 })
-    .map((groups): Ip => ({ family: 6, value: groups.reduce<bigint>((v, g) => (v << 16n) | g, 0n) })),
+    .map(
+      (groups): Ip => ({ family: 6, value: groups.reduce<bigint>((v, g) => (v << 16n) | g, 0n) }),
+    ),
 );
 
 test('text and bytes give the address back, and ipaddr.js reads them the same', () => {

@@ -23,7 +23,7 @@ type Token =
  * @throws invalidArgument for a malformed pattern
  */
 export function pathMatch(pattern: string, text: string): boolean {
-  return matchTokens(parse(pattern), [...text]);
+  return matchTokens(parse(pattern), Array.from(text));
 }
 
 /** Greedy with one point to come back to: linear in the text for each star. */
@@ -68,7 +68,7 @@ function malformed(): Error {
 }
 
 function parse(pattern: string): Token[] {
-  const chars = [...pattern];
+  const chars = Array.from(pattern);
   const tokens: Token[] = [];
   let i = 0;
   const next = (): string => {
