@@ -157,16 +157,17 @@ function check(context: Context, given: Schema, value: unknown, from: Place): vo
 function checkObject(context: Context, schema: Schema, value: unknown, place: Place): void {
   const { problems, leeway } = context;
   const properties = propertiesOf(context, schema);
-  const isMap = typeof schema.additionalProperties === 'object';
+  const { additionalProperties } = schema;
+  const more = typeof additionalProperties === 'object' ? additionalProperties : undefined;
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     problems.push(`${place.at} is no object`);
     return;
   }
-  if (Object.keys(properties).length === 0 && !isMap) return;
+  if (Object.keys(properties).length === 0 && more === undefined) return;
   const below = (key: string): Place => ({ ...place, at: `${place.at}.${key}` });
   for (const [key, each] of Object.entries(value)) {
-    const known = properties[key] ?? (isMap ? (schema.additionalProperties as Schema) : undefined);
-    if (known !== undefined) check(context, known, each, below(isMap ? '*' : key));
+    const known = properties[key] ?? more;
+    if (known !== undefined) check(context, known, each, below(more === undefined ? key : '*'));
     else if (!leeway.extra.has(key)) problems.push(`${place.at}.${key} is unknown`);
   }
   for (const key of Object.keys(properties)) {
