@@ -37,7 +37,7 @@ const MESSAGE = {
 } as const;
 
 /** Address families of nftables: `inet` is both of IP. */
-export const NFPROTO = { INET: 1, IPV4: 2 } as const;
+export const NFPROTO = { INET: 1, IPV4: 2, IPV6: 10 } as const;
 
 const NFT_REG_VERDICT = 0;
 const NFT_REG32_00 = 8;
@@ -122,9 +122,9 @@ export function decodeGeneration(message: NetlinkMessage): number | undefined {
   return id?.length === 4 ? id.readUInt32BE() : undefined;
 }
 
-/** The question for an `inet` table: fails with ENOENT when it is not there. */
-export function getTable(table: string): NetlinkRequest {
-  return request(MESSAGE.GETTABLE, NFPROTO.INET, 0, attribute(1, cString(table)));
+/** The question for a table of a family: fails with ENOENT when it is not there. */
+export function getTable(table: string, family: number): NetlinkRequest {
+  return request(MESSAGE.GETTABLE, family, 0, attribute(1, cString(table)));
 }
 
 /** Objects in the table (chains, sets, maps): one number that tells whether some are missing. */

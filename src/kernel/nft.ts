@@ -11,6 +11,7 @@ import {
   dnsRedirect,
   getGeneration,
   getTable,
+  NFPROTO,
 } from '../formats/nft.ts';
 import { NETLINK, NetlinkSocket } from './netlink-socket.ts';
 import type { Syscalls } from './syscalls.ts';
@@ -40,9 +41,9 @@ export class NftSocket implements Disposable {
     return decodeGeneration(this.#socket.get(type, payload)) ?? 0;
   }
 
-  /** Number of chains, sets and maps in an `inet` table; 0 when there is no such table. */
-  tableUse(table: string): number {
-    const { type, payload } = getTable(table);
+  /** Number of chains, sets and maps in a table; 0 when there is no such table. */
+  tableUse(table: string, family: number = NFPROTO.INET): number {
+    const { type, payload } = getTable(table, family);
     try {
       return decodeTableUse(this.#socket.get(type, payload)) ?? 0;
     } catch (error) {

@@ -82,6 +82,33 @@ test('a firewall that is flushed is repaired, and rules of the user stay', async
   assert.match(log.join('\n'), /somebody changed the firewall table/);
 });
 
+for (const iptables of ['iptables-nft', 'iptables-legacy']) {
+  test(`a host whose ${iptables} drops what is forwarded lets containers through`, async (t) => {
+    try {
+      run(`${iptables} -P FORWARD DROP`);
+    } catch {
+      t.skip(`this kernel has no ${iptables}`);
+      return;
+    }
+    t.after(() => run(`${iptables} -P FORWARD ACCEPT; ${iptables} -F; ${iptables} -X`));
+    const host = makeHost(t, '--bridge=cbr2');
+    const { networks } = await host.start();
+    await networks.create(body({ Name: 'a' }));
+    await networks.create(body({ Name: 'b' }));
+    const open = await networks.open(client('c', { mode: 'a', portBindings: published }));
+    const other = await networks.open(client('d', { mode: 'b' }));
+    const [inside, beside] = [new Peer(t, open.netnsPath), new Peer(t, other.netnsPath)];
+    await inside.serve(80, 'c');
+    assert.match(await beside.ask(other.endpoints['b']?.Gateway ?? '', 8070), /^c /);
+    const ip = open.endpoints['a']?.IPAddress ?? '';
+    await assert.rejects(beside.ask(ip, 80, 'tcp', 300), /timed out/, 'our own rules hold');
+    const rules = () => run(`${iptables} -S`);
+    assert.equal(rules().match(/^-A FORWARD -j CORACLE-[0-9A-F]{8}$/gm)?.length, 1);
+    await networks.create(body({ Name: 'c' }));
+    assert.equal(rules().match(/^-A CORACLE-.* -i /gm)?.length, 4);
+  });
+}
+
 test('--iptables=false leaves the firewall alone', async (t) => {
   const { networks } = await makeHost(t, '--bridge=cbr2', '--iptables=false').start();
   await networks.open(client('c', { portBindings: published }));

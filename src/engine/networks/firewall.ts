@@ -12,6 +12,7 @@ import {
   type Ruleset,
   renderRuleset,
 } from '../../policy/nft-ruleset.ts';
+import { OtherFirewalls } from './other-firewalls.ts';
 
 /** How often the engine looks whether somebody flushed its table. */
 const WATCH_INTERVAL_MS = 5_000;
@@ -34,6 +35,7 @@ export class Firewall {
   readonly #table: string;
   readonly #log: Logger;
   readonly #describe: () => Omit<Ruleset, 'table'>;
+  readonly #others: OtherFirewalls;
   #socket: NftSocket | undefined;
   /** The rewrite under way, if any. */
   #rewriting: Promise<void> | undefined;
@@ -52,6 +54,7 @@ export class Firewall {
     this.#table = options.table;
     this.#log = options.log;
     this.#describe = options.describe;
+    this.#others = new OtherFirewalls(options.sys, options.log, options.table);
   }
 
   get table(): string {
@@ -81,8 +84,13 @@ export class Firewall {
     do {
       this.#again = false;
       await runNft(renderRuleset({ table: this.#table, ...this.#describe() }));
+      await this.#admit();
       this.#remember();
     } while (this.#again);
+  }
+
+  async #admit(): Promise<void> {
+    await this.#others.admit(this.#describe().bridges.map(({ bridge }) => bridge));
   }
 
   #remember(): void {
@@ -155,7 +163,12 @@ export class Firewall {
     const generation = this.#nft().generation();
     if (generation === this.#generation) return;
     this.#generation = generation;
-    if (this.#nft().tableUse(this.#table) === this.#use) return;
+    if (this.#nft().tableUse(this.#table) === this.#use) {
+      // Another's rules changed: they may have lost what lets ours through.
+      await this.#admit();
+      this.#remember();
+      return;
+    }
     this.#log.warn('somebody changed the firewall table; repairing it', { table: this.#table });
     await this.rewrite();
   }
