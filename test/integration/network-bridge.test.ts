@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { existsSync, readFileSync } from 'node:fs';
 import { before, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { becomeHost, client, makeHost, Peer, run } from '../support/network-host.ts';
 
 before(becomeHost);
@@ -120,4 +121,29 @@ test('a port that is taken is told in the words of Docker, and nothing is left b
   assert.ok(Number(any.ports['80/tcp']?.[0]?.HostPort) >= 32768);
   assert.equal(networks.get('bridge').endpoints.size, 3);
   await assert.rejects(here.serve(8081, 'thief'), /EADDRINUSE/, 'the engine holds the port');
+});
+
+test('a UDP sender that never pauses reaches whoever has the port now', async (t) => {
+  const lan = neighbour();
+  t.after(dropNeighbour);
+  const { networks } = await makeHost(t, '--bridge=cbr0').start();
+  const sender = new Peer(t, lan);
+  await sender.do({ op: 'stream', ip: '10.77.0.1', port: 5514 });
+  await sleep(200);
+  for (const name of ['first', 'second']) {
+    const ports = { '514/udp': [{ HostIp: '', HostPort: '5514' }] };
+    const c = client(name, { portBindings: ports });
+    const open = await networks.open(c);
+    await new Peer(t, open.netnsPath).serve(514, name, 'udp');
+    let heard = '';
+    for (let i = 0; i < 40 && heard === ''; i += 1) {
+      await sleep(50);
+      heard = await sender.do({ op: 'heard' });
+    }
+    assert.match(heard, new RegExp(`^${name} `));
+    // Another container takes the address of the first before the second has the port.
+    await networks.close(c.id);
+    await networks.open(client(`${name}-taker`));
+    await sender.do({ op: 'heard' });
+  }
 });

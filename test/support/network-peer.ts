@@ -31,11 +31,15 @@ export type PeerRequest =
       readonly server: string;
     }
   | { readonly op: 'reverse'; readonly ip: string; readonly server: string }
+  /** Sends a datagram every few ms from one socket, for ever; `heard` gives the last answer. */
+  | { readonly op: 'stream'; readonly ip: string; readonly port: number }
+  | { readonly op: 'heard' }
   /** Opens a connection that stays; later `say` sends on it and gives the answer. */
   | { readonly op: 'open'; readonly ip: string; readonly port: number }
   | { readonly op: 'say'; readonly text: string };
 
 let kept: net.Socket | undefined;
+let heard = '';
 
 function once<T>(start: (done: (value: T) => void, fail: (error: Error) => void) => void) {
   return new Promise<T>(start);
@@ -104,6 +108,19 @@ async function answer(request: PeerRequest): Promise<unknown> {
       const resolver = new Resolver({ timeout: 5000, tries: 1 });
       resolver.setServers([request.server]);
       return await resolver.reverse(request.ip);
+    }
+    case 'stream': {
+      const socket = dgram.createSocket('udp4');
+      socket.on('message', (text) => {
+        heard = text.toString();
+      });
+      setInterval(() => socket.send('tick', request.port, request.ip), 20);
+      return 'streaming';
+    }
+    case 'heard': {
+      const last = heard;
+      heard = '';
+      return last;
     }
     case 'open': {
       const socket = net.connect({ host: request.ip, port: request.port });

@@ -4,6 +4,7 @@ import { messageOf } from '../../base/errors.ts';
 import { isUnspecified } from '../../base/ip.ts';
 import type { Logger } from '../../base/log.ts';
 import { addElements, deleteElements, type MapElement } from '../../formats/nft.ts';
+import { forgetUdpFlows } from '../../kernel/conntrack.ts';
 import { NftSocket, runNft } from '../../kernel/nft.ts';
 import type { Syscalls } from '../../kernel/syscalls.ts';
 import {
@@ -108,6 +109,11 @@ export class Firewall {
   /** Lets ports lead to a container. They must be in what `describe` says already. */
   async publish(ports: readonly PortRule[]): Promise<void> {
     if (ports.length === 0) return;
+    await this.#add(ports);
+    this.#forgetFlows(ports);
+  }
+
+  async #add(ports: readonly PortRule[]): Promise<void> {
     if (this.#rewriting !== undefined) return await this.rewrite();
     try {
       this.#change(() =>
@@ -125,6 +131,23 @@ export class Firewall {
   /** The reverse; never fails. They must be gone from what `describe` says already. */
   async unpublish(ports: readonly PortRule[]): Promise<void> {
     if (ports.length === 0) return;
+    await this.#remove(ports);
+    this.#forgetFlows(ports);
+  }
+
+  /** UDP flows of before lead where they led, until they are forgotten. */
+  #forgetFlows(ports: readonly PortRule[]): void {
+    for (const { protocol, hostIp, hostPort } of ports) {
+      if (protocol !== 'udp') continue;
+      try {
+        forgetUdpFlows(this.#sys, hostIp.family, hostPort);
+      } catch (error) {
+        this.#log.debug('cannot forget UDP flows', { port: hostPort, error: messageOf(error) });
+      }
+    }
+  }
+
+  async #remove(ports: readonly PortRule[]): Promise<void> {
     if (this.#rewriting !== undefined) return await this.rewrite();
     const requests = ports.map((port) => {
       const { target: _target, ...key } = elementOf(port);
