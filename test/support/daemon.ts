@@ -33,6 +33,7 @@ export function clientCommand(): string {
 export type Answer = {
   readonly status: number;
   readonly headers: IncomingMessage['headers'];
+  readonly bytes: Buffer;
   readonly text: string;
   /** The body as JSON. @throws when it is not */
   readonly json: () => unknown;
@@ -182,9 +183,11 @@ export class TestDaemon implements AsyncDisposable {
           response.on('data', (chunk: Buffer) => chunks.push(chunk));
           response.on('error', reject);
           response.on('end', () => {
-            const text = Buffer.concat(chunks).toString();
+            const bytes = Buffer.concat(chunks);
+            const text = bytes.toString();
             const status = response.statusCode ?? 0;
-            resolve({ status, headers: response.headers, text, json: () => JSON.parse(text) });
+            const { headers } = response;
+            resolve({ status, headers, bytes, text, json: () => JSON.parse(text) });
           });
         },
       );

@@ -78,8 +78,10 @@ export class Container {
 
   run: Run | undefined;
   health: Health | undefined;
-  /** Set while the restart policy's back-off runs; aborting it gives the restart up. */
+  /** Set from an end that the restart policy answers until the next run; aborting it gives the restart up. */
   restart: AbortController | undefined;
+  /** A start under way; it rejects when the start fails. */
+  starting: Promise<void> | undefined;
   /** Clients that wait for its start. */
   readonly earlyClients = new Set<EarlyClient>();
   /** Takes down what the last run left (mounts, network, cgroup); a start and a removal wait for it. */

@@ -44,13 +44,28 @@ export async function startContainer(
   cause: StartCause,
 ): Promise<void> {
   checkStartable(container);
+  // Until it runs a container that its policy restarts is shown as restarting.
+  if (cause.by === 'user') cancelRestart(container);
+  const starting = start(engine, container, cause).finally(() => {
+    container.restart = undefined;
+    container.starting = undefined;
+  });
+  container.starting = starting;
+  await starting;
+}
+
+function cancelRestart(container: Container): void {
   container.restart?.abort();
   container.restart = undefined;
+}
+
+async function start(engine: Engine, container: Container, cause: StartCause): Promise<void> {
   await container.cleanup;
   const undo = new Undo();
   try {
     const run = await launch(engine, container, cause, undo);
     undo.release();
+    container.restart = undefined;
     container.run = run;
     superviseRun(engine, container, run, startContainer);
     watchRunHealth(engine, container, run);
@@ -62,6 +77,7 @@ export async function startContainer(
         error: messageOf(cause),
       }),
     );
+    container.restart = undefined;
     await recordFailure(engine, container, error);
     throw error;
   }

@@ -25,23 +25,24 @@ export async function stopContainer(
   options: StopOptions,
 ): Promise<void> {
   const signal = options.signal === '' ? stopSignalOf(container) : parseSignal(options.signal);
-  if (container.restart !== undefined) {
-    giveUpRestart(engine, container);
-    containerEvent(engine, container, 'stop');
-    return;
-  }
+  const wasRestarting = container.restart !== undefined;
+  if (wasRestarting) await giveUpRestart(engine, container);
   const run = container.run;
-  if (run === undefined) throw notModified(`container ${container.id} is not running`);
+  if (run === undefined && !wasRestarting) {
+    throw notModified(`container ${container.id} is not running`);
+  }
   const timeoutSec =
     options.timeoutSec ?? container.document.config.StopTimeout ?? DEFAULT_STOP_SEC;
-  await endRun(engine, container, run, { signal, timeoutSec });
+  if (run !== undefined) await endRun(engine, container, run, { signal, timeoutSec });
   containerEvent(engine, container, 'stop');
 }
 
-/** Ends the wait of a restart policy: the container stays ended. */
-export function giveUpRestart(engine: Engine, container: Container): void {
+/** Ends the wait of a restart policy: the container stays ended, unless it was being started already. */
+async function giveUpRestart(engine: Engine, container: Container): Promise<void> {
   container.restart?.abort();
-  container.restart = undefined;
+  if (container.starting === undefined) container.restart = undefined;
+  else await Promise.allSettled([container.starting]);
+  if (container.run !== undefined) return;
   saveState(engine, container, { running: false, stoppedByUser: true }, { durable: true });
 }
 

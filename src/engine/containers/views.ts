@@ -103,8 +103,9 @@ export function networksView(
   container: Container,
   sandbox: Sandbox | undefined,
 ): Record<string, EndpointView> {
-  const { hostConfig, networking } = container.document;
-  if (hostConfig.NetworkMode.startsWith('container:')) return {};
+  const { hostConfig, networking, disconnected } = container.document;
+  const mode = hostConfig.NetworkMode;
+  if (mode.startsWith('container:')) return {};
   const wishes = Object.fromEntries(
     Object.entries(networking.EndpointsConfig).map(([name, wish]) => [
       name,
@@ -114,8 +115,15 @@ export function networksView(
   const facts = Object.fromEntries(
     Object.entries(sandbox?.endpoints ?? {}).map(([name, fact]) => [name, endpointView(fact)]),
   );
-  const own = { ...wishes, ...facts };
-  return Object.keys(own).length === 0 ? { [hostConfig.NetworkMode]: NO_ENDPOINT } : own;
+  if (sandbox !== undefined) return facts;
+  return disconnected.includes(mode) ? wishes : { [mode]: NO_ENDPOINT, ...wishes };
+}
+
+/** What the image and the user say is listened on; null for what is not published. */
+function exposedPorts(container: Container): Record<string, null> {
+  return Object.fromEntries(
+    Object.keys(container.document.config.ExposedPorts).map((port) => [port, null]),
+  );
 }
 
 /** `NetworkSettings`; the fields of the default network are repeated at the top for old clients. */
@@ -127,7 +135,7 @@ export function networkSettingsView(engine: Engine, container: Container): Netwo
     Bridge: '',
     SandboxID: sandbox === undefined ? '' : container.id,
     SandboxKey: sandbox?.netnsPath ?? '',
-    Ports: sandbox?.ports ?? {},
+    Ports: sandbox === undefined ? {} : { ...exposedPorts(container), ...sandbox.ports },
     HairpinMode: false,
     LinkLocalIPv6Address: '',
     LinkLocalIPv6PrefixLen: 0,
@@ -150,7 +158,8 @@ export function portsView(engine: Engine, container: Container): PortSummary[] {
   const sandbox = engine.networks.find(container.id);
   if (sandbox === undefined) return [];
   const ports: PortSummary[] = [];
-  for (const [key, bindings] of Object.entries(sandbox.ports)) {
+  const all: typeof sandbox.ports = { ...exposedPorts(container), ...sandbox.ports };
+  for (const [key, bindings] of Object.entries(all)) {
     const [number, type = 'tcp'] = key.split('/');
     const base = { PrivatePort: Number(number), Type: type };
     if (bindings === null || bindings.length === 0) ports.push(base);
