@@ -1,6 +1,6 @@
 /**
  * Measures Coracle, and Docker beside it in the same run where dockerd is installed, and prints a
- * table. Started by script/bench, in a network and mount namespace of its own.
+ * table. Started by script/bench, in a network namespace of its own.
  *
  *   main.ts [--engine coracle|docker] [--json FILE] [SCENARIO...]
  */
@@ -22,8 +22,8 @@ import * as measures from './measures.ts';
 
 type Row = { measure: Measure; values: Partial<Record<EngineName, number>> };
 
-const { pull, extract, idle, start, running, logs, many } = measures;
-const SCENARIOS = { pull, extract, idle, start, running, logs, many };
+const { pull, idle, start, running, logs, many } = measures;
+const SCENARIOS = { pull, idle, start, running, logs, many };
 
 /** Files of incompressible and of compressible content, so that the large image is like a real one. */
 async function largeImage() {

@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { mkdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { dropCaches, median, Peak, pageCacheMb, writtenBytes } from './accounting.ts';
@@ -59,8 +59,12 @@ async function cost(
 /** Pull of an image of four layers; the rest of the scenarios needs its images. */
 export const pull: Scenario = async (engine, report, images) => {
   await engine.call('POST', `/images/create?fromImage=${encodeURIComponent(images.busybox)}`);
+  // Both before anything was deleted: ext4 is slow for a while after a large tree is removed.
+  const most = untarSeconds(images.largeLayers, path.dirname(engine.dataRoot));
   await sleep(1000);
   dropCaches();
+  // What the registry reads is in the cache beforehand, so that only the engine's share is counted.
+  for (const layer of images.largeLayers) readFileSync(layer);
   const cacheBefore = pageCacheMb();
   const cpuBefore = engine.group.cpuMs();
   const writtenBefore = writtenBytes(engine.pid);
@@ -75,6 +79,8 @@ export const pull: Scenario = async (engine, report, images) => {
     (engine.group.cpuMs() - cpuBefore) / 1e3,
   );
   report({ name: 'pull: wall', unit: 's', target: { shareOfDocker: 0.6 } }, wall / 1e3);
+  const unpack = { name: 'pull: wall, beside tar -xzf of its layers', unit: 's' };
+  report({ ...unpack, target: { most } }, wall / 1e3);
   report(
     { name: 'pull: written ÷ unpacked', unit: '', target: { most: 1.01 } },
     bytes / images.largeBytes,
@@ -89,30 +95,16 @@ export const pull: Scenario = async (engine, report, images) => {
   );
 };
 
-/** Pull into an empty store, beside GNU tar unpacking the same layers on the same disk. */
-export const extract: Scenario = async (engine, report, images) => {
-  const pulls: number[] = [];
-  const tars: number[] = [];
-  const address = `fromImage=${encodeURIComponent(images.large)}`;
-  for (let round = 0; round < 3; round++) {
-    await engine.call('DELETE', `/images/${images.large}`);
-    await sleep(2000); // the deleted tree is still being taken from the disk
-    pulls.push(await timed(() => engine.call('POST', `/images/create?${address}`)));
-    const folder = mkdtempSync(path.join(engine.dataRoot, '../tar-'));
-    const each = images.largeLayers.map((layer, i) => {
-      const target = path.join(folder, String(i));
-      mkdirSync(target);
-      return () => execFileSync('tar', ['-xzf', layer, '-C', target]);
-    });
-    tars.push(await timed(async () => each.forEach((unpack) => void unpack())));
-    rmSync(folder, { recursive: true });
+/** Seconds that GNU tar takes for gzipped layers, into fresh folders that stay until the end. */
+function untarSeconds(layers: readonly string[], folder: string): number {
+  const began = performance.now();
+  for (const [i, layer] of layers.entries()) {
+    const target = path.join(folder, `tar-${i}`);
+    mkdirSync(target);
+    execFileSync('tar', ['-xzf', layer, '-C', target]);
   }
-  const most = median(tars) / 1e3;
-  report(
-    { name: 'pull: wall, at most that of tar -xzf', unit: 's', target: { most } },
-    median(pulls) / 1e3,
-  );
-};
+  return (performance.now() - began) / 1e3;
+}
 
 export const idle: Scenario = async (engine, report) => {
   await sleep(5000);

@@ -11,9 +11,20 @@ function entry(): string[] {
   return isSea() ? [] : [fileURLToPath(new URL('main.cjs', import.meta.url))];
 }
 
-/** A worker: the same program, with V8 as it is by default. */
+/**
+ * A worker is the same program with JIT. Its young generation is small: it handles a few large
+ * buffers, and garbage that waits in a large one is memory that a board does not have.
+ */
+const WORKER_OPTIONS = ['--max-semi-space-size=2'];
+
 export function workerCommand(env: NodeJS.ProcessEnv): WorkerCommand {
-  return { command: process.execPath, args: [...entry(), 'worker'], env };
+  const args = [...withOptions(WORKER_OPTIONS), 'worker'];
+  return { command: process.execPath, args, env };
+}
+
+/** Options for Node, and what it is to run. */
+function withOptions(nodeOptions: readonly string[]): string[] {
+  return isSea() ? [`--node-options=${nodeOptions.join(' ')}`] : [...nodeOptions, ...entry()];
 }
 
 /**
@@ -25,9 +36,8 @@ export function execDaemon(
   args: readonly string[],
   env: NodeJS.ProcessEnv,
 ): never {
-  const options = isSea() ? [`--node-options=${nodeOptions.join(' ')}`] : [...nodeOptions];
   if (process.execve === undefined) throw new Error('this platform has no execve');
-  return process.execve(process.execPath, ['coracled', ...options, ...entry(), ...args], env);
+  return process.execve(process.execPath, ['coracled', ...withOptions(nodeOptions), ...args], env);
 }
 
 /** Absolute paths of the programs in `native/`. */
