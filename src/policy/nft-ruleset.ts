@@ -43,7 +43,7 @@ export type Ruleset = {
   readonly table: string;
   readonly bridges: readonly BridgeRules[];
   readonly ports: readonly PortRule[];
-  /** True when the engine switched forwarding on: what is not a container's is not forwarded. */
+  /** True when the engine switched forwarding on: nothing is forwarded from one network card to another. */
   readonly dropOtherForwarding: boolean;
 };
 
@@ -80,6 +80,18 @@ const CHAINS = [
   ['forward', 'type filter hook forward priority filter; policy accept;'],
 ] as const;
 
+/**
+ * Keeps a host from being a router between its network cards only because containers need
+ * forwarding. Virtual links (another engine's bridges, tunnels) have a kind and are let through: who
+ * made them looks after them. A link without a kind ends the first two rules unmatched.
+ */
+const NO_ROUTER = [
+  'forward ct state established,related accept',
+  'forward meta iifkind != "none" accept',
+  'forward meta oifkind != "none" accept',
+  'forward drop',
+];
+
 function fixedRules(dropOtherForwarding: boolean): string[] {
   return [
     'raw iifname @bridges ip daddr 127.0.0.0/8 drop',
@@ -92,7 +104,7 @@ function fixedRules(dropOtherForwarding: boolean): string[] {
     `forward jump ${USER_CHAIN}`,
     'forward iifname @bridges goto ours',
     'forward oifname @bridges goto ours',
-    ...(dropOtherForwarding ? ['forward ct state established,related accept', 'forward drop'] : []),
+    ...(dropOtherForwarding ? NO_ROUTER : []),
     'ours iifname . oifname @same-bridge accept',
     'ours iifname @internal drop',
     'ours oifname @internal drop',

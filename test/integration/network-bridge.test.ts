@@ -147,3 +147,23 @@ test('a UDP sender that never pauses reaches whoever has the port now', async (t
     await sender.do({ op: 'heard' });
   }
 });
+
+test('two daemons on one host leave each other alone', async (t) => {
+  const lan = neighbour();
+  t.after(dropNeighbour);
+  const outside = new Peer(t, lan);
+  await outside.serve(80, 'lan');
+  const ports = (HostPort: string) => ({ '80/tcp': [{ HostIp: '', HostPort }] });
+  const hosts = [makeHost(t, '--bridge=cbr0'), makeHost(t, '--bridge=cbr9')];
+  for (const [i, host] of hosts.entries()) {
+    const { networks } = await host.start();
+    const open = await networks.open(client(`c${i}`, { portBindings: ports(`807${i}`) }));
+    const inside = new Peer(t, open.netnsPath);
+    await inside.serve(80, `c${i}`);
+    assert.match(await inside.ask('10.77.0.2', 80), /^lan /);
+  }
+  const here = new Peer(t);
+  for (const i of [0, 1])
+    assert.match(await here.ask('127.0.0.1', 8070 + i), new RegExp(`^c${i} `));
+  assert.match(await outside.ask('10.77.0.1', 8070), /^c0 /);
+});

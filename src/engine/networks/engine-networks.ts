@@ -133,7 +133,7 @@ export class EngineNetworks implements Networks {
 
   /**
    * Lets the host forward packets. A host that did not so far is no router for others: a mark in
-   * the exec root says that it was the engine, and the rules drop what is not a container's.
+   * the exec root says that it was the engine, and the rules keep it from being one.
    */
   #allowForwarding(): void {
     const { config, execRoot, log } = this.#context;
