@@ -180,14 +180,20 @@ static void resize_terminal(void) {
   if (window.ws_row != 0 || window.ws_col != 0) ioctl(master, TIOCSWINSZ, &window);
 }
 
+/* The runtime sends it well before it runs the process, which then finds the right size. */
+static void take_terminal(void) {
+  master = runtime_terminal();
+  if (master < 0) return;
+  fcntl(master, F_SETFL, O_RDWR | O_NONBLOCK);
+  resize_terminal();
+}
+
 static bool adopt_terminal(void) {
   close(outputs[1].fd); /* it was there for the runtime's own words */
   outputs[1].fd = -1;
-  master = runtime_terminal();
+  if (master < 0) take_terminal();
   if (master < 0) return false;
-  fcntl(master, F_SETFL, O_RDWR | O_NONBLOCK);
   outputs[0].fd = master;
-  resize_terminal();
   peers_set_stdin(master, false);
   return true;
 }
@@ -470,7 +476,7 @@ static void read_outputs(const struct pollfd *fds, int count) {
 
 /* One round: waits, then serves all that is ready. */
 static void serve(void) {
-  enum { OWN = 4 };
+  enum { OWN = 5 };
   static struct pollfd fds[OWN + PEERS_MAX + 1];
   bool reading = state == DRAINING || (state == RUNNING && peers_have_room());
   int output_count = 0;
@@ -479,12 +485,14 @@ static void serve(void) {
   for (int i = 0; i < 2; i++, output_count++) {
     fds[2 + i] = (struct pollfd){.fd = reading ? outputs[i].fd : -1, .events = POLLIN};
   }
+  fds[4] = (struct pollfd){.fd = runtime_console(), .events = POLLIN};
   int peer_count = peers_poll(fds + OWN);
   if (poll(fds, (nfds_t)(OWN + peer_count), timeout()) < 0) return;
   /* Clients first: who asked to be attached before the start sees all from the start. */
   peers_serve(fds + OWN, peer_count);
   if (fds[1].revents != 0) peers_accept(listener);
   read_outputs(fds + 2, output_count);
+  if (fds[4].revents != 0) take_terminal();
   if (fds[0].revents != 0) reap();
   if (state == DRAINING) drain();
 }

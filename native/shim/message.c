@@ -131,8 +131,12 @@ static bool parse_time(const char *text, int64_t *time_ns) {
   } else if (*text++ != 'Z') {
     return false;
   }
-  int64_t seconds = days_of(year, month, day) * 86400 + hour * 3600 + minute * 60 + second;
-  *time_ns = (seconds - offset) * SECOND_NS + nanoseconds;
+  int64_t seconds = days_of(year, month, day) * 86400 + hour * 3600 + minute * 60 + second - offset;
+  /* Nanoseconds reach from 1677 to 2262; a time before or after that is as good as its end. */
+  const int64_t seconds_max = INT64_MAX / SECOND_NS - 1;
+  if (seconds > seconds_max) seconds = seconds_max;
+  if (seconds < -seconds_max) seconds = -seconds_max;
+  *time_ns = seconds * SECOND_NS + nanoseconds;
   return *text == '\0';
 }
 

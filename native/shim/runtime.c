@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,7 +11,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-enum { ARGUMENTS_MAX = 64, EXIT_CANNOT_RUN = 127 };
+enum { ARGUMENTS_MAX = 64, EXIT_CANNOT_RUN = 127, CONSOLE_WAIT_MS = 5000 };
 
 static int console_listener = -1;
 static char console_path[64], pid_path[PATH_MAX], log_path[PATH_MAX];
@@ -158,13 +159,20 @@ pid_t runtime_child(void) {
   return pid > 0 && pid <= INT_MAX ? (pid_t)pid : -1;
 }
 
+int runtime_console(void) {
+  return console_listener;
+}
+
 int runtime_terminal(void) {
-  /* The runtime has sent it before it ended, so this does not wait. */
+  if (console_listener < 0) return -1;
   int connection = accept4(console_listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
   close(console_listener);
   console_listener = -1;
   unlink("console.sock");
   if (connection < 0) return -1;
+  /* It is sent right after the connection is made; a runtime that hangs in between is not for us. */
+  struct pollfd wait = {.fd = connection, .events = POLLIN};
+  poll(&wait, 1, CONSOLE_WAIT_MS);
 
   char name[256];
   union {

@@ -23,7 +23,10 @@ pid_t runtime_start(const char *directory, const int stdio[3]);
 /* After its success: the pid of what it started; -1 when it left none. */
 pid_t runtime_child(void);
 
-/* After its success: the terminal's master; -1 when none came. */
+/* Readable when the runtime has the terminal for us; -1 when there is none to wait for. */
+int runtime_console(void);
+
+/* The terminal's master; -1 when none came. */
 int runtime_terminal(void);
 
 /* Makes children (the runtime and its container) less likely victims of the OOM killer than we. */

@@ -1,11 +1,14 @@
 import { spawn } from 'node:child_process';
-import type { Readable } from 'node:stream';
+import { PassThrough, pipeline } from 'node:stream';
+import { callbackify } from 'node:util';
+import { deferred } from '../base/async.ts';
 import { internal, messageOf } from '../base/errors.ts';
 import type { LogReading, LogRequest } from './shim.ts';
 
 /**
  * Reads a log by the shim's program in a process of its own: decoding in the daemon would take
- * it ten times the time, and the memory. native/shim/read.c is the other side.
+ * it ten times the time, and the memory. native/shim/read.c is the other side. The output fails
+ * when the reader does, so that half a log is not taken for a whole one.
  */
 export function readLog(
   program: { readonly path: string; readonly env: Readonly<Record<string, string>> },
@@ -13,19 +16,23 @@ export function readLog(
 ): LogReading {
   const child = spawn(program.path, ['logs', ...logArguments(request)], {
     env: program.env,
-    stdio: [request.follow ? 'pipe' : 'ignore', 'pipe', 'inherit'],
+    stdio: ['pipe', 'pipe', 'inherit'],
   });
-  const output = child.stdout as Readable;
-  const input = child.stdin;
-  input?.on('error', () => undefined); // the reader has ended by itself: so does its output
+  const ended = deferred();
+  ended.promise.catch(() => undefined); // told to whoever reads the output
   child.once('error', (cause) => {
-    output.destroy(internal(`cannot read the log: ${messageOf(cause)}`, { cause }));
+    ended.reject(internal(`cannot read the log: ${messageOf(cause)}`, { cause }));
   });
   child.once('exit', (code, signal) => {
-    // Whoever destroys the output is told nothing by the reader's end.
-    if (code !== 0) output.destroy(internal(`the reader of the log ended with ${code ?? signal}`));
+    if (code === 0) ended.resolve();
+    else ended.reject(internal(`the reader of the log ended with ${code ?? signal}`));
   });
-  return { output, end: () => input?.end() };
+  const output = new PassThrough({ flush: callbackify(() => ended.promise) });
+  // Who destroys the output destroys the pipe, which ends the reader.
+  pipeline(child.stdout, output, () => undefined);
+  child.stdin.on('error', () => undefined); // the reader has ended by itself: so does its output
+  if (!request.follow) child.stdin.end();
+  return { output, end: () => child.stdin.end() };
 }
 
 /** Settings of `shim logs`. */

@@ -519,3 +519,28 @@ function decodeJournal(bytes: Buffer): Record<string, string> {
   }
   return fields;
 }
+
+test('a reader that fails makes the output fail, whole or not', async () => {
+  const broken = path.join(root, 'broken-reader');
+  writeFileSync(broken, '#!/bin/sh\necho something\nexit 3\n', { mode: 0o755 });
+  for (const each of [broken, '/nonexistent/shim']) {
+    const reading = openShims({ program: each, env: {} }).readLog({
+      ...EVERYTHING,
+      driver: 'json-file',
+      path: '/x',
+    });
+    await assert.rejects(
+      reading.output.toArray(),
+      /the reader of the log ended with 3|cannot read/,
+    );
+  }
+});
+
+test('times beyond what nanoseconds reach are read, too', async () => {
+  const log = fileLog('json-file');
+  const line = (year: string): string =>
+    `{"log":"${year}\\n","stream":"stdout","time":"${year}-01-01T00:00:00Z"}\n`;
+  writeFileSync(log.path, line('0001') + line('1500') + line('2024') + line('9999'));
+  assert.equal(await readText(log, { timestamps: false }), '0001\n1500\n2024\n9999\n');
+  assert.match(await readText(log, { timestamps: true }), /2024-01-01T00:00:00.000000000Z 2024\n/);
+});
