@@ -14,7 +14,7 @@ export async function stopContainers(engine: Engine): Promise<void> {
   const { liveRestore, shutdownTimeoutSec } = engine.config();
   const all = engine.containers.list();
   for (const container of all) container.restart?.abort();
-  await Promise.allSettled(all.map(({ starting }) => starting));
+  await Promise.allSettled(all.map(async ({ starting }) => await starting));
   if (liveRestore) return;
   await Promise.all(all.map((container) => stopOne(engine, container, shutdownTimeoutSec)));
   await Promise.all(all.map(({ cleanup }) => cleanup));
