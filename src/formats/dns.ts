@@ -16,7 +16,14 @@ export const DNS_CLASS_IN = 1;
 export const RCODE = { OK: 0, SERVFAIL: 2, NXDOMAIN: 3, NOTIMP: 4 } as const;
 
 const HEADER_BYTES = 12;
-const FLAG = { QR: 0x8000, OPCODE: 0x7800, AA: 0x0400, TC: 0x0200, RD: 0x0100, RA: 0x0080 } as const;
+const FLAG = {
+  QR: 0x8000,
+  OPCODE: 0x7800,
+  AA: 0x0400,
+  TC: 0x0200,
+  RD: 0x0100,
+  RA: 0x0080,
+} as const;
 const NAME_BYTES_MAX = 255;
 const LABEL_BYTES_MAX = 63;
 const RECORDS_MAX = 1000;
