@@ -1,0 +1,140 @@
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { after, before, describe, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { type Box, openBox } from '../support/box.ts';
+import { eventually } from '../support/processes.ts';
+import { takeStock } from '../support/resources.ts';
+
+/** Containers outlive the daemon, and the next one takes them over. */
+
+let box: Box;
+before(async () => {
+  box = await openBox();
+});
+after(() => box[Symbol.asyncDispose]());
+
+const TICK = 'i=0; while :; do i=$((i+1)); echo tick $i; sleep 0.05; done';
+
+function shimOf(pid: number): number {
+  const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+  return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]);
+}
+
+describe('the daemon is killed', () => {
+  test('containers run on, with every line of their output, and can be used', async () => {
+    const id = await box.up({ Cmd: ['sh', '-c', TICK], HostConfig: { NetworkMode: 'bridge' } });
+    const first = (await box.inspect(id)).State;
+    await box.daemon.stop('SIGKILL');
+    await sleep(500);
+    await box.daemon.start();
+    const second = (await box.inspect(id)).State;
+    assert.deepEqual(
+      [second.Status, second.Pid, second.StartedAt],
+      ['running', first.Pid, first.StartedAt],
+    );
+    assert.deepEqual(await box.exec(id, 'echo', 'ok'), { code: 0, output: 'ok\n' });
+    await box.daemon.json('POST', `/containers/${id}/kill`);
+    const lines = (await box.logs(id)).trimEnd().split('\n');
+    assert.ok(lines.length > 5);
+    assert.deepEqual(
+      lines,
+      lines.map((_, i) => `tick ${i + 1}`),
+    );
+    assert.equal((await box.inspect(id)).State.ExitCode, 137);
+    await box.remove(id);
+    assert.deepEqual(takeStock(box.daemon, [id]).cgroups, []);
+  });
+
+  test('ends meanwhile are seen with their code and time, and policies act on them', async () => {
+    const end = (code: number) => ['sh', '-c', `sleep 0.5; exit ${code}`];
+    const ended = await box.up({ Cmd: end(42) });
+    const again = await box.up({
+      Cmd: end(43),
+      HostConfig: { RestartPolicy: { Name: 'on-failure', MaximumRetryCount: 1 } },
+    });
+    const removed = await box.up({ Cmd: end(0), HostConfig: { AutoRemove: true } });
+    await box.daemon.stop('SIGKILL');
+    const killed = Date.now();
+    await sleep(1500);
+    await box.daemon.start();
+    const { State } = await box.inspect(ended);
+    assert.deepEqual([State.Status, State.ExitCode], ['exited', 42]);
+    const finished = Date.parse(State.FinishedAt);
+    assert.ok(finished > killed && finished < killed + 1300, State.FinishedAt);
+    const view = await box.until(again, 'exited');
+    assert.deepEqual([view.RestartCount, view.State.ExitCode], [1, 43]);
+    await eventually(
+      async () => (await box.daemon.api('GET', `/containers/${removed}/json`)).status === 404,
+    );
+    await box.remove(ended);
+    await box.remove(again);
+  });
+
+  test('paused containers are still paused', async () => {
+    const id = await box.up({ Cmd: ['sleep', '100'] });
+    await box.daemon.json('POST', `/containers/${id}/pause`);
+    await box.daemon.restart('SIGKILL');
+    assert.equal((await box.inspect(id)).State.Status, 'paused');
+    await box.daemon.json('POST', `/containers/${id}/unpause`);
+    assert.equal((await box.exec(id, 'true')).code, 0);
+    await box.remove(id);
+  });
+});
+
+test('a shim that dies takes its container along, with a clear word', async () => {
+  const id = await box.up({ Cmd: ['sleep', '100'] });
+  const { Pid } = (await box.inspect(id)).State;
+  process.kill(shimOf(Pid), 'SIGKILL');
+  const { State } = await box.until(id, 'exited');
+  assert.equal(State.ExitCode, 255);
+  assert.match(State.Error, /shim/);
+  await eventually(() => {
+    try {
+      return readFileSync(`/proc/${Pid}/stat`, 'utf8') === '';
+    } catch {
+      return true; // its process is gone
+    }
+  });
+  await box.start(id);
+  assert.equal((await box.inspect(id)).State.Status, 'running');
+  await box.remove(id);
+});
+
+describe('an orderly stop of the daemon', () => {
+  test('stops containers, and policies start again what ran and was not stopped', async () => {
+    const up = async (Name: string): Promise<string> =>
+      await box.up({
+        Cmd: ['sleep', '100'],
+        StopTimeout: 0,
+        HostConfig: { RestartPolicy: { Name } },
+      });
+    const always = await up('always');
+    const stoppedAlways = await up('always');
+    const unless = await up('unless-stopped');
+    const stoppedUnless = await up('unless-stopped');
+    const plain = await up('no');
+    const { Pid } = (await box.inspect(plain)).State;
+    for (const id of [stoppedAlways, stoppedUnless]) {
+      await box.daemon.json('POST', `/containers/${id}/stop?t=0`);
+    }
+    await box.daemon.stop('SIGTERM');
+    assert.throws(() => process.kill(Pid, 0), { code: 'ESRCH' });
+    assert.deepEqual(takeStock({ ...box.daemon, pid: 0 }, [always, plain]).cgroups, []);
+    await box.daemon.start();
+    for (const id of [always, stoppedAlways, unless]) await box.until(id, 'running');
+    assert.equal((await box.inspect(stoppedUnless)).State.Status, 'exited');
+    assert.deepEqual((await box.inspect(plain)).State.ExitCode, 137);
+    for (const id of [always, stoppedAlways, unless, stoppedUnless, plain]) await box.remove(id);
+  });
+});
+
+test('with live-restore containers run through a stop of the daemon', async () => {
+  await using live = await openBox({ flags: ['--live-restore'] });
+  const id = await live.up({ Cmd: ['sleep', '100'] });
+  const { Pid } = (await live.inspect(id)).State;
+  await live.daemon.restart('SIGTERM');
+  const { State } = await live.inspect(id);
+  assert.deepEqual([State.Status, State.Pid], ['running', Pid]);
+  await live.remove(id);
+});
