@@ -37,7 +37,8 @@ export function logTag(template: string, fallback: string, subject: LogSubject):
     ID: subject.id.slice(0, ID_LENGTH),
     FullID: subject.id,
     Name: subject.name,
-    ImageID: subject.imageId.replace(/^sha256:/, '').slice(0, ID_LENGTH),
+    // Docker cuts the whole ID, algorithm included.
+    ImageID: subject.imageId.slice(0, ID_LENGTH),
     ImageFullID: subject.imageId,
     ImageName: subject.imageName,
     DaemonName: DAEMON_NAME,
@@ -95,9 +96,13 @@ function environment(env: readonly string[]): ReadonlyMap<string, string> {
   );
 }
 
-/** The `attrs` of a json-file line; '' for none. */
+/** The `attrs` of a json-file line; '' for none. Escapes what Go escapes. */
 export function encodeLogAttributes(attributes: ReadonlyMap<string, string>): string {
-  return attributes.size === 0 ? '' : JSON.stringify(Object.fromEntries(attributes));
+  if (attributes.size === 0) return '';
+  return JSON.stringify(Object.fromEntries(attributes)).replace(
+    /[<>&\u2028\u2029]/g,
+    (each) => `\\u${each.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  );
 }
 
 /**

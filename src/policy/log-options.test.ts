@@ -136,7 +136,7 @@ test('tags take fields of the container', () => {
   assert.equal(logTag('', '{{.ID}}', subject), '0123456789ab');
   assert.equal(
     logTag('{{.Name}}/{{ .ImageName }}/{{.ImageID}}-{{.DaemonName}}', '', subject),
-    'web/nginx:1/fefefefefefe-coracle',
+    'web/nginx:1/sha256:fefef-coracle',
   );
   assert.equal(logTag('{{.FullID}}', '', subject), subject.id);
   assert.equal(logTag('{{.Command}}', '', subject), 'nginx -g daemon off;');
@@ -152,6 +152,7 @@ test('attributes: labels, variables and the tag, by name and by pattern', () => 
   const attributes = (options: Record<string, string>): string =>
     encodeLogAttributes(logAttributes(plan('json-file', options).attributes, subject));
   assert.equal(attributes({}), '');
+  assert.equal(attributes({ tag: '<&>\u2028"' }), '{"tag":"\\u003c\\u0026\\u003e\\u2028\\""}');
   assert.equal(
     attributes({ labels: 'role,absent', env: 'A,NOVALUE', tag: '{{.Name}}' }),
     '{"A":"b=c","role":"front","tag":"web"}',
