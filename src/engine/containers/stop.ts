@@ -26,10 +26,11 @@ export async function stopContainer(
 ): Promise<void> {
   const signal = options.signal === '' ? stopSignalOf(container) : parseSignal(options.signal);
   const wasRestarting = container.restart !== undefined;
-  if (wasRestarting) await giveUpRestart(engine, container);
+  await giveUpRestart(container);
   const run = container.run;
-  if (run === undefined && !wasRestarting) {
-    throw notModified(`container ${container.id} is not running`);
+  if (run === undefined) {
+    if (!wasRestarting) throw notModified(`container ${container.id} is not running`);
+    saveState(engine, container, { running: false, stoppedByUser: true }, { durable: true });
   }
   const timeoutSec =
     options.timeoutSec ?? container.document.config.StopTimeout ?? DEFAULT_STOP_SEC;
@@ -37,13 +38,16 @@ export async function stopContainer(
   containerEvent(engine, container, 'stop');
 }
 
-/** Ends the wait of a restart policy: the container stays ended, unless it was being started already. */
-async function giveUpRestart(engine: Engine, container: Container): Promise<void> {
-  container.restart?.abort();
-  if (container.starting === undefined) container.restart = undefined;
-  else await Promise.allSettled([container.starting]);
-  if (container.run !== undefined) return;
-  saveState(engine, container, { running: false, stoppedByUser: true }, { durable: true });
+/**
+ * Ends the wait of a restart policy. A start that is under way is waited for; when what it started
+ * ends at once, there is another wait to end.
+ */
+async function giveUpRestart(container: Container): Promise<void> {
+  while (container.run === undefined && container.restart !== undefined) {
+    container.restart.abort();
+    if (container.starting === undefined) container.restart = undefined;
+    else await Promise.allSettled([container.starting]);
+  }
 }
 
 /** Stops, if it runs, and starts. @throws what the start throws */
