@@ -7,6 +7,9 @@
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
+/* On 32-bit machines as on others: large files, and times after 2038. */
+#define _FILE_OFFSET_BITS 64
+#define _TIME_BITS 64
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>

@@ -446,11 +446,16 @@ static void set_up(void) {
 
 /* --- loop --------------------------------------------------------------------------------------- */
 
+static bool is_paused(const struct output *output) {
+  return output->resume_ns > 0 && output->resume_ns > clock_ns(CLOCK_MONOTONIC);
+}
+
 /* When to look again without being woken, in milliseconds; -1: never. */
 static int timeout(void) {
-  int ms = peers_timeout();
-  int drain_ms = (int)(DRAIN_QUIET_NS / MILLISECOND_NS / 4);
-  return state == DRAINING && (ms < 0 || ms > drain_ms) ? drain_ms : ms;
+  int ms = peers_timeout(), own_ms = -1;
+  if (is_paused(&outputs[0])) own_ms = 100;
+  if (state == DRAINING) own_ms = (int)(DRAIN_QUIET_NS / MILLISECOND_NS / 4);
+  return own_ms >= 0 && (ms < 0 || ms > own_ms) ? own_ms : ms;
 }
 
 static void gather(void) {
@@ -483,7 +488,8 @@ static void serve(void) {
   fds[0] = (struct pollfd){.fd = signals, .events = POLLIN};
   fds[1] = (struct pollfd){.fd = peers_full() ? -1 : listener, .events = POLLIN};
   for (int i = 0; i < 2; i++, output_count++) {
-    fds[2 + i] = (struct pollfd){.fd = reading ? outputs[i].fd : -1, .events = POLLIN};
+    bool wanted = reading && (state == DRAINING || !is_paused(&outputs[i]));
+    fds[2 + i] = (struct pollfd){.fd = wanted ? outputs[i].fd : -1, .events = POLLIN};
   }
   fds[4] = (struct pollfd){.fd = runtime_console(), .events = POLLIN};
   int peer_count = peers_poll(fds + OWN);

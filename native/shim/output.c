@@ -11,6 +11,9 @@
 /* Reads at one go; between two the supervisor looks after everything else. */
 enum { READS_MAX = 8 };
 
+/* How often to look whether a terminal is open again; poll cannot tell, it only says hung up. */
+static const int64_t REOPEN_NS = 500000000;
+
 static void log_part(const struct output *output, const uint8_t *bytes, size_t size, bool partial) {
   log_line(&(struct line){output->id, partial, clock_ns(CLOCK_REALTIME), bytes, size});
 }
@@ -41,15 +44,19 @@ static void log_lines(struct output *output, size_t fresh) {
   memmove(output->buffer, at, output->held);
 }
 
-void output_read(struct output *output, bool whatever) {
-  for (int i = 0; i < READS_MAX && (whatever || peers_have_room()); i++) {
+void output_read(struct output *output, bool last) {
+  for (int i = 0; i < READS_MAX && (last || peers_have_room()); i++) {
     uint8_t *into = output->buffer + output->held;
     size_t room = sizeof output->buffer - output->held;
     ssize_t size = read(output->fd, into, room);
     if (size < 0 && errno == EINTR) continue;
     if (size < 0 && errno == EAGAIN) break;
+    if (size < 0 && errno == EIO && !last) {
+      output->resume_ns = clock_ns(CLOCK_MONOTONIC) + REOPEN_NS;
+      break;
+    }
     if (size <= 0) {
-      output_end(output); /* a terminal says EIO when nobody has it open any more */
+      output_end(output);
       break;
     }
     output->owed -= size;

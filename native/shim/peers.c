@@ -216,6 +216,7 @@ static void write_input(void) {
     ssize_t done = write(input_fd, input + input_sent, input_size - input_sent);
     if (done < 0 && errno == EINTR) continue;
     if (done < 0 && errno == EAGAIN) return;
+    if (done < 0 && is_raw) break; /* a terminal that nobody has open: nobody types into it */
     if (done < 0) {
       peers_end_stdin(); /* EPIPE: the container closed its end */
       return;

@@ -88,7 +88,9 @@ class ShimConnection implements Shim {
   }
 
   async attach(streams: ShimStreams): Promise<Socket> {
-    const socket = await connect(this.#directory);
+    const socket = await connect(this.#directory).catch((cause: unknown) => {
+      throw unavailable('cannot attach: the process has ended', { cause });
+    });
     socket.on('error', () => undefined); // the process has ended; 'close' follows
     socket.write(attachLine(streams));
     // One byte says that output is sent from now on.

@@ -137,6 +137,20 @@ for (const name of RUNTIMES) {
     assert.equal(text, '33 111\r\nhello\r\n50 200\r\ngot hello\r\n');
   });
 
+  test(`${name}: a terminal that is closed for a while and opened again`, async () => {
+    const inner = 'exec <&- >&- 2>&-; sleep 0.3; exec </dev/console >/dev/console; echo again';
+    const args = ['sh', '-c', `echo first; ${inner}`];
+    const spec = await container(name, { args, terminal: true }, { openStdin: true });
+    const shim = await shims.launch(spec);
+    const client = await shim.attach(ALL);
+    const output = readToEnd(client);
+    await shim.start();
+    const watcher = setInterval(() => client.writable && client.write('x'), 20);
+    assert.equal((await shim.exited).exitCode, 0);
+    clearInterval(watcher);
+    assert.match((await output).toString(), /^first\r\n.*again\r\n$/s);
+  });
+
   test(`${name}: execs in a running container`, async () => {
     const spec = await container(name, { args: ['sleep', '60'] });
     const shim = await shims.launch(spec);
