@@ -120,7 +120,8 @@ describe('an orderly stop of the daemon', () => {
     }
     await box.daemon.stop('SIGTERM');
     assert.throws(() => process.kill(Pid, 0), { code: 'ESRCH' });
-    assert.deepEqual(takeStock({ ...box.daemon, pid: 0 }, [always, plain]).cgroups, []);
+    const { dataRoot, execRoot } = box.daemon;
+    assert.deepEqual(takeStock({ dataRoot, execRoot, pid: 0 }, [always, plain]).cgroups, []);
     await box.daemon.start();
     for (const id of [always, stoppedAlways, unless]) await box.until(id, 'running');
     assert.equal((await box.inspect(stoppedUnless)).State.Status, 'exited');
