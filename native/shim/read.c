@@ -66,22 +66,20 @@ static size_t room(void) {
   return rest < (off_t)left ? (size_t)rest : left;
 }
 
-/* Somebody has emptied the file by hand. */
-static void start_again_if_truncated(void) {
+/* Somebody has emptied the file by hand: it is read from its beginning again. */
+static bool was_truncated(void) {
   struct stat info;
-  if (!follow || fstat(file.fd, &info) < 0 || info.st_size >= file.at) return;
+  if (!follow || fstat(file.fd, &info) < 0 || info.st_size >= file.at) return false;
   file.at = 0;
   window_size = 0;
+  return true;
 }
 
 /* Reads on in the present file; sets `*end` at its end. False when there is nothing more to do. */
 static bool read_on(bool *end) {
   ssize_t size = pread(file.fd, window + window_size, room(), file.at);
-  *end = size <= 0;
-  if (size <= 0) {
-    start_again_if_truncated();
-    return true;
-  }
+  *end = size <= 0 && !was_truncated();
+  if (size <= 0) return true;
   file.at += size;
   window_size += (size_t)size;
   return take_messages(false);

@@ -42,7 +42,10 @@ export type ShimSpec = {
   /** Close the process's stdin when the first attached client's input ends. */
   readonly stdinOnce: boolean;
   readonly log: ShimLog;
-  /** Rows and columns of the terminal at start. */
+  /**
+   * Rows and columns of the terminal at start. The runtime spec's `process.consoleSize` should say
+   * the same: only the runtime is sure to set it before the process runs.
+   */
   readonly consoleSize?: readonly [rows: number, columns: number];
   /** File whose growth tells of an OOM kill: v2 memory.events, v1 memory.oom_control (event counter `oom_kill`). */
   readonly oomFile?: string;

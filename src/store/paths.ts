@@ -10,7 +10,7 @@ import path from 'node:path';
  *       diff/           its files             rootfs      mount point of the container
  *       headers         its tar headers       bundle/     config.json for the runtime
  *     staging/OP/     work in progress        hosts hostname resolv.conf
- *     objects/        shared contents         attach.sock control.sock exit   (the shim's)
+ *     objects/        shared contents         shim.sock spec pid exit …     (the shim's)
  *     containers/ID/                          exec/EXECID/ …
  *       upper/ work/    the writable layer    netns/ID
  *       ID-json.log     its log             netns/      bind-mounted network namespaces

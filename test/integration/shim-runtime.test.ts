@@ -119,7 +119,7 @@ for (const name of RUNTIMES) {
     const args = ['sh', '-c', 'stty size; read line; stty size; echo got $line; exit 3'];
     const spec = await container(
       name,
-      { args, terminal: true },
+      { args, terminal: true, consoleSize: [33, 111] },
       { openStdin: true, consoleSize: [33, 111] },
     );
     const shim = await shims.launch(spec);

@@ -8,6 +8,8 @@ export type BundleProcess = {
   readonly args: readonly string[];
   readonly terminal?: boolean;
   readonly env?: readonly string[];
+  /** Rows and columns of the terminal; the runtime sets it before the process runs. */
+  readonly consoleSize?: readonly [rows: number, columns: number];
   /** Bytes; none: no limit. */
   readonly memoryBytes?: number;
   /** Name of the container's control group below the root of each hierarchy. */
@@ -33,6 +35,9 @@ const NAMESPACES = ['pid', 'mount', 'ipc', 'uts', 'network'];
 export function processSpec(process: BundleProcess): object {
   return {
     terminal: process.terminal ?? false,
+    ...(process.consoleSize === undefined
+      ? {}
+      : { consoleSize: { height: process.consoleSize[0], width: process.consoleSize[1] } }),
     user: { uid: 0, gid: 0 },
     args: process.args,
     env: ['PATH=/bin', 'TERM=xterm', ...(process.env ?? [])],
