@@ -14,6 +14,10 @@ export type JobName =
   | 'load'
   | 'import'
   | 'save'
+  | 'tree-pack'
+  | 'tree-unpack'
+  | 'tree-changes'
+  | 'tree-diff'
   | 'delta-create'
   | 'delta-apply';
 

@@ -1,0 +1,105 @@
+import { isEngineError, notFound, notImplemented } from '../../base/errors.ts';
+import { INIT_DESTINATION } from '../../policy/runtime-spec-mounts.ts';
+import { MISSING, type TreeDiffInput, type TreeView } from '../../worker/tree-protocol.ts';
+import type { Engine } from '../engine.ts';
+import { type Container, lockOf } from './container.ts';
+import { containerPaths } from './paths.ts';
+
+/** Access to a container's files from outside, whether it runs or not. */
+
+/**
+ * Runs `body` with the container's filesystem as its processes see it, volumes included. One that
+ * does not run is mounted for the time, and cannot be started meanwhile.
+ */
+export async function withView<T>(
+  engine: Engine,
+  container: Container,
+  body: (view: TreeView) => Promise<T>,
+): Promise<T> {
+  const { run } = container;
+  if (run !== undefined) return await body({ root: `/proc/${run.pid}/root`, binds: [] });
+  return await engine.locks.run(lockOf(container), async () => {
+    if (container.run !== undefined) {
+      return await body({ root: `/proc/${container.run.pid}/root`, binds: [] });
+    }
+    return await whileMounted(engine, container, async (merged) => {
+      const { id, document } = container;
+      try {
+        const sources = await engine.volumes.prepare(id, document.mounts, merged);
+        const binds = document.mounts
+          .map((mount, i) => ({
+            source: sources[i] ?? '',
+            destination: mount.destination,
+            readOnly: !mount.readWrite,
+          }))
+          .filter(({ source }) => source !== '')
+          .toSorted((a, b) => a.destination.length - b.destination.length);
+        return await body({ root: merged, binds });
+      } finally {
+        await engine.volumes.release(id);
+      }
+    });
+  });
+}
+
+/** Runs `body` with the container's root alone, without its volumes. */
+export async function withRoot<T>(
+  engine: Engine,
+  container: Container,
+  body: (merged: string) => Promise<T>,
+): Promise<T> {
+  if (container.run !== undefined) {
+    return await body(containerPaths(engine, container.id).rootfs);
+  }
+  return await engine.locks.run(lockOf(container), () => whileMounted(engine, container, body));
+}
+
+async function whileMounted<T>(
+  engine: Engine,
+  container: Container,
+  body: (merged: string) => Promise<T>,
+): Promise<T> {
+  await container.cleanup;
+  const { merged } = await engine.layers.mountRootfs(container.id, container.document.layers);
+  try {
+    return await body(merged);
+  } finally {
+    if (container.run === undefined) await engine.layers.unmountRootfs(container.id);
+  }
+}
+
+/** What the engine and the runtime put into a root, and is nobody's change. */
+const OURS = [
+  '/.dockerenv',
+  '/dev',
+  '/proc',
+  '/sys',
+  '/etc/hosts',
+  '/etc/hostname',
+  '/etc/resolv.conf',
+  INIT_DESTINATION,
+];
+
+/** Runs `body` with where the container's changes are. @throws notImplemented for a driver without layers */
+export async function withDiff<T>(
+  engine: Engine,
+  container: Container,
+  body: (input: TreeDiffInput) => Promise<T>,
+): Promise<T> {
+  if (engine.layers.driver !== 'overlay2') {
+    throw notImplemented(
+      `changes of a container cannot be told with the storage driver ${engine.layers.driver}: use overlay2`,
+    );
+  }
+  const { upper, lower } = engine.layers.rootfsPaths(container.id, container.document.layers);
+  return await withRoot(engine, container, (merged) =>
+    body({ upper, lower, merged, ignored: OURS }),
+  );
+}
+
+/** A worker's "not there" in Docker's words; other errors as they are. */
+export function inDockersWords(error: unknown, reference: string): unknown {
+  const missing = isEngineError(error, 'notFound') ? error.detail[MISSING] : undefined;
+  if (missing === undefined) return error;
+  return notFound(`Could not find the file ${missing} in container ${reference}`, { cause: error });
+}

@@ -1,0 +1,128 @@
+import { mkdtempSync, rmdirSync } from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { type ByteString, fromText } from '../formats/byte-string.ts';
+import { CLONE, MNT, MS } from '../kernel/constants.ts';
+import { mountOverlay } from '../kernel/mount.ts';
+import type { Syscalls } from '../kernel/syscalls.ts';
+import { OpenDirectory } from '../kernel/tree-walk.ts';
+import type { TreeDiffInput } from './tree-protocol.ts';
+
+/**
+ * The difference between a container and its image: a walk of the writable layer, which overlayfs
+ * keeps (kernel filesystems/overlayfs). What a name is is looked up in the merged tree, because the
+ * writable layer may hold stubs whose content lies below.
+ */
+export type DiffVisitor = {
+  /** A name that is there; `inMerged` is where to read it, `below` says that a lower layer has it. */
+  readonly present: (at: {
+    readonly path: ByteString;
+    readonly inMerged: OpenDirectory;
+    readonly name: ByteString;
+    readonly isDirectory: boolean;
+    readonly below: boolean;
+  }) => Promise<void> | void;
+  /** A name of a lower layer that is there no more. */
+  readonly deleted: (path: ByteString) => Promise<void> | void;
+  /** A directory that hides the one below it. */
+  readonly opaque: (path: ByteString) => Promise<void> | void;
+};
+
+const OPAQUE = 'trusted.overlay.opaque';
+
+/** Calls the visitor for each difference, parents before what is in them. */
+export async function walkDiff(
+  sys: Syscalls,
+  input: TreeDiffInput,
+  visitor: DiffVisitor,
+): Promise<void> {
+  using below = openLower(sys, input.lower);
+  using upper = OpenDirectory.open(sys, input.upper);
+  using merged = OpenDirectory.open(sys, input.merged);
+  const ignored = new Set(input.ignored.map((each) => fromText(each)));
+  await walk({ sys, visitor, ignored }, { upper, merged, below, path: '' as ByteString });
+}
+
+type Constant = {
+  readonly sys: Syscalls;
+  readonly visitor: DiffVisitor;
+  readonly ignored: ReadonlySet<ByteString>;
+};
+type Level = {
+  readonly upper: OpenDirectory;
+  readonly merged: OpenDirectory;
+  /** Undefined when no lower layer has this directory. */
+  readonly below: OpenDirectory | undefined;
+  readonly path: ByteString;
+};
+
+async function walk(constant: Constant, level: Level): Promise<void> {
+  const { sys, visitor, ignored } = constant;
+  for (const name of level.upper.names()) {
+    const full = `${level.path}/${name}` as ByteString;
+    if (ignored.has(full)) continue;
+    const own = level.upper.stat(name);
+    if (own === undefined) continue;
+    const lower = level.below?.stat(name);
+    if (own.isCharacterDevice() && own.rdev === 0n) {
+      if (lower !== undefined) await visitor.deleted(full);
+      continue;
+    }
+    const isDirectory = own.isDirectory();
+    if (
+      isDirectory &&
+      lower?.isDirectory() &&
+      holdsOnlyIgnored(constant, level.upper, name, full)
+    ) {
+      continue;
+    }
+    await visitor.present({
+      path: full,
+      inMerged: level.merged,
+      name,
+      isDirectory,
+      below: lower !== undefined,
+    });
+    if (!isDirectory) continue;
+    using upper = level.upper.enter(name);
+    using merged = level.merged.enter(name);
+    const isOpaque = isOpaqueDirectory(sys, level.upper, name);
+    if (isOpaque) await visitor.opaque(full);
+    using below = lower?.isDirectory() && !isOpaque ? level.below?.enter(name) : undefined;
+    await walk(constant, { upper, merged, below, path: full });
+  }
+}
+
+/** A directory of the image that is in the writable layer only for what the engine put there. */
+function holdsOnlyIgnored(
+  { ignored }: Constant,
+  parent: OpenDirectory,
+  name: ByteString,
+  full: ByteString,
+): boolean {
+  using directory = parent.enter(name);
+  const names = directory.names();
+  return names.length > 0 && names.every((each) => ignored.has(`${full}/${each}` as ByteString));
+}
+
+function isOpaqueDirectory(sys: Syscalls, parent: OpenDirectory, name: ByteString): boolean {
+  const place = Buffer.concat([parent.at(name), Buffer.of(0)]);
+  return Buffer.from(sys.lgetxattr(place, OPAQUE) ?? []).toString() === 'y';
+}
+
+/** All lower layers as one tree. Mounted in a namespace of this process's own. */
+function openLower(sys: Syscalls, lower: readonly string[]): OpenDirectory {
+  const [only, ...others] = lower;
+  if (only !== undefined && others.length === 0) return OpenDirectory.open(sys, only);
+  sys.unshare(CLONE.NEWNS);
+  sys.mount({ source: 'none', target: '/', flags: MS.REC | MS.PRIVATE });
+  const target = mkdtempSync(path.join(os.tmpdir(), 'coracle-lower-'));
+  try {
+    mountOverlay(sys, { lower, upper: undefined, work: undefined, target });
+    const opened = OpenDirectory.open(sys, target);
+    sys.umount(target, MNT.DETACH);
+    return opened;
+  } finally {
+    rmdirSync(target);
+  }
+}
