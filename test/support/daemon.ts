@@ -59,11 +59,13 @@ export class TestDaemon implements AsyncDisposable {
       env?: Readonly<Record<string, string>>;
       /** Content of daemon.json. */
       config?: Readonly<Record<string, unknown>>;
+      /** Instead of one in its own folder; it is the caller's to remove. */
+      dataRoot?: string;
     } = {},
   ) {
     const root = this.#folder.path;
     const net = randomInt(0, 12_800);
-    this.dataRoot = path.join(root, 'data');
+    this.dataRoot = options.dataRoot ?? path.join(root, 'data');
     this.execRoot = path.join('/run', path.basename(root));
     this.socket = path.join(root, 'api.sock');
     this.host = `unix://${this.socket}`;

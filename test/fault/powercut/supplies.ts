@@ -1,0 +1,60 @@
+import path from 'node:path';
+import { busyboxImage, type LayerEntry, pushImage } from '../../support/images.ts';
+import { runOk } from '../../support/processes.ts';
+import { type Registry, startRegistry } from '../../support/registry.ts';
+import { temporaryFolder } from '../../support/temp.ts';
+
+/** What operations bring into the engine; it lies on another disk, which keeps its power. */
+export type Supplies = AsyncDisposable & {
+  readonly images: readonly {
+    /** In the registry: `127.0.0.1:PORT/app:3`. */
+    readonly reference: string;
+    readonly id: string;
+    /** A docker archive of it, which loads under another name. */
+    readonly archive: string;
+    readonly loadedAs: string;
+  }[];
+};
+
+const VERSIONS = 4;
+const FILES = 150;
+
+/** Versions of one image: most files are equal, some with new times, some with other content. */
+export async function makeSupplies(): Promise<Supplies> {
+  await using making = new AsyncDisposableStack();
+  const folder = making.use(temporaryFolder('supplies'));
+  const registry = making.use(await startRegistry());
+  const images = [];
+  for (let version = 0; version < VERSIONS; version += 1) {
+    images.push(await makeVersion(registry, folder.path, version));
+  }
+  const held = making.move();
+  return { images, [Symbol.asyncDispose]: () => held.disposeAsync() };
+}
+
+async function makeVersion(
+  registry: Registry,
+  folder: string,
+  version: number,
+): Promise<Supplies['images'][number]> {
+  const image = await busyboxImage({ extra: files(version) });
+  await pushImage(registry, 'app', String(version), image);
+  const loadedAs = `loaded:${version}`;
+  const archive = path.join(folder, `${version}.tar`);
+  const reference = `${registry.host}/app:${version}`;
+  await runOk('skopeo', [
+    ...['copy', '--quiet', '--src-tls-verify=false', `docker://${reference}`],
+    `docker-archive:${archive}:docker.io/library/${loadedAs}`,
+  ]);
+  return { reference, id: image.config.digest, archive, loadedAs };
+}
+
+function files(version: number): LayerEntry[] {
+  return Array.from({ length: FILES }, (_, i) => {
+    const isChanged = i % 10 === 0;
+    const bytes = i % 25 === 0 ? 300_000 : 500 + i * 40;
+    const content = Buffer.alloc(bytes, `file ${i}${isChanged ? ` of version ${version}` : ''}\n`);
+    const mtime = new Date(1_700_000_000_000 + (i % 3 === 0 ? version * 1000 : 0));
+    return { name: `srv/f${i}`, content, mtime, ...(i % 7 === 0 ? { mode: 0o755 } : {}) };
+  });
+}

@@ -1,0 +1,132 @@
+import { closeSync, constants, mkdirSync, openSync, truncateSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { openSyscalls } from '../../src/kernel/ffi.ts';
+import { eventually, run, runOk } from './processes.ts';
+import { temporaryFolder } from './temp.ts';
+
+export type FilesystemKind = 'ext4' | 'xfs' | 'btrfs';
+
+/** EXT4_IOC_SHUTDOWN and XFS_IOC_GOINGDOWN: _IOR('X', 125, __u32); its flag for no log flush. */
+const SHUTDOWN = 0x8004587d;
+const NO_LOG_FLUSH = 2;
+const DISK_BYTES = 768 << 20;
+const MAKE: Readonly<Record<FilesystemKind, readonly string[]>> = {
+  ext4: ['mkfs.ext4', '-q', '-F'],
+  xfs: ['mkfs.xfs', '-q', '-f'],
+  btrfs: ['mkfs.btrfs', '-q', '-f'],
+};
+
+/**
+ * A filesystem on a loop device whose power can be cut: from then on nothing reaches the disk, and
+ * what was not yet on it is lost, the journal's tail included. ext4 and xfs do that themselves when
+ * asked. Another filesystem lies in a file on such an ext4, which is then the disk with its volatile
+ * cache: what was flushed to it is kept, what was only written may be lost, in any order.
+ */
+export class CrashDisk implements AsyncDisposable {
+  /** Where the filesystem is mounted. */
+  readonly mountPoint: string;
+  readonly #kind: FilesystemKind;
+  readonly #folder = temporaryFolder('disk');
+  /** The mounts, outermost first; the power is cut at the first. */
+  readonly #stages: readonly Stage[];
+
+  private constructor(kind: FilesystemKind) {
+    this.#kind = kind;
+    const at = (name: string): string => path.join(this.#folder.path, name);
+    const outer = new Stage(at('disk.img'), at('mnt'));
+    const isNested = kind === 'btrfs';
+    this.#stages = isNested ? [outer, new Stage(at('mnt/inner.img'), at('inner'))] : [outer];
+    this.mountPoint = at(isNested ? 'inner' : 'mnt');
+  }
+
+  /** A fresh one, mounted. */
+  static async make(kind: FilesystemKind): Promise<CrashDisk> {
+    const disk = new CrashDisk(kind);
+    try {
+      for (const [depth, stage] of disk.#stages.entries()) {
+        const isLast = depth === disk.#stages.length - 1;
+        await stage.format(isLast ? kind : 'ext4', DISK_BYTES * (isLast ? 1 : 1.25));
+        await stage.mount();
+      }
+    } catch (error) {
+      await disk[Symbol.asyncDispose]();
+      throw error;
+    }
+    return disk;
+  }
+
+  get kind(): FilesystemKind {
+    return this.#kind;
+  }
+
+  /** Cuts the power, now. */
+  cut(): void {
+    const [outer] = this.#stages;
+    if (outer === undefined) return;
+    const fd = openSync(outer.mountPoint, constants.O_RDONLY | constants.O_DIRECTORY);
+    try {
+      const flags = Buffer.alloc(4);
+      flags.writeUInt32LE(NO_LOG_FLUSH);
+      openSyscalls().ioctl(fd, SHUTDOWN, flags);
+    } finally {
+      closeSync(fd);
+    }
+  }
+
+  /** Takes the disk out and puts it in again: the next mount reads what the disk really has. */
+  async reboot(): Promise<void> {
+    for (const stage of [...this.#stages].reverse()) await stage.unmount();
+    for (const stage of this.#stages) await stage.mount();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const stage of [...this.#stages].reverse()) await stage.unmount();
+    this.#folder[Symbol.dispose]();
+  }
+}
+
+/** A filesystem in a file, on a loop device of its own. */
+class Stage {
+  readonly image: string;
+  readonly mountPoint: string;
+  #device = '';
+  #isMounted = false;
+
+  constructor(image: string, mountPoint: string) {
+    this.image = image;
+    this.mountPoint = mountPoint;
+  }
+
+  async format(kind: FilesystemKind, bytes: number): Promise<void> {
+    mkdirSync(this.mountPoint, { recursive: true });
+    writeFileSync(this.image, '');
+    truncateSync(this.image, bytes);
+    const [command = '', ...args] = MAKE[kind];
+    await runOk(command, [...args, this.image]);
+  }
+
+  async mount(): Promise<void> {
+    this.#device = (await runOk('losetup', ['--find', '--show', this.image])).trim();
+    await runOk('mount', [this.#device, this.mountPoint]);
+    this.#isMounted = true;
+  }
+
+  /** What a killed process still holds is let go of in a moment. */
+  async unmount(): Promise<void> {
+    if (this.#isMounted) {
+      let said = '';
+      await eventually(
+        async () => {
+          const { code, stderr } = await run('umount', [this.mountPoint]);
+          said = stderr;
+          return code === 0;
+        },
+        { what: `umount: ${said}` },
+      );
+      this.#isMounted = false;
+    }
+    if (this.#device === '') return;
+    await runOk('losetup', ['--detach', this.#device]);
+    this.#device = '';
+  }
+}
