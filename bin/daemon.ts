@@ -1,22 +1,20 @@
 import { mkdirSync } from 'node:fs';
-import { EngineError, forbidden, messageOf } from '../src/base/errors.ts';
+import { forbidden } from '../src/base/errors.ts';
 import { VERSION_TEXT } from '../src/base/version.ts';
 import { openSyscalls } from '../src/kernel/ffi.ts';
 import { enterMountNamespace, hasHybridCgroups } from '../src/kernel/mount-namespace.ts';
 import { activatedSockets } from '../src/kernel/socket-activation.ts';
 import type { DaemonConfig } from '../src/policy/daemon-config.ts';
-import { runDaemon } from './daemon-run.ts';
+import { failStart } from './daemon-failure.ts';
 import { readWish } from './daemon-settings.ts';
 import { execDaemon } from './executable.ts';
+import { STAGE } from './parts.ts';
 
 /**
- * The daemon's start. It happens twice: first as any program, to settle what only a fresh process
- * image can have (options of V8, the mount namespace of all threads), then, replaced by itself, for
- * good.
+ * The daemon's start. It happens twice: here as any program, to settle what only a fresh process
+ * image can have (options of V8, the mount namespace of all threads), then, replaced by the part
+ * `engine`, for good. This part is small, because both starts count for who waits.
  */
-
-/** Set for the second start: number of the descriptor of the host's mount namespace, or empty. */
-const STAGE = 'CORACLE_STAGE';
 
 /**
  * Lite mode has no JIT and no WebAssembly, and the young generation is small: the daemon idles in
@@ -29,16 +27,11 @@ const NODE_OPTIONS = [
   '--disable-warning=ExperimentalWarning',
 ];
 
-/** ioctls that clear and set close-on-exec. */
+/** The ioctl that clears close-on-exec. */
 const FIONCLEX = 0x5450;
-const FIOCLEX = 0x5451;
 
 export function main(args: string[]): void {
-  process.once('uncaughtException', fail);
-  start(args);
-}
-
-function start(args: readonly string[]): void {
+  process.once('uncaughtException', failStart);
   const wish = readWish(args, process.env);
   switch (wish.kind) {
     case 'help':
@@ -52,31 +45,8 @@ function start(args: readonly string[]): void {
       process.stdout.write('configuration OK\n');
       return;
     case 'run':
-      run(wish.load, args);
-      return;
+      startAgain(wish.load(), args);
   }
-}
-
-function run(load: () => DaemonConfig, args: readonly string[]): void {
-  const config = load();
-  if (process.getuid?.() !== 0) {
-    throw forbidden('the daemon needs to be started with root privileges: run it with sudo');
-  }
-  const stage = process.env[STAGE];
-  if (stage === undefined) startAgain(config, args);
-  delete process.env[STAGE];
-  const host = stage === '' ? undefined : Number(stage);
-  if (host !== undefined) openSyscalls().ioctl(host, FIOCLEX, 0);
-  runDaemon({ config, reload: load, hostMountNamespace: host, env: process.env })
-    .then((code) => process.exit(code))
-    .catch(fail);
-}
-
-/** One clear sentence, or a stack where it is our own mistake, and exit 1. */
-function fail(error: unknown): void {
-  const isDefect = error instanceof Error && !(error instanceof EngineError);
-  process.stderr.write(`${isDefect ? (error.stack ?? error.message) : messageOf(error)}\n`);
-  process.exit(1);
 }
 
 /** Node has made every descriptor it was started with close-on-exec; those of systemd must stay. */
@@ -88,6 +58,9 @@ function keepActivatedSockets(): void {
 }
 
 function startAgain(config: DaemonConfig, args: readonly string[]): never {
+  if (process.getuid?.() !== 0) {
+    throw forbidden('the daemon needs to be started with root privileges: run it with sudo');
+  }
   const env: NodeJS.ProcessEnv = { ...process.env, [STAGE]: '' };
   keepActivatedSockets();
   if (hasHybridCgroups() && config.engine.runtimes['crun'] !== undefined) {

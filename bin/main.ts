@@ -3,19 +3,20 @@
  * loads that one only.
  *
  *   coracle …            the client
- *   coracled …           the daemon, also as `coracle daemon …`
+ *   coracled …           the daemon, also as `coracle daemon …`; it then starts itself as the engine
  *   coracle worker …     a heavy job of the daemon's; not for users
  */
 import path from 'node:path';
-import { loadPart, type PartName } from './parts.ts';
+import { loadPart, type PartName, STAGE } from './parts.ts';
 
 function choose(): { part: PartName; args: string[]; name: string } {
   const args = process.argv.slice(2);
   // The launcher of a checkout says by which name it was called; an executable sees it itself.
   const name = path.basename(process.env['CORACLE_ARGV0'] ?? process.argv0);
   delete process.env['CORACLE_ARGV0'];
-  if (name === 'coracled') return { part: 'daemon', args, name };
-  if (args[0] === 'daemon') return { part: 'daemon', args: args.slice(1), name };
+  const daemon = process.env[STAGE] === undefined ? 'daemon' : 'engine';
+  if (name === 'coracled') return { part: daemon, args, name };
+  if (args[0] === 'daemon') return { part: daemon, args: args.slice(1), name };
   if (args[0] === 'worker') return { part: 'worker', args: args.slice(1), name };
   return { part: 'cli', args, name };
 }

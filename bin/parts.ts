@@ -3,7 +3,13 @@ import { getRawAsset, isSea } from 'node:sea';
 import { compileFunction } from 'node:vm';
 
 /** The parts of the program; each is a bundle of its own. */
-export type PartName = 'cli' | 'daemon' | 'worker';
+export type PartName = 'cli' | 'daemon' | 'engine' | 'worker';
+
+/**
+ * Set by `daemon` for `engine`, which it becomes: number of the descriptor of the host's mount
+ * namespace, or empty.
+ */
+export const STAGE = 'CORACLE_STAGE';
 
 /** What each part exports. It sets `process.exitCode` or exits by itself. */
 export type Part = { readonly main: (args: string[], program: string) => void };

@@ -1,6 +1,6 @@
 /**
  * Bundles the programs into `build/`: one CommonJS file for each part (`main`, `cli`, `daemon`,
- * `worker`), so that starting one never reads another. The same files are what a single executable
+ * `engine`, `worker`), so that starting one never reads another. The same files are what a single executable
  * carries as assets. Down-levelled to Node 22, the newest official 32-bit Arm build.
  */
 import { execFileSync } from 'node:child_process';
@@ -25,7 +25,7 @@ function commit(): string {
 /** Bundles all parts; returns their sizes in bytes. */
 export async function bundle(): Promise<Record<string, number>> {
   const started = new Date(); // sources saved while esbuild runs are newer than the stamp
-  const names = ['main', 'cli', 'daemon', 'worker'];
+  const names = ['main', 'cli', 'daemon', 'engine', 'worker'];
   const common: BuildOptions = {
     outdir,
     outExtension: { '.js': '.cjs' },

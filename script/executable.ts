@@ -34,7 +34,7 @@ function koffiAddon(): string {
   return path.join(path.dirname(packageFile), triplet, 'koffi.node');
 }
 
-/** V8's code for a part, as `bin/parts.ts` compiles it; the daemon's options would reject it. */
+/** V8's code for a part, as `bin/parts.ts` compiles it; the engine's options would reject it. */
 function codeCache(part: string, into: string): string {
   const worker = at('script/code-cache.cjs');
   const file = path.join(into, `${part}.cache`);
@@ -67,6 +67,8 @@ try {
       'cli.cjs': at('build/cli.cjs'),
       'cli.cache': codeCache('cli', work),
       'daemon.cjs': at('build/daemon.cjs'),
+      'daemon.cache': codeCache('daemon', work),
+      'engine.cjs': at('build/engine.cjs'),
       'worker.cjs': at('build/worker.cjs'),
       'worker.cache': codeCache('worker', work),
     },

@@ -26,9 +26,10 @@ export function containerPaths(
   roots: { readonly dataRoot: DataRoot; readonly execRoot: ExecRoot },
   id: string,
 ): ContainerPaths {
-  const run = path.join(roots.execRoot.containers, id);
-  const data = path.join(roots.dataRoot.containers, id);
-  const at = (name: string): string => path.join(run, name);
+  // The roots are normalised, and a start asks this for each container several times.
+  const run = `${roots.execRoot.containers}/${id}`;
+  const data = `${roots.dataRoot.containers}/${id}`;
+  const at = (name: string): string => `${run}/${name}`;
   return {
     run,
     rootfs: at('rootfs'),

@@ -22,6 +22,15 @@ import { removeContainer } from './remove-container.ts';
 import { cgroupOf } from './runtime.ts';
 import { startContainer, watchRunHealth } from './start.ts';
 
+/** A container as its records have it. */
+type Read = {
+  readonly container: Container;
+  /** The exec root knows it: the host has not gone down since. */
+  readonly isSameBoot: boolean;
+  /** It ran when its row was last written. */
+  readonly wasRunning: boolean;
+};
+
 /** What the daemon found of a container that is in the database. */
 type Found =
   | { readonly kind: 'running'; readonly shim: Shim; readonly pid: number }
@@ -41,11 +50,10 @@ type Found =
 export async function restoreContainers(engine: Engine): Promise<void> {
   const found: { container: Container; state: Found; wasRunning: boolean }[] = [];
   for (const row of engine.store.containers.list()) {
-    const container = readContainer(engine, row);
-    if (container === undefined) continue;
-    engine.containers.add(container);
-    const state = await look(engine, container);
-    found.push({ container, state, wasRunning: decodeKeptState(row.state).running });
+    const read = readContainer(engine, row);
+    if (read === undefined) continue;
+    engine.containers.add(read.container);
+    found.push({ ...read, state: await look(engine, read) });
   }
   for (const { container, state } of found) {
     engine.volumes.adopt(container.id, container.document.mounts, state.kind === 'running');
@@ -61,14 +69,17 @@ export async function restoreContainers(engine: Engine): Promise<void> {
 }
 
 /** Undefined, with a line in the log, for a record that cannot be read: it stays for a newer version. */
-function readContainer(engine: Engine, row: ContainerRow): Container | undefined {
+function readContainer(engine: Engine, row: ContainerRow): Read | undefined {
   try {
-    return new Container({
+    const stored = decodeKeptState(row.state);
+    const newer = readState(engine, row.id);
+    const container = new Container({
       id: row.id as ContainerId,
       name: row.name,
       document: decodeDocument(row.document),
-      kept: readState(engine, row.id) ?? decodeKeptState(row.state),
+      kept: newer ?? stored,
     });
+    return { container, isSameBoot: newer !== undefined, wasRunning: stored.running };
   } catch (error) {
     engine.log.error('cannot read the record of a container', {
       container: row.id,
@@ -78,8 +89,7 @@ function readContainer(engine: Engine, row: ContainerRow): Container | undefined
   }
 }
 
-async function look(engine: Engine, container: Container): Promise<Found> {
-  const isSameBoot = readState(engine, container.id) !== undefined;
+async function look(engine: Engine, { container, isSameBoot }: Read): Promise<Found> {
   if (!container.kept.running) return { kind: 'idle' };
   if (!isSameBoot) return { kind: 'rebooted' };
   const found = await engine.shims.reconnect(containerPaths(engine, container.id).shim);
