@@ -12,6 +12,7 @@ import type { LayerStore } from '../store/layer-store.ts';
 import type { DataRoot, ExecRoot } from '../store/paths.ts';
 import type { Workers } from '../worker/job.ts';
 import type { Containers } from './containers/containers.ts';
+import type { RuntimeCache } from './containers/runtime-cache.ts';
 import type { EventBus } from './events.ts';
 import type { HostFacts } from './host.ts';
 import type { Pulls } from './images/pulls.ts';
@@ -45,6 +46,7 @@ export type Engine = {
   };
   readonly layers: LayerStore;
   readonly containers: Containers;
+  readonly runtimeCache: RuntimeCache;
   readonly networks: Networks;
   readonly volumes: Volumes;
   readonly events: EventBus;

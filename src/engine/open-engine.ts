@@ -16,6 +16,7 @@ import { recoverStore } from '../store/recover.ts';
 import { createWorkers, type WorkerCommand } from '../worker/workers.ts';
 import { Containers } from './containers/containers.ts';
 import { restoreContainers } from './containers/restore.ts';
+import { RuntimeCache } from './containers/runtime-cache.ts';
 import { stopContainers } from './containers/shutdown.ts';
 import type { Engine } from './engine.ts';
 import { EventBus } from './events.ts';
@@ -71,6 +72,7 @@ export async function openEngine(parts: EngineParts): Promise<OpenEngine> {
   opening.defer(() => tasks.close());
   const workers = createWorkers(parts.worker, log);
   opening.defer(() => workers.close());
+  const runtimeCache = opening.use(new RuntimeCache({ sys, execRoot: execRoot.root, log }));
   const base = {
     ...{ config, clock, random, log, sys, tasks, workers, dataRoot, execRoot, database },
     host: readHostFacts(),
@@ -82,6 +84,7 @@ export async function openEngine(parts: EngineParts): Promise<OpenEngine> {
       volumes: volumeStore(database),
     },
     containers: new Containers(),
+    runtimeCache,
     events: new EventBus(clock),
     pulls: new Pulls(),
     locks: new KeyedLock(),

@@ -14,6 +14,7 @@ import {
   unavailable,
 } from '../base/errors.ts';
 import { readLog } from './log-reader.ts';
+import { SEALED_ENVIRONMENT } from './sealed-binary.ts';
 import type { ExitStatus, Shim, ShimSpec, ShimStreams, Shims } from './shim.ts';
 import {
   attachLine,
@@ -188,7 +189,7 @@ class ShimConnection implements Shim {
 async function launch(options: ShimsOptions, spec: ShimSpec): Promise<Shim> {
   writeFileSync(path.join(spec.directory, 'spec'), encodeShimSpec(spec), { mode: 0o600 });
   const child = spawn(options.program, ['run', spec.directory], {
-    env: options.env,
+    env: { ...options.env, ...SEALED_ENVIRONMENT },
     stdio: ['ignore', 'ignore', 'ignore', 'pipe'],
   });
   const socket = child.stdio[3] as Socket | null | undefined;

@@ -82,7 +82,9 @@ export async function prepareRun(
     resources,
     cgroupsPath: cgroupOf(engine, container).runtimePath,
   });
-  writeFileSync(paths.config, JSON.stringify(spec), { mode: 0o600 });
+  const { path: runtime } = runtimeOf(engine, container);
+  const compiled = engine.runtimeCache.withCompiledFilter(id, runtime, spec);
+  writeFileSync(paths.config, JSON.stringify(compiled), { mode: 0o600 });
   return await shimSpecOf(engine, container);
 }
 

@@ -29,7 +29,8 @@ export function runtimeOf(engine: Engine, container: Container): RuntimeCommand 
   if (runtime === undefined) throw invalidArgument(`unknown or invalid runtime name: ${name}`);
   const root = runtimeRoot(engine.execRoot, name);
   const systemd = cgroupDriver(engine) === 'systemd' ? ['--systemd-cgroup'] : [];
-  return { path: runtime.path, args: [...runtime.args, '--root', root, ...systemd], root };
+  const executable = engine.runtimeCache.executable(runtime.path);
+  return { path: executable, args: [...runtime.args, '--root', root, ...systemd], root };
 }
 
 /** The container's cgroup. */

@@ -1,3 +1,4 @@
+import path from 'node:path';
 import { deferred } from '../../base/async.ts';
 import { formatTimeNs } from '../../base/clock.ts';
 import {
@@ -119,11 +120,14 @@ async function launch(
 ): Promise<Run> {
   const spec = await prepareRun(engine, container, undo);
   undo.defer(() => removeRuntimeState(engine, container));
+  undo.defer(() => engine.runtimeCache.failed(container.id));
   const shim = await engine.shims.launch(spec);
   undo.defer(() => shim.detach());
   await connectEarlyClients(container, shim);
   markStarted(engine, container, cause);
   const { pid, startedAtNs } = await startProcess(engine, container, shim);
+  const { root } = runtimeOf(engine, container);
+  engine.runtimeCache.started(container.id, path.join(root, container.id));
   return {
     pid,
     process: openProcess(engine.sys, pid),
