@@ -39,6 +39,7 @@ import { imageRemove } from '../engine/images/remove.ts';
 import { imageSave, imageSaveOne } from '../engine/images/save.ts';
 import { imageSearch } from '../engine/images/search.ts';
 import { imageTag } from '../engine/images/tag.ts';
+import { imageVerify } from '../engine/images/verify.ts';
 import {
   networkConnect,
   networkCreate,
@@ -81,6 +82,7 @@ export const HANDLERS: Handlers = {
   imagePrune,
   imagePull,
   imagePush,
+  imageVerify,
   imageSearch,
   imageLoad,
   imageImport,

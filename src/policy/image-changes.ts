@@ -154,21 +154,20 @@ function exposedPorts(text: string): string[] {
   return Array.from({ length: to - from + 1 }, (_, i) => `${from + i}/${protocol}`);
 }
 
-const HEALTH_FLAGS: Readonly<
-  Record<string, 'Interval' | 'Timeout' | 'StartPeriod' | 'StartInterval'>
-> = {
-  interval: 'Interval',
-  timeout: 'Timeout',
-  'start-period': 'StartPeriod',
-  'start-interval': 'StartInterval',
-};
+const HEALTH_FLAGS: ReadonlyMap<string, 'Interval' | 'Timeout' | 'StartPeriod' | 'StartInterval'> =
+  new Map([
+    ['interval', 'Interval'],
+    ['timeout', 'Timeout'],
+    ['start-period', 'StartPeriod'],
+    ['start-interval', 'StartInterval'],
+  ]);
 
 function healthCheck(text: string): HealthConfig {
   const numbers = { Interval: 0, Timeout: 0, StartPeriod: 0, StartInterval: 0, Retries: 0 };
   let rest = text;
   for (let m = FLAG.exec(rest); m !== null; m = FLAG.exec(rest)) {
     const [whole, name = '', value = ''] = m;
-    const key = HEALTH_FLAGS[name];
+    const key = HEALTH_FLAGS.get(name);
     const number = key === undefined ? Number(value) : parseDurationNs(value);
     if ((key === undefined && name !== 'retries') || number === undefined || !(number >= 0)) {
       throw invalidArgument(`HEALTHCHECK: invalid flag --${name}=${value}`);

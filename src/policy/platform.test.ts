@@ -19,6 +19,7 @@ test('platforms are read as containerd reads them', () => {
   assert.equal(read('armel'), 'linux/arm/v6');
   assert.equal(read('linux/arm/6'), 'linux/arm/v6');
   assert.equal(read('linux'), 'linux/amd64');
+  assert.equal(read('linux/constructor'), 'linux/constructor');
   for (const bad of ['', 'a/b/c/d', 'linux/', 'linux/arm 64']) {
     assert.throws(() => parsePlatform(bad, AMD64), { kind: 'invalidArgument' });
   }

@@ -12,23 +12,23 @@ export type ImagePlatform = {
   readonly variant: string;
 };
 
-const ARCHITECTURE: Readonly<Record<string, readonly [string, string]>> = {
-  x86_64: ['amd64', ''],
-  'x86-64': ['amd64', ''],
-  x64: ['amd64', ''],
-  amd64: ['amd64', ''],
-  i386: ['386', ''],
-  i686: ['386', ''],
-  ia32: ['386', ''],
-  aarch64: ['arm64', ''],
-  armhf: ['arm', 'v7'],
-  armel: ['arm', 'v6'],
-  arm: ['arm', 'v7'],
-};
+const ARCHITECTURE: ReadonlyMap<string, readonly [string, string]> = new Map([
+  ['x86_64', ['amd64', '']],
+  ['x86-64', ['amd64', '']],
+  ['x64', ['amd64', '']],
+  ['amd64', ['amd64', '']],
+  ['i386', ['386', '']],
+  ['i686', ['386', '']],
+  ['ia32', ['386', '']],
+  ['aarch64', ['arm64', '']],
+  ['armhf', ['arm', 'v7']],
+  ['armel', ['arm', 'v6']],
+  ['arm', ['arm', 'v7']],
+]);
 
 function normalize(platform: ImagePlatform): ImagePlatform {
   const given = platform.architecture.toLowerCase();
-  const [architecture, implied] = ARCHITECTURE[given] ?? [given, ''];
+  const [architecture, implied] = ARCHITECTURE.get(given) ?? [given, ''];
   let variant = platform.variant.toLowerCase();
   if (/^\d$/.test(variant)) variant = `v${variant}`;
   if (variant === '') variant = implied;

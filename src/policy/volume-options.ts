@@ -21,32 +21,32 @@ const ADDRESS = /^\d+\.\d+\.\d+\.\d+$|:/;
 const KNOWN = new Set(['type', 'o', 'device', 'size']);
 
 /** Each flag of mount(8) as [bits, set or clear]. Numbers: linux/mount.h. */
-const FLAGS: Readonly<Record<string, readonly [bits: number, set: boolean]>> = {
-  defaults: [0, true],
-  ro: [1, true],
-  rw: [1, false],
-  nosuid: [2, true],
-  suid: [2, false],
-  nodev: [4, true],
-  dev: [4, false],
-  noexec: [8, true],
-  exec: [8, false],
-  sync: [16, true],
-  async: [16, false],
-  mand: [64, true],
-  nomand: [64, false],
-  dirsync: [128, true],
-  noatime: [1024, true],
-  atime: [1024, false],
-  nodiratime: [2048, true],
-  diratime: [2048, false],
-  bind: [4096, true],
-  rbind: [4096 | 16384, true],
-  relatime: [1 << 21, true],
-  norelatime: [1 << 21, false],
-  strictatime: [1 << 24, true],
-  nostrictatime: [1 << 24, false],
-};
+const FLAGS: ReadonlyMap<string, readonly [bits: number, set: boolean]> = new Map([
+  ['defaults', [0, true]],
+  ['ro', [1, true]],
+  ['rw', [1, false]],
+  ['nosuid', [2, true]],
+  ['suid', [2, false]],
+  ['nodev', [4, true]],
+  ['dev', [4, false]],
+  ['noexec', [8, true]],
+  ['exec', [8, false]],
+  ['sync', [16, true]],
+  ['async', [16, false]],
+  ['mand', [64, true]],
+  ['nomand', [64, false]],
+  ['dirsync', [128, true]],
+  ['noatime', [1024, true]],
+  ['atime', [1024, false]],
+  ['nodiratime', [2048, true]],
+  ['diratime', [2048, false]],
+  ['bind', [4096, true]],
+  ['rbind', [4096 | 16384, true]],
+  ['relatime', [1 << 21, true]],
+  ['norelatime', [1 << 21, false]],
+  ['strictatime', [1 << 24, true]],
+  ['nostrictatime', [1 << 24, false]],
+]);
 
 /**
  * Checks a volume's driver options.
@@ -74,7 +74,7 @@ export function localMount(options: Readonly<Record<string, string>>): LocalMoun
   const data: string[] = [];
   let addressToResolve: string | undefined;
   for (const each of (options['o'] ?? '').split(',').filter((part) => part !== '')) {
-    const flag = FLAGS[each];
+    const flag = FLAGS.get(each);
     if (flag !== undefined) {
       flags = flag[1] ? flags | flag[0] : flags & ~flag[0];
       continue;

@@ -27,6 +27,11 @@ CREATE TABLE layers (
   created_ms  INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
+CREATE TABLE damaged_layers (            -- found damaged by a verification, not repaired yet
+  diff_id     TEXT PRIMARY KEY REFERENCES layers(diff_id) ON DELETE CASCADE,
+  why         TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE layer_blobs (               -- compressed forms of a layer, and where a registry has them
   diff_id     TEXT NOT NULL REFERENCES layers(diff_id) ON DELETE CASCADE,
   digest      TEXT NOT NULL,

@@ -57,8 +57,12 @@ export type RootfsPaths = {
 export type LayerStore = {
   readonly driver: 'overlay2' | 'vfs';
   readonly find: (diffId: DiffId) => LayerRecord | undefined;
+  /** It is here, and no verification found it damaged: nobody need fetch it. */
+  readonly isWhole: (diffId: DiffId) => boolean;
+  /** Notes what a verification found, durably: `why`, or undefined when it is whole. */
+  readonly setDamaged: (diffId: DiffId, why: string | undefined) => void;
   readonly findByBlob: (digest: Digest) => LayerRecord | undefined;
-  /** Every layer by its diffID and by the digests of its compressed forms. */
+  /** Every whole layer by its diffID and by the digests of its compressed forms. */
   readonly knownDigests: () => Record<string, DiffId>;
   readonly blobsOf: (diffId: DiffId) => LayerBlob[];
   /** Absolute folder of the layer's files. @throws notFound */
@@ -67,7 +71,8 @@ export type LayerStore = {
   readonly stage: () => { readonly directory: string } & AsyncDisposable;
   /**
    * Makes staged layers appear together with whatever `body` writes, in one transaction. Layers
-   * that exist by now are dropped in favour of what is there.
+   * that exist by now are dropped in favour of what is there, unless that is damaged: then they
+   * take its place. Containers that run on it go on with the damaged files until their next start.
    */
   readonly commit: (layers: readonly StagedLayer[], body: () => void) => Promise<void>;
   /**

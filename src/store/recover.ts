@@ -3,7 +3,7 @@ import path from 'node:path';
 import type { ImageId } from '../base/digest.ts';
 import { unmountIfMounted } from '../kernel/mount.ts';
 import { removeTree } from '../kernel/remove-tree.ts';
-import type { LayerStoreContext } from './layers/catalog.ts';
+import { type LayerStoreContext, mountedLayers } from './layers/catalog.ts';
 import { layerTable } from './layers/layer-table.ts';
 
 /**
@@ -41,6 +41,8 @@ function layersWithoutRow({ database, dataRoot }: LayerStoreContext): string[] {
       .list()
       .map(({ dir }) => dir),
   );
+  // A damaged layer that was repaired under a running container.
+  for (const dir of mountedLayers()) known.add(dir);
   return entries(dataRoot.layers).filter((folder) => !known.has(path.basename(folder)));
 }
 

@@ -14,6 +14,7 @@ export type JobName =
   | 'load'
   | 'import'
   | 'save'
+  | 'verify'
   | 'tree-pack'
   | 'tree-unpack'
   | 'tree-changes'

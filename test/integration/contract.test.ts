@@ -416,6 +416,9 @@ const LEFT_OUT = [
 /** Needs an account or the network beyond this machine. */
 const NOT_CALLED: readonly OperationName[] = ['systemAuth', 'imageSearch', 'imageLoad'];
 
+/** Not of Docker's API, so there are no facts to hold them against; their own tests call them. */
+const OURS: readonly OperationName[] = ['imageVerify'];
+
 for (const version of ['1.41', '1.51']) {
   const swagger = loadSwagger(version);
   const skip = swagger === undefined ? `no facts of API ${version} beside the checkout` : false;
@@ -429,7 +432,8 @@ for (const version of ['1.41', '1.51']) {
     await containerCalls(run);
     assert.deepEqual(run.problems, []);
     const served = Object.keys(HANDLERS) as OperationName[];
-    const forgotten = served.filter((name) => !run.called.has(name) && !NOT_CALLED.includes(name));
+    const known = new Set([...run.called, ...NOT_CALLED, ...OURS]);
+    const forgotten = served.filter((name) => !known.has(name));
     assert.deepEqual(forgotten, [], 'operations that this test does not call');
   });
 

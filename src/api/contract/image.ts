@@ -100,6 +100,12 @@ export const imageEndpoints = {
     headers: { registryAuth },
     answer: progress(),
   },
+  /** Ours: reads all of an image, and says what is damaged. */
+  imageVerify: {
+    method: 'POST',
+    path: '/images/{name...}/verify',
+    answer: progress(),
+  },
   imageTag: {
     method: 'POST',
     path: '/images/{name...}/tag',

@@ -289,6 +289,12 @@ const imageCommands: readonly CommandEntry[] = [
     about: 'Give an image one more name',
     load: () => import('./image/tag.ts'),
   },
+  {
+    noun: 'image',
+    verb: 'verify',
+    about: 'Read all of an image again and say what is damaged',
+    load: () => import('./image/verify.ts'),
+  },
 ];
 
 const networkCommands: readonly CommandEntry[] = [

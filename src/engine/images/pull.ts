@@ -162,13 +162,14 @@ async function runPull(
   const result = (await job.result) as PullResult;
   const isNewer = await finish(engine, reference, result);
   report({ status: `Digest: ${result.digest}` });
-  const familiar = familiarReference(reference);
-  report({
-    status: isNewer
-      ? `Status: Downloaded newer image for ${familiar}`
-      : `Status: Image is up to date for ${familiar}`,
-  });
+  report({ status: `Status: ${outcome(result, isNewer)} for ${familiarReference(reference)}` });
   if (result.downloadedBytes > 0) report({ status: summary(engine, result, startMs) });
+}
+
+function outcome({ image, downloadedBytes }: PullResult, isNewer: boolean): string {
+  if (isNewer) return 'Downloaded newer image';
+  const isRepaired = image !== null && downloadedBytes > 0;
+  return isRepaired ? 'Repaired damaged layers' : 'Image is up to date';
 }
 
 function summary(engine: PullEngine, result: PullResult, startMs: number): string {
@@ -234,15 +235,15 @@ class Answers implements AsyncDisposable {
         const image = store.images.find(parseImageId(question.id));
         if (image === undefined) return false;
         this.#hold(image.diffIds);
-        return image.diffIds.every((diffId) => layers.find(diffId) !== undefined);
+        return image.diffIds.every(layers.isWhole);
       }
       case 'layers': {
         this.#hold(question.layers.map((layer) => layer.diffId));
-        return question.layers.map((layer) => layers.find(layer.diffId) !== undefined);
+        return question.layers.map((layer) => layers.isWhole(layer.diffId));
       }
       case 'claim': {
         const { diffId } = question;
-        const claim = await pulls.claim(diffId, () => layers.find(diffId) !== undefined);
+        const claim = await pulls.claim(diffId, () => layers.isWhole(diffId));
         if (claim === undefined) return 'here';
         if (this.#isOver) claim[Symbol.dispose]();
         else this.#claims.set(diffId, claim);

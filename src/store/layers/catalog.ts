@@ -7,6 +7,7 @@ import type { DiffId } from '../../base/digest.ts';
 import { errnoOf, notFound } from '../../base/errors.ts';
 import { newShortName, type Random } from '../../base/id.ts';
 import type { Logger } from '../../base/log.ts';
+import { readMountInfo } from '../../kernel/mountinfo.ts';
 import { removeTree } from '../../kernel/remove-tree.ts';
 import type { Syscalls } from '../../kernel/syscalls.ts';
 import type { Database } from '../db.ts';
@@ -61,6 +62,9 @@ export function layerCatalog(context: LayerStoreContext): LayerCatalog {
     return record;
   };
 
+  const isWhole = (diffId: DiffId): boolean =>
+    table.find(diffId) !== undefined && !table.isDamaged(diffId);
+
   const discard = (tree: string): void => {
     const grave = path.join(dataRoot.staging, `gone-${newShortName(random, 12)}`);
     try {
@@ -74,9 +78,10 @@ export function layerCatalog(context: LayerStoreContext): LayerCatalog {
 
   const commit: LayerStore['commit'] = async (layers, body) => {
     const fresh = [...new Map(layers.map((each) => [each.diffId, each])).values()].filter(
-      (each) => table.find(each.diffId) === undefined,
+      (each) => !isWhole(each.diffId),
     );
     const named: { layer: StagedLayer; dir: string }[] = [];
+    const repaired: string[] = [];
     try {
       if (fresh.length > 0) {
         await syncAll(sys, dataRoot.staging);
@@ -91,6 +96,11 @@ export function layerCatalog(context: LayerStoreContext): LayerCatalog {
         for (const { layer, dir } of [...named]) {
           // Another operation may have brought the same layer meanwhile; then ours is dropped.
           if (table.addInTransaction(layer, dir, clock.nowMs())) continue;
+          if (table.isDamaged(layer.diffId)) {
+            const damaged = table.repairInTransaction(layer, dir);
+            if (damaged !== undefined) repaired.push(damaged);
+            continue;
+          }
           named.splice(
             named.findIndex((each) => each.dir === dir),
             1,
@@ -105,6 +115,12 @@ export function layerCatalog(context: LayerStoreContext): LayerCatalog {
     } catch (error) {
       for (const { dir } of named) discard(path.join(dataRoot.layers, dir));
       throw error;
+    }
+    if (repaired.length === 0) return;
+    // What a container has mounted stays until a start finds it without a row and unused.
+    const mounted = mountedLayers();
+    for (const dir of repaired) {
+      if (!mounted.has(dir)) discard(path.join(dataRoot.layers, dir));
     }
   };
 
@@ -122,6 +138,8 @@ export function layerCatalog(context: LayerStoreContext): LayerCatalog {
     table,
     discard,
     find: table.find,
+    isWhole,
+    setDamaged: table.setDamaged,
     findByBlob: table.findByBlob,
     knownDigests: table.knownDigests,
     blobsOf: table.blobsOf,
@@ -152,6 +170,18 @@ export function layerCatalog(context: LayerStoreContext): LayerCatalog {
     commit,
     collect,
   };
+}
+
+/** Names of the layers' folders that overlays of this mount namespace lie on. */
+export function mountedLayers(): Set<string> {
+  const overlays = readMountInfo().filter(({ type }) => type === 'overlay');
+  // The paths may be relative, so the names alone are looked at; they are unique.
+  const lower = /([^/:=,]+)\/diff(?=[:,]|$)/g;
+  return new Set(
+    overlays.flatMap(({ superOptions }) =>
+      Array.from(superOptions.matchAll(lower), ([, name = '']) => name),
+    ),
+  );
 }
 
 /** syncfs on a thread. */

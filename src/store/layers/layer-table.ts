@@ -28,11 +28,24 @@ export function layerTable({ sql }: Database) {
     knownDigests: (): Record<string, DiffId> =>
       Object.fromEntries(
         sql(
-          'SELECT diff_id AS digest, diff_id FROM layers UNION SELECT digest, diff_id FROM layer_blobs',
+          `SELECT diff_id AS digest, diff_id FROM layers UNION SELECT digest, diff_id FROM layer_blobs
+           EXCEPT SELECT digest, diff_id FROM layer_blobs JOIN damaged_layers USING (diff_id)
+           EXCEPT SELECT diff_id, diff_id FROM damaged_layers`,
         )
           .all()
           .map((row) => [row['digest'] as string, row['diff_id'] as DiffId]),
       ),
+    isDamaged: (diffId: DiffId): boolean =>
+      sql('SELECT 1 FROM damaged_layers WHERE diff_id = ?').get(diffId) !== undefined,
+    setDamaged: (diffId: DiffId, why: string | undefined): void => {
+      if (why === undefined) sql('DELETE FROM damaged_layers WHERE diff_id = ?').run(diffId);
+      else {
+        sql('INSERT INTO damaged_layers VALUES (?1, ?2) ON CONFLICT DO UPDATE SET why = ?2').run(
+          diffId,
+          why,
+        );
+      }
+    },
     list: (): LayerRecord[] => sql('SELECT * FROM layers').all().map(recordFrom),
 
     /** False when such a layer is there already. */
@@ -44,6 +57,17 @@ export function layerTable({ sql }: Database) {
         layer.diskBytes,
         nowMs,
       ).changes > 0,
+    /** Puts a fresh copy in a damaged layer's place; returns the folder of the damaged one. */
+    repairInTransaction: (layer: StagedLayer, dir: string): string | undefined => {
+      const before = find(layer.diffId);
+      sql('UPDATE layers SET dir = ?, disk_bytes = ? WHERE diff_id = ?').run(
+        dir,
+        layer.diskBytes,
+        layer.diffId,
+      );
+      sql('DELETE FROM damaged_layers WHERE diff_id = ?').run(layer.diffId);
+      return before?.dir;
+    },
     addBlobInTransaction: (diffId: DiffId, blob: Omit<LayerBlob, 'diffId'>): void => {
       sql('INSERT INTO layer_blobs VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING').run(
         diffId,
