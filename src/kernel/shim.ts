@@ -125,13 +125,15 @@ export type Shims = {
   readonly launch: (spec: ShimSpec) => Promise<Shim>;
   /**
    * Connects to the shim of an earlier daemon. `exited` when it is gone and left an exit file,
-   * undefined when it is gone without one.
+   * `unstarted` when it is gone and nothing was run by it, undefined when it is gone and the end of
+   * what it ran was not seen.
    */
   readonly reconnect: (
     directory: string,
   ) => Promise<
     | { readonly state: 'running'; readonly shim: Shim; readonly pid: number }
     | { readonly state: 'exited'; readonly status: ExitStatus }
+    | { readonly state: 'unstarted' }
     | undefined
   >;
 };

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { closeSync, constants, openSync, readFileSync, writeFileSync } from 'node:fs';
+import { closeSync, constants, existsSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import { createConnection, type Socket } from 'node:net';
 import path from 'node:path';
 import { type Deferred, deferred } from '../base/async.ts';
@@ -213,7 +213,7 @@ async function reconnect(directory: string): ReturnType<Shims['reconnect']> {
     socket = await connect(directory);
   } catch (error) {
     if (!['ENOENT', 'ECONNREFUSED'].includes(errnoOf(error) ?? '')) throw error;
-    return exitedOrLost(directory);
+    return withoutShim(directory);
   }
   const shim = new ShimConnection(directory, socket);
   try {
@@ -226,14 +226,17 @@ async function reconnect(directory: string): ReturnType<Shims['reconnect']> {
   } catch (error) {
     assert(error instanceof EngineError, messageOf(error));
   }
-  // Nobody gives an order to one that was never started: without us it goes away.
+  // Nobody gives an order to one that was never started: without us it goes away. One whose
+  // launcher gave the order before it died has read it by now, and does not say `created`.
   shim.detach();
-  return exitedOrLost(directory);
+  return withoutShim(directory);
 }
 
-function exitedOrLost(directory: string): Awaited<ReturnType<Shims['reconnect']>> {
+/** The runtime writes the pid before the process runs, so there is none without that file. */
+function withoutShim(directory: string): Awaited<ReturnType<Shims['reconnect']>> {
   const status = findExit(directory);
-  return status === undefined ? undefined : { state: 'exited', status };
+  if (status !== undefined) return { state: 'exited', status };
+  return existsSync(path.join(directory, 'pid')) ? undefined : { state: 'unstarted' };
 }
 
 function readIfThere(file: string): string | undefined {

@@ -355,7 +355,7 @@ test('a shim that was never started goes away with its launcher', async () => {
   const { pid } = shim;
   shim.detach();
   await eventually(() => hasEnded(pid));
-  assert.equal(await shims.reconnect(spec.directory), undefined);
+  assert.deepEqual(await shims.reconnect(spec.directory), { state: 'unstarted' });
 });
 
 test('a process that is no terminal cannot be resized', async () => {

@@ -92,6 +92,10 @@ export class TestDaemon implements AsyncDisposable {
     writeFileSync(path.join(this.#folder.path, 'daemon.json'), JSON.stringify(config));
   }
 
+  get isRunning(): boolean {
+    return this.#child !== undefined;
+  }
+
   /** @throws when it is not running */
   get pid(): number {
     const pid = this.#child?.pid;

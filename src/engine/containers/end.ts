@@ -139,7 +139,7 @@ function keepEnd(
 }
 
 /** Takes away what a run needed. Each step is tried, whatever becomes of the others. */
-async function takeDown(engine: Engine, container: Container): Promise<void> {
+export async function takeDown(engine: Engine, container: Container): Promise<void> {
   const { id } = container;
   const attempt = async (what: string, step: () => Promise<void> | void): Promise<void> => {
     try {

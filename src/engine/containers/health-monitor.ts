@@ -107,6 +107,7 @@ async function probe(
   const exec: Exec = {
     id: newId(engine.random) as ExecId,
     container,
+    isProbe: true,
     config: {
       ...execConfig.zero(),
       AttachStdout: true,

@@ -2,7 +2,7 @@ import { readdirSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { deferred } from '../../base/async.ts';
 import { parseTimeNs } from '../../base/clock.ts';
-import { messageOf } from '../../base/errors.ts';
+import { messageOf, unavailable } from '../../base/errors.ts';
 import type { ContainerId } from '../../base/id.ts';
 import { isFrozen } from '../../kernel/cgroup.ts';
 import { MNT } from '../../kernel/constants.ts';
@@ -12,15 +12,16 @@ import type { ExitStatus, Shim } from '../../kernel/shim.ts';
 import { startsWithDaemon } from '../../policy/restart.ts';
 import type { ContainerRow } from '../../store/documents.ts';
 import type { Engine } from '../engine.ts';
+import { restoreExecs } from '../execs/exec-restore.ts';
 import { Container, lockOf } from './container.ts';
 import { decodeDocument, decodeKeptState } from './document.ts';
-import { lostEnd, recordEnd, superviseRun } from './end.ts';
+import { lostEnd, recordEnd, superviseRun, takeDown } from './end.ts';
 import { networkClientOf } from './network-client.ts';
 import { containerPaths } from './paths.ts';
 import { readState } from './persistence.ts';
 import { removeContainer } from './remove-container.ts';
 import { cgroupOf } from './runtime.ts';
-import { startContainer, watchRunHealth } from './start.ts';
+import { recordFailure, startContainer, watchRunHealth } from './start.ts';
 
 /** A container as its records have it. */
 type Read = {
@@ -36,11 +37,13 @@ type Found =
   | { readonly kind: 'running'; readonly shim: Shim; readonly pid: number }
   /** It ended while no daemon was there. */
   | { readonly kind: 'ended'; readonly status: ExitStatus }
+  /** The daemon died while it started it: nothing has run. */
+  | { readonly kind: 'unstarted' }
   /** It was running, and its shim is gone without a word. */
   | { readonly kind: 'lost' }
   /** It ran when the host went down. */
   | { readonly kind: 'rebooted' }
-  | { readonly kind: 'idle' };
+  | { readonly kind: 'idle'; readonly hasMounts: boolean };
 
 /**
  * Takes the containers of earlier daemons over, in the order: read them, find their shims, give
@@ -49,11 +52,12 @@ type Found =
  */
 export async function restoreContainers(engine: Engine): Promise<void> {
   const found: { container: Container; state: Found; wasRunning: boolean }[] = [];
+  const mountPoints = mountPointsBelow(engine.execRoot.containers);
   for (const row of engine.store.containers.list()) {
     const read = readContainer(engine, row);
     if (read === undefined) continue;
     engine.containers.add(read.container);
-    found.push({ ...read, state: await look(engine, read) });
+    found.push({ ...read, state: await look(engine, read, mountPoints) });
   }
   for (const { container, state } of found) {
     engine.volumes.adopt(container.id, container.document.mounts, state.kind === 'running');
@@ -61,6 +65,7 @@ export async function restoreContainers(engine: Engine): Promise<void> {
   const running = found.filter(({ state }) => state.kind === 'running');
   await engine.networks.restore(running.map(({ container }) => networkClientOf(container)));
   for (const { container, state } of found) takeOver(engine, container, state);
+  for (const { container } of found) await restoreExecs(engine, container);
   dropLeftovers(engine);
   startWithDaemon(
     engine,
@@ -89,11 +94,19 @@ function readContainer(engine: Engine, row: ContainerRow): Read | undefined {
   }
 }
 
-async function look(engine: Engine, { container, isSameBoot }: Read): Promise<Found> {
-  if (!container.kept.running) return { kind: 'idle' };
+async function look(
+  engine: Engine,
+  { container, isSameBoot }: Read,
+  mountPoints: readonly string[],
+): Promise<Found> {
+  if (!container.kept.running) {
+    const { run } = containerPaths(engine, container.id);
+    return { kind: 'idle', hasMounts: mountPoints.some((each) => each.startsWith(`${run}/`)) };
+  }
   if (!isSameBoot) return { kind: 'rebooted' };
   const found = await engine.shims.reconnect(containerPaths(engine, container.id).shim);
   if (found === undefined) return { kind: 'lost' };
+  if (found.state === 'unstarted') return { kind: 'unstarted' };
   if (found.state === 'exited') return { kind: 'ended', status: found.status };
   return { kind: 'running', shim: found.shim, pid: found.pid };
 }
@@ -105,6 +118,12 @@ function takeOver(engine: Engine, container: Container, state: Found): void {
       return;
     case 'ended':
       endMeanwhile(engine, container, { ...state.status, error: '' });
+      return;
+    case 'unstarted':
+      container.cleanup = takeDown(engine, container);
+      engine.tasks.spawn(`forget the start of ${container.id}`, () =>
+        recordFailure(engine, container, unavailable('the daemon died while it started it')),
+      );
       return;
     case 'lost':
       endMeanwhile(
@@ -118,6 +137,8 @@ function takeOver(engine: Engine, container: Container, state: Found): void {
       endMeanwhile(engine, container, lostEnd(engine, ''), { afterReboot: true });
       return;
     case 'idle':
+      // The daemon died while it prepared a start, or took a run's remains away.
+      if (state.hasMounts) container.cleanup = takeDown(engine, container);
       removeIfAsked(engine, container);
   }
 }
@@ -225,10 +246,15 @@ function dropLeftovers(engine: Engine): void {
   const left = readdirSync(containers).filter((name) => !known.has(name));
   if (left.length === 0) return;
   const folders = left.map((name) => path.join(containers, name));
-  for (const mount of readMountInfo().toReversed()) {
-    if (folders.some((folder) => mount.mountPoint.startsWith(`${folder}/`))) {
-      engine.sys.umount(mount.mountPoint, MNT.DETACH);
-    }
+  for (const mountPoint of mountPointsBelow(...folders).toReversed()) {
+    engine.sys.umount(mountPoint, MNT.DETACH);
   }
   for (const folder of folders) rmSync(folder, { recursive: true, force: true });
+}
+
+/** In the order in which they were mounted. */
+function mountPointsBelow(...folders: readonly string[]): string[] {
+  return readMountInfo()
+    .map(({ mountPoint }) => mountPoint)
+    .filter((each) => folders.some((folder) => each.startsWith(`${folder}/`)));
 }

@@ -181,7 +181,12 @@ async function startProcess(
   }
 }
 
-async function recordFailure(engine: Engine, container: Container, error: unknown): Promise<void> {
+/** Records that a start failed, tells who waits, and removes the container if it asks for that. */
+export async function recordFailure(
+  engine: Engine,
+  container: Container,
+  error: unknown,
+): Promise<void> {
   const exitCode = error instanceof StartError ? error.exitCode : 128;
   const wasStarted = container.kept.finishedAt !== '';
   const change = {

@@ -10,6 +10,7 @@ import type { Container } from '../containers/container.ts';
 import { containerEvent } from '../containers/events.ts';
 import type { Engine } from '../engine.ts';
 import type { Exec } from './exec.ts';
+import { forgetExec, saveExec } from './exec-records.ts';
 import { commandLine, launchExec, startExec } from './run-exec.ts';
 
 /** The exec calls of the API. Texts are Docker's. */
@@ -45,13 +46,15 @@ export async function execCreate(
   const exec: Exec = {
     id: newId(engine.random) as ExecId,
     container,
+    isProbe: false,
     config,
     state: 'created',
     shim: undefined,
     pid: 0,
     exitCode: undefined,
   };
-  engine.containers.execs.add(exec);
+  saveExec(engine, exec);
+  for (const old of engine.containers.execs.add(exec)) forgetExec(engine, old);
   containerEvent(engine, container, `exec_create: ${commandLine(exec)}`, { execID: exec.id });
   return { Id: exec.id };
 }
@@ -112,6 +115,7 @@ async function launch(
   } catch (error) {
     exec.state = 'ended';
     exec.exitCode = 126;
+    saveExec(engine, exec);
     throw error;
   }
 }

@@ -4,10 +4,15 @@ import type { Shim } from '../../kernel/shim.ts';
 import type { ExecConfig } from '../../spec/docker/container.ts';
 import type { Container } from '../containers/container.ts';
 
-/** A process that is, was or will be run beside a container's own. Lives in memory only. */
+/**
+ * A process that is, was or will be run beside a container's own. The exec root has a record of it
+ * (`exec-records.ts`), so that the next daemon knows it too; a reboot voids it.
+ */
 export type Exec = {
   readonly id: ExecId;
   readonly container: Container;
+  /** A healthcheck's: no event tells of it, and it has no record. */
+  readonly isProbe: boolean;
   readonly config: ExecConfig;
   /** `created` until someone starts it, which can be done once. */
   state: 'created' | 'starting' | 'running' | 'ended';
@@ -25,16 +30,20 @@ export class Execs {
     return this.#byId.get(id);
   }
 
-  add(exec: Exec): void {
+  /** Returns those that are forgotten for it. */
+  add(exec: Exec): Exec[] {
     this.#byId.set(exec.id, exec);
     exec.container.execIds.add(exec.id);
     let excess = this.#byId.size - LIMITS.execsKeptMax;
+    const forgotten: Exec[] = [];
     for (const each of this.#byId.values()) {
       if (excess <= 0) break;
       if (each.state !== 'ended' && each.container.run !== undefined) continue;
       this.delete(each);
+      forgotten.push(each);
       excess -= 1;
     }
+    return forgotten;
   }
 
   delete(exec: Exec): void {

@@ -1,4 +1,4 @@
-import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { type EngineError, internal, invalidArgument, messageOf } from '../../base/errors.ts';
 import { LIMITS } from '../../base/limits.ts';
@@ -18,9 +18,10 @@ import { runtimeOf } from '../containers/runtime.ts';
 import type { Engine } from '../engine.ts';
 import { NO_LOG } from '../logs/shim-log.ts';
 import type { Exec } from './exec.ts';
+import { clearExec, execFolder, forgetExec, saveExec } from './exec-records.ts';
 
 /** Exit code of an exec whose shim died without telling one. */
-const UNKNOWN_EXIT_CODE = 255;
+export const UNKNOWN_EXIT_CODE = 255;
 
 /** The runs of execs: a shim of its own for each, so that it too outlives the daemon. */
 
@@ -31,7 +32,7 @@ export async function launchExec(
   consoleSize: readonly [rows: number, columns: number] | undefined,
 ): Promise<Shim> {
   const { container, config } = exec;
-  const directory = path.join(containerPaths(engine, container.id).execs, exec.id);
+  const directory = execFolder(engine, container, exec.id);
   mkdirSync(directory, { recursive: true, mode: 0o700 });
   const processFile = path.join(directory, 'process.json');
   writeFileSync(processFile, JSON.stringify(processOf(engine, exec)), { mode: 0o600 });
@@ -90,6 +91,11 @@ function processOf(engine: Engine, exec: Exec): RuntimeProcess {
 export async function startExec(engine: Engine, exec: Exec, shim: Shim): Promise<void> {
   await startProcess(engine, exec, shim);
   containerEvent(engine, exec.container, `exec_start: ${commandLine(exec)}`, { execID: exec.id });
+  superviseExec(engine, exec, shim);
+}
+
+/** Waits for the end of an exec that runs, and tells of it. */
+export function superviseExec(engine: Engine, exec: Exec, shim: Shim): void {
   engine.tasks.spawn(`supervise exec ${exec.id}`, async (signal) => {
     const left = new Promise<undefined>((resolve) => {
       signal.addEventListener('abort', () => resolve(undefined), { once: true });
@@ -144,9 +150,7 @@ export function killExec(engine: Engine, exec: Exec, signal: number): void {
 function endFailed(engine: Engine, exec: Exec, shim: Shim, cause: unknown): EngineError {
   const { message, exitCode } = explainStartFailure(messageOf(cause), exec.config.Cmd[0] ?? '');
   shim.detach();
-  exec.state = 'ended';
-  exec.exitCode = exitCode;
-  removeFolder(engine, exec);
+  settle(engine, exec, exitCode);
   const text = `OCI runtime exec failed: exec failed: ${message}: unknown`;
   return exitCode === 128 ? internal(text, { cause }) : invalidArgument(text, { cause });
 }
@@ -154,14 +158,19 @@ function endFailed(engine: Engine, exec: Exec, shim: Shim, cause: unknown): Engi
 function endExec(engine: Engine, exec: Exec, exitCode: number): void {
   exec.shim?.detach();
   exec.shim = undefined;
-  exec.state = 'ended';
-  exec.exitCode = exitCode;
-  removeFolder(engine, exec);
+  settle(engine, exec, exitCode);
 }
 
-function removeFolder(engine: Engine, exec: Exec): void {
-  const { execs } = containerPaths(engine, exec.container.id);
-  rmSync(path.join(execs, exec.id), { recursive: true, force: true });
+function settle(engine: Engine, exec: Exec, exitCode: number): void {
+  exec.state = 'ended';
+  exec.exitCode = exitCode;
+  // Its container may have been removed meanwhile, and its folder with it.
+  if (exec.isProbe || engine.containers.execs.find(exec.id) !== exec) {
+    forgetExec(engine, exec);
+    return;
+  }
+  saveExec(engine, exec);
+  clearExec(engine, exec);
 }
 
 /** The command as events show it. */
