@@ -26,6 +26,7 @@ import { containerRename } from '../engine/containers/rename.ts';
 import { containerStats } from '../engine/containers/stats.ts';
 import { containerTop } from '../engine/containers/top.ts';
 import { containerUpdate } from '../engine/containers/update.ts';
+import { imageDelta } from '../engine/deltas/create.ts';
 import { execCreate, execInspect, execResize, execStart } from '../engine/execs/api.ts';
 import { imageHistory } from '../engine/images/history.ts';
 import { imageImport } from '../engine/images/import.ts';
@@ -88,6 +89,7 @@ export const HANDLERS: Handlers = {
   imageImport,
   imageSave,
   imageSaveOne,
+  imageDelta,
 
   networkList,
   networkCreate,

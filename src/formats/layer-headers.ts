@@ -183,21 +183,40 @@ function damaged(why: string): Error {
  * @throws dataLoss when the file is damaged
  */
 export function* readLayerHeaders(read: (n: number) => Buffer): Generator<LayerRecord> {
+  for (const frame of readHeadersFrames(read)) {
+    for (const record of recordsOfFrame(frame)) {
+      yield record;
+      if (record.kind === 'end') return;
+    }
+  }
+  throw damaged('it is cut off');
+}
+
+/**
+ * The frames of a `headers` file, for who wants to come back to one.
+ * @throws dataLoss when the file is damaged
+ */
+export function* readHeadersFrames(read: (n: number) => Buffer): Generator<Buffer> {
   if (!read(MAGIC.length).equals(MAGIC)) throw damaged('it is not such a file');
   for (;;) {
     const length = read(4);
+    if (length.length === 0) return;
     if (length.length < 4) throw damaged('it is cut off');
     const frameBytes = length.readUInt32LE();
     if (frameBytes > FRAME_BYTES_MAX) throw damaged('a frame is too large');
     const frame = Buffer.from(read(frameBytes));
     if (frame.length < frameBytes) throw damaged('it is cut off');
-    const cursor = new Cursor(decompressed(frame));
-    while (!cursor.isDone) {
-      const record = cursor.record();
-      yield record;
-      if (record.kind === 'end') return;
-    }
+    yield frame;
   }
+}
+
+/**
+ * The records of one frame. Their bytes stay valid.
+ * @throws dataLoss when it is damaged
+ */
+export function* recordsOfFrame(frame: Buffer): Generator<LayerRecord> {
+  const cursor = new Cursor(decompressed(frame));
+  while (!cursor.isDone) yield cursor.record();
 }
 
 function decompressed(frame: Buffer): Buffer {

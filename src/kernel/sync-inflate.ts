@@ -171,7 +171,7 @@ export async function* inflateStream(
   const watched = async function* (): AsyncGenerator<Uint8Array> {
     try {
       // The codec reads ahead, and a chunk may be valid only until the next is asked for.
-      for await (const chunk of source) yield asBuffer(chunk);
+      for await (const chunk of source) yield Buffer.from(chunk);
     } catch (error) {
       sourceErrors.push(toEngineError(error));
       throw error;

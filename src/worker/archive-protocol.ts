@@ -1,6 +1,7 @@
 import type { DiffId } from '../base/digest.ts';
 import type { ImagePlatform } from '../policy/platform.ts';
 import type { StagedLayer } from '../store/layer-store.ts';
+import type { DeltaQuestion } from './delta-protocol.ts';
 
 /** What daemon and worker say to each other about image archives. All of it is JSON. */
 
@@ -15,6 +16,12 @@ export type LoadInput = {
   /** Report a {@link ProgressMessage} for each layer. */
   readonly quiet: boolean;
 };
+
+/** What the job `load` asks the daemon. */
+export type LoadQuestion =
+  | DeltaQuestion
+  /** Folder of a layer that is here, which holds `diff/` and `headers`. Answer: string. */
+  | { readonly ask: 'layer'; readonly diffId: DiffId };
 
 export type LoadedImage = {
   readonly configBase64: string;

@@ -4,6 +4,7 @@ import type { RegistryConfig } from '../policy/registry-config.ts';
 import type { Credentials } from '../registry/auth.ts';
 import type { ProgressMessage } from '../spec/docker/progress.ts';
 import type { LayerBlob, StagedLayer } from '../store/layer-store.ts';
+import type { DeltaQuestion } from './delta-protocol.ts';
 
 /** What the daemon and a worker say to each other about registries. Types only. */
 
@@ -39,6 +40,7 @@ export type PullInput = {
 export type PullQuestion =
   /** Is this image here, with all its layers? Answer: boolean. */
   | { readonly ask: 'image'; readonly id: Digest }
+  | DeltaQuestion
   /** Which of these layers are here? They are held from now on. Answer: boolean[]. */
   | { readonly ask: 'layers'; readonly layers: readonly { diffId: DiffId; digest: Digest }[] }
   /**

@@ -81,6 +81,13 @@ export const imageEndpoints = {
     query: { platform: texts },
     answer: bytes(),
   },
+  /** balenaEngine's: from `src` to `dest`, tagged `t`. */
+  imageDelta: {
+    method: 'POST',
+    path: '/images/delta',
+    query: { src: text, dest: text, t: text },
+    answer: progress(),
+  },
   imageInspect: {
     method: 'GET',
     path: '/images/{name...}/json',

@@ -214,6 +214,12 @@ const containerCommands: readonly CommandEntry[] = [
 const imageCommands: readonly CommandEntry[] = [
   {
     noun: 'image',
+    verb: 'delta',
+    about: 'Make a delta image from one image to another',
+    load: () => import('./image/delta.ts'),
+  },
+  {
+    noun: 'image',
     verb: 'history',
     top: 'history',
     about: 'Show how an image was made',

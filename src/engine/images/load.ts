@@ -1,3 +1,4 @@
+import path from 'node:path';
 import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import type { DiffId } from '../../base/digest.ts';
@@ -13,9 +14,15 @@ import { type ImagePlatform, parsePlatform } from '../../policy/platform.ts';
 import { decodeJson } from '../../spec/decode.ts';
 import { platformWish } from '../../spec/docker/image.ts';
 import type { ProgressMessage } from '../../spec/docker/progress.ts';
-import type { LoadedImage, LoadInput, LoadResult } from '../../worker/archive-protocol.ts';
+import type {
+  LoadedImage,
+  LoadInput,
+  LoadQuestion,
+  LoadResult,
+} from '../../worker/archive-protocol.ts';
 import type { JobName, RunningJob } from '../../worker/job.ts';
 import type { ProgressCall } from '../call.ts';
+import { answerDelta } from '../deltas/base.ts';
 import type { Engine } from '../engine.ts';
 import { commitImage } from './commit-image.ts';
 import { imageEvent } from './events.ts';
@@ -53,7 +60,14 @@ export async function imageLoad(
     platform,
     quiet: args.query.quiet,
   };
-  const result = (await runWithBody(engine, 'load', input, args.body, call)) as LoadResult;
+  using held = new DisposableStack();
+  const onQuestion = async (asked: unknown): Promise<unknown> => {
+    const question = asked as LoadQuestion;
+    if (question.ask === 'layer') return path.dirname(layers.directoryOf(question.diffId));
+    return answerDelta(engine, question, (diffIds) => void held.use(layers.hold(diffIds)));
+  };
+  const { body } = args;
+  const result = (await runWithBody(engine, 'load', input, body, call, onQuestion)) as LoadResult;
   for (const image of result.images) await take(engine, image, result, call);
 }
 
@@ -75,9 +89,13 @@ export async function runWithBody(
   input: unknown,
   body: Readable | undefined,
   call: ProgressCall,
+  onQuestion?: (question: unknown) => Promise<unknown>,
 ): Promise<unknown> {
   const onReport = (message: unknown): void => call.progress(message as ProgressMessage);
-  await using job = await engine.workers.start(name, input, { signal: call.signal, onReport });
+  await using job = await engine.workers.start(name, input, {
+    ...{ signal: call.signal, onReport },
+    ...(onQuestion === undefined ? {} : { onQuestion }),
+  });
   if (body === undefined) {
     job.stdin.end();
     return await job.result;

@@ -22,6 +22,7 @@ import type {
   RegistryInput,
 } from '../../worker/pull-protocol.ts';
 import type { ProgressCall } from '../call.ts';
+import { answerDelta } from '../deltas/base.ts';
 import type { Engine } from '../engine.ts';
 import { commitImage } from './commit-image.ts';
 import { registryAccess } from './registry-access.ts';
@@ -237,6 +238,8 @@ class Answers implements AsyncDisposable {
         this.#hold(image.diffIds);
         return image.diffIds.every(layers.isWhole);
       }
+      case 'delta':
+        return answerDelta(this.#engine, question, (diffIds) => this.#hold(diffIds));
       case 'layers': {
         this.#hold(question.layers.map((layer) => layer.diffId));
         return question.layers.map((layer) => layers.isWhole(layer.diffId));

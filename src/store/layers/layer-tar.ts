@@ -107,8 +107,8 @@ function* pieces(files: LayerFiles): Generator<Piece> {
   }
 }
 
-/** The files that a layer's headers speak of. */
-class LayerFiles implements Disposable {
+/** The files that a layer's headers speak of: `directory` is the layer's folder. */
+export class LayerFiles implements Disposable {
   readonly #sys: Syscalls;
   readonly #directory: string;
   readonly #diffFd: number;
@@ -130,19 +130,23 @@ class LayerFiles implements Disposable {
     }
   }
 
+  /** What the layer's tar is made of, in order. @throws dataLoss */
   *records(): Generator<LayerRecord> {
+    using file = this.headers();
+    yield* readLayerHeaders(file.read);
+  }
+
+  /** The file `headers`, open: `read` takes the next bytes of it. */
+  headers(): Disposable & { readonly fd: number; readonly read: (n: number) => Buffer } {
     const fd = openSync(path.join(this.#directory, 'headers'), READ);
-    try {
-      yield* readLayerHeaders((n) => {
-        const bytes = Buffer.allocUnsafe(n);
-        let at = 0;
-        for (let read = -1; read !== 0 && at < n; at += read)
-          read = readSync(fd, bytes, at, n - at, null);
-        return bytes.subarray(0, at);
-      });
-    } finally {
-      closeSync(fd);
-    }
+    const read = (n: number): Buffer => {
+      const bytes = Buffer.allocUnsafe(n);
+      let at = 0;
+      for (let taken = -1; taken !== 0 && at < n; at += taken)
+        taken = readSync(fd, bytes, at, n - at, null);
+      return bytes.subarray(0, at);
+    };
+    return { fd, read, [Symbol.dispose]: () => closeSync(fd) };
   }
 
   /** Opens the content that record number `index` of its kind speaks of. */

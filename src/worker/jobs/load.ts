@@ -11,13 +11,16 @@ import type { LoadedImage, LoadInput, LoadResult } from '../archive-protocol.ts'
 import { ArchiveReader, layerLabel } from '../archive-reader.ts';
 import type { JobContext } from '../job.ts';
 import { LayerProgress } from '../layer-progress.ts';
+import { targetOf } from '../load-delta.ts';
 
 /**
  * The job `load`: an archive of images from stdin, plain or compressed, into staged layers and
- * configs. Every layer that an image names is verified against its config.
+ * configs. Every layer that an image names is verified against its config. Of a delta the target
+ * is made and loaded in its place.
  */
 export async function load(input: unknown, context: JobContext): Promise<LoadResult> {
-  const { staging, known, platform, quiet } = input as LoadInput;
+  const job = input as LoadInput;
+  const { staging, known, platform, quiet } = job;
   const lines = new Map<string, LayerProgress>();
   const onProgress = (name: string, bytes: number, totalBytes: number): void => {
     if (quiet) return;
@@ -40,7 +43,11 @@ export async function load(input: unknown, context: JobContext): Promise<LoadRes
   };
   const archived = archivedImages(small, (index) => chooseManifest(index, platform));
   const staged = new Map<DiffId, StagedLayer>();
-  const images = archived.map((image) => loadedImage(reader, image, staged));
+  const images: LoadedImage[] = [];
+  for (const image of archived) {
+    const loaded = loadedImage(reader, image, staged);
+    images.push(await targetOf({ sys, input: job, context, staged, images }, loaded));
+  }
   return { images, staged: [...staged.values()] };
 }
 

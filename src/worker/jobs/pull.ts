@@ -1,11 +1,12 @@
 import { rmSync } from 'node:fs';
 import path from 'node:path';
 import { Semaphore } from '../../base/async.ts';
-import { shortId } from '../../base/digest.ts';
+import { parseDigest, shortId } from '../../base/digest.ts';
 import { EngineError, invalidArgument, isEngineError } from '../../base/errors.ts';
 import { LIMITS } from '../../base/limits.ts';
 import { parseReference } from '../../base/reference.ts';
 import { openSyscalls } from '../../kernel/ffi.ts';
+import { type BalenaDelta, balenaDeltaOf, checkCommonLayers } from '../../policy/balena-delta.ts';
 import {
   checkManifest,
   checkPlatform,
@@ -21,6 +22,9 @@ import type { RegistrySession } from '../../registry/session.ts';
 import { decodeJson } from '../../spec/decode.ts';
 import { type ImageConfig, imageConfig, type Manifest } from '../../spec/oci/image.ts';
 import type { StagedLayer } from '../../store/layer-store.ts';
+import { LayerBasis } from '../../store/layers/layer-basis.ts';
+import { applyDeltaLayer, copyBaseLayer } from '../delta-apply.ts';
+import type { DeltaAnswer } from '../delta-protocol.ts';
 import { extractLayer } from '../extract.ts';
 import type { JobContext } from '../job.ts';
 import { LayerProgress } from '../layer-progress.ts';
@@ -51,6 +55,8 @@ class Pull {
   readonly #session: RegistrySession;
   readonly #context: JobContext;
   readonly #sys = openSyscalls();
+  /** When a delta is pulled: what its target's layers are made of. */
+  #delta: { readonly isCommon: readonly boolean[]; readonly basis: LayerBasis } | undefined;
   #downloadedBytes = 0;
   #writtenBytes = 0;
 
@@ -81,6 +87,12 @@ class Pull {
       what: 'image config',
     });
     const decoded = decodeConfig(configText);
+    const delta = isHere ? undefined : balenaDeltaOf(decoded);
+    if (delta !== undefined) {
+      checkPlatform(delta.targetImage, platform ?? undefined, familiar);
+      // The manifest is the delta's: it is no way to the target for who has no base.
+      return await this.#pullTarget(manifest, delta, { ...found, manifests: [] });
+    }
     checkPlatform(decoded, platform ?? undefined, familiar);
     if (isHere) return { ...found, image: null, ...this.#bytes() };
     const layers = wantedLayers(manifest, decoded);
@@ -90,6 +102,26 @@ class Pull {
       diffIds: layers.map((layer) => layer.diffId),
     };
     return { ...found, image, ...this.#bytes() };
+  }
+
+  /** Of a delta the target is pulled: its layers are made of the base and the delta's. */
+  async #pullTarget(
+    manifest: Manifest,
+    delta: BalenaDelta,
+    found: Pick<PullResult, 'digest' | 'imageId' | 'manifests'>,
+  ): Promise<PullResult> {
+    const { base, target } = delta;
+    const imageId = parseDigest(target);
+    const answer = (await this.#ask({ ask: 'delta', base, target })) as DeltaAnswer;
+    if (answer.isHere) return { ...found, imageId, image: null, ...this.#bytes() };
+    const basisIds = answer.basis.map((layer) => layer.diffId);
+    checkCommonLayers(delta, basisIds);
+    using basis = new LayerBasis(this.#sys, answer.basis);
+    this.#delta = { isCommon: delta.isCommon, basis };
+    await this.#fetchLayers(wantedLayers(manifest, delta.targetImage));
+    const configBase64 = delta.targetConfig.toString('base64');
+    const image = { configBase64, diffIds: delta.diffIds };
+    return { ...found, imageId, image, ...this.#bytes() };
   }
 
   #bytes(): { downloadedBytes: number; writtenBytes: number } {
@@ -187,7 +219,14 @@ class Pull {
   ): Promise<StagedLayer> {
     const { digest, sizeBytes, diffId, mediaType } = layer;
     const { path: repository, attempts, staging, access } = this.#job;
+    const { signal } = this.#session;
     const directory = path.join(staging, `${layer.position}-${attempt}`);
+    const made = this.#delta && {
+      ...{ sys: this.#sys, directory, basis: this.#delta.basis },
+      ...{ diffId, position: layer.position, signal },
+    };
+    const isCommon = this.#delta?.isCommon[layer.position] === true;
+    if (made !== undefined && isCommon) return await copyBaseLayer(made);
     const source = readBlob(this.#session, {
       path: repository,
       digest,
@@ -198,21 +237,17 @@ class Pull {
         progress.say(`Retrying in ${seconds} second${seconds === 1 ? '' : 's'}`);
       },
     });
+    const onProgress = (bytes: number): void => progress.bytes('Downloading', bytes, sizeBytes);
     try {
-      const {
-        digest: _,
-        sizeBytes: received,
-        ...staged
-      } = await extractLayer({
-        sys: this.#sys,
-        directory,
-        source,
-        expected: { digest, sizeBytes, diffId },
-        origin: { repository: `${access.domain}/${repository}`, mediaType },
-        signal: this.#session.signal,
-        onProgress: (bytes) => progress.bytes('Downloading', bytes, sizeBytes),
-      });
-      this.#downloadedBytes += received;
+      const staged =
+        made === undefined
+          ? await extractLayer({
+              ...{ sys: this.#sys, directory, source, signal, onProgress },
+              expected: { digest, sizeBytes, diffId },
+              origin: { repository: `${access.domain}/${repository}`, mediaType },
+            })
+          : await applyDeltaLayer({ ...made, source, onProgress, expected: { digest, sizeBytes } });
+      this.#downloadedBytes += sizeBytes;
       progress.say('Verifying Checksum');
       progress.say('Download complete');
       return staged;

@@ -1,0 +1,64 @@
+import { existsSync, readFileSync } from 'node:fs';
+import path from 'node:path';
+import { extract } from 'tar-stream';
+import { CHECKOUT } from './tools.ts';
+
+const FOLDER = path.join(CHECKOUT, '../shared/vectors/balena-delta');
+
+/** IDs of the images that the vectors are about. */
+export const VECTOR_IDS = {
+  old: 'sha256:b28dfe5391344d83454d05cad550e8241abb4998c251bcdce3297c7f3df7a37a',
+  new: 'sha256:ea8b257e45c8e78c637e8de07c2afacbb8cd54228e386ffcf1b03396819db7bf',
+} as const;
+
+/** True when the archives that balenaEngine made are beside the checkout. */
+export const HAS_VECTORS = existsSync(FOLDER);
+
+/** An archive that balenaEngine made. */
+export function vector(name: string): Buffer {
+  return readFileSync(path.join(FOLDER, name));
+}
+
+/** The files of a tar, by name. */
+export async function membersOf(tar: Uint8Array): Promise<Map<string, Buffer>> {
+  const found = new Map<string, Buffer>();
+  const parser = extract();
+  parser.end(tar);
+  for await (const entry of parser) {
+    const chunks: Buffer[] = [];
+    for await (const chunk of entry) chunks.push(chunk as Buffer);
+    found.set(entry.header.name, Buffer.concat(chunks));
+  }
+  return found;
+}
+
+/** One image of an archive. */
+export type UnpackedImage = {
+  readonly config: {
+    readonly config: { readonly Labels: Readonly<Record<string, string>> };
+    readonly rootfs: { readonly diff_ids: readonly string[] };
+  };
+  readonly tags: readonly string[];
+  /** Bottom first. */
+  readonly layers: readonly Buffer[];
+};
+
+/** The images of a `save` archive, by what its manifest.json says. */
+export async function imagesOf(archive: Uint8Array): Promise<UnpackedImage[]> {
+  const files = await membersOf(archive);
+  const get = (name: string): Buffer => {
+    const file = files.get(name);
+    if (file === undefined) throw new Error(`the archive has no ${name}`);
+    return file;
+  };
+  const manifest = JSON.parse(String(get('manifest.json'))) as {
+    Config: string;
+    RepoTags: string[] | null;
+    Layers: string[];
+  }[];
+  return manifest.map(({ Config, RepoTags, Layers }) => ({
+    config: JSON.parse(String(get(Config))) as UnpackedImage['config'],
+    tags: RepoTags ?? [],
+    layers: Layers.map(get),
+  }));
+}
