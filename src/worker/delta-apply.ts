@@ -188,7 +188,7 @@ class CheckedSource {
       this.#isDone = true;
       return undefined;
     }
-    const chunk = value as Uint8Array;
+    const chunk = value;
     this.#bytes += chunk.length;
     const { sizeBytes } = this.#expected;
     if (sizeBytes !== undefined && this.#bytes > sizeBytes) {
