@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { DiffId } from '../base/digest.ts';
-import { dataLoss, errnoOf, isEngineError } from '../base/errors.ts';
+import { dataLoss, errnoOf, invalidArgument, isEngineError } from '../base/errors.ts';
 import { LIMITS } from '../base/limits.ts';
 import { DeltaLayerReader } from '../formats/delta-layer.ts';
 import { detectCompression, inflateStream, MAGIC_BYTES } from '../kernel/sync-inflate.ts';
@@ -39,7 +39,8 @@ const SLICE_BYTES = 64 << 10;
  * Makes a layer of a target from the base and one layer of a delta, in one pass: nothing but the
  * layer's files is written. Its diffID is verified.
  *
- * @throws dataLoss for a delta that is damaged, or not of this base and this target
+ * @throws dataLoss for bytes that are not those expected; invalidArgument for a delta that is
+ * damaged, or not of this base and this target
  */
 export async function applyDeltaLayer(options: ApplyOptions): Promise<StagedLayer> {
   const { basis, source, expected, signal } = options;
@@ -61,10 +62,15 @@ export async function applyDeltaLayer(options: ApplyOptions): Promise<StagedLaye
     await blob.drain();
     return staged;
   } catch (error) {
-    // When the bytes are not those that were asked for, that is what is wrong.
     const isTheirs = isEngineError(error, 'dataLoss', 'invalidArgument');
-    if (isTheirs && errnoOf(error) === undefined) await blob.drain();
-    throw error;
+    if (!isTheirs || errnoOf(error) !== undefined) throw error;
+    // When the bytes are not those that were asked for, that is what is wrong. When they are, there
+    // is no use in asking for them again.
+    await blob.drain();
+    throw invalidArgument(`cannot apply the delta: ${error.message}`, {
+      cause: error,
+      detail: error.detail,
+    });
   }
 }
 
@@ -119,7 +125,7 @@ async function finish(
     const got = isEngineError(error, 'dataLoss') ? error.detail['got'] : undefined;
     if (got === undefined) throw error;
     throw dataLoss(
-      `cannot apply the delta: invalid diffID for layer ${position}: expected "${diffId}", got "${String(got)}"`,
+      `invalid diffID for layer ${position}: expected "${diffId}", got "${String(got)}": the delta or its base is damaged`,
       { cause: error },
     );
   }

@@ -179,10 +179,11 @@ test(
 test('a damaged delta is refused, and changes nothing', options, async () => {
   await using here = await open();
   await load(here.engine, vector('old.tar'));
-  await assert.rejects(load(here.engine, vector('delta-tampered.tar')), {
-    message: /^invalid diffID for layer 1: expected "sha256:\w{64}", got "sha256:\w{64}"$/,
-  });
-  await assert.rejects(load(here.engine, vector('delta-badmagic.tar')), { message: /./ });
+  for (const name of ['delta-tampered.tar', 'delta-badmagic.tar']) {
+    await assert.rejects(load(here.engine, vector(name)), {
+      message: /^invalid diffID for layer [12]: expected "sha256:\w{64}", got "sha256:\w{64}"$/,
+    });
+  }
   assert.equal(here.engine.store.images.count(), 1);
   assert.deepEqual(readdirSync(here.staging), []);
 });

@@ -1,6 +1,9 @@
+import { createHash } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
+import { gunzipSync } from 'node:zlib';
 import { extract } from 'tar-stream';
+import { type BuiltImage, buildImage, busyboxImage } from './images.ts';
 import { CHECKOUT } from './tools.ts';
 
 const FOLDER = path.join(CHECKOUT, '../shared/vectors/balena-delta');
@@ -61,4 +64,54 @@ export async function imagesOf(archive: Uint8Array): Promise<UnpackedImage[]> {
     tags: RepoTags ?? [],
     layers: Layers.map(get),
   }));
+}
+
+/** Bytes that no codec makes smaller; the same for the same seed. */
+export function noise(seed: string, bytes: number): Buffer {
+  return createHash('shake256', { outputLength: bytes }).update(seed).digest();
+}
+
+/**
+ * Two versions of an application on busybox: the bottom layer is the same, in the next some bytes
+ * come, go and change, the last is only in the new one.
+ */
+export async function applicationPair(
+  options: { readonly newBytes?: number } = {},
+): Promise<{ readonly base: BuiltImage; readonly target: BuiltImage }> {
+  const busybox = (await busyboxImage()).layers[0]?.bytes ?? Buffer.alloc(0);
+  const common = gunzipSync(busybox);
+  const content = noise('content', 400_000);
+  const config = { Cmd: ['/bin/sh'], Env: ['PATH=/bin'] };
+  const base = await buildImage({
+    layers: [
+      common,
+      [
+        { name: 'app', type: 'directory' },
+        { name: 'app/data', content },
+        { name: 'app/gone', content: 'gone' },
+        { name: 'version', content: '1\n' },
+      ],
+    ],
+    config,
+  });
+  const changed = Buffer.concat([content.subarray(0, 100_000), Buffer.from('new'), content]);
+  const target = await buildImage({
+    layers: [
+      common,
+      [
+        { name: 'app', type: 'directory' },
+        { name: 'app/data', content: changed, mode: 0o600 },
+        { name: 'version', content: '2\n' },
+      ],
+      [
+        { name: 'app/.wh.gone', content: '' },
+        { name: 'app/zeros', content: Buffer.alloc(50_000) },
+        { name: 'app/copy', content: content.subarray(1000, 200_000) },
+        { name: 'app/link', type: 'link', linkname: 'app/copy' },
+        { name: 'app/fresh', content: noise('fresh', options.newBytes ?? 1000) },
+      ],
+    ],
+    config: { ...config, Labels: { note: '<new> & "better"' } },
+  });
+  return { base, target };
 }

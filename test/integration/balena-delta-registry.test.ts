@@ -1,0 +1,163 @@
+import assert from 'node:assert/strict';
+import { readdirSync, readFileSync } from 'node:fs';
+import path from 'node:path';
+import { after, before, test } from 'node:test';
+import { coracle } from '../support/cli.ts';
+import { startDaemon, TestDaemon } from '../support/daemon.ts';
+import { applicationPair } from '../support/deltas.ts';
+import { docker, dockerClis } from '../support/docker-cli.ts';
+import { type BuiltImage, pushImage } from '../support/images.ts';
+import { eventually } from '../support/processes.ts';
+import { type Registry, startRegistry } from '../support/registry.ts';
+
+/** A builder and devices, each a daemon with its own roots, and a registry between them. */
+let registry: Registry;
+let builder: TestDaemon;
+let base: BuiltImage;
+let target: BuiltImage;
+const name = (tag: string): string => `${registry.host}/team/app:${tag}`;
+
+before(async () => {
+  registry = await startRegistry();
+  builder = await startDaemon();
+  ({ base, target } = await applicationPair({ newBytes: 8 << 20 }));
+  await pushImage(registry, 'team/app', 'v1', base);
+  await pushImage(registry, 'team/app', 'v2', target);
+  await ok(builder, 'pull', name('v1'));
+  await ok(builder, 'pull', name('v2'));
+  const said = await ok(builder, 'image', 'delta', '-t', name('v1-v2'), name('v1'), name('v2'));
+  assert.match(said, /Skipping common layer/);
+  assert.match(said, /\nNormal size: \S+, Delta size: \S+, [\d.]+x improvement\n/);
+  assert.match(said, /\nCreated delta: sha256:\w{64}\nSuccessfully tagged \S+:v1-v2\n/);
+  await ok(builder, 'push', name('v1-v2'));
+});
+after(async () => {
+  await builder[Symbol.asyncDispose]();
+  await registry.stop();
+});
+
+/** Runs our client; gives its stdout. */
+async function ok(daemon: TestDaemon, ...args: string[]): Promise<string> {
+  const { code, stdout, stderr } = await coracle(args, { host: daemon.host });
+  assert.equal(code, 0, `coracle ${args.join(' ')}: ${stderr}`);
+  return stdout;
+}
+
+/** Digests of the layers that were fetched from the registry since `from` bytes of its log. */
+function fetched(from: number): number {
+  const log = readFileSync(registry.log).subarray(from).toString();
+  return [...log.matchAll(/"GET \/v2\/team\/app\/blobs\/sha256:/g)].length;
+}
+
+async function idOf(daemon: TestDaemon, image: string): Promise<string> {
+  return ((await daemon.json('GET', `/images/${image}/json`)) as { Id: string }).Id;
+}
+
+/** What a container of an image says. */
+async function inside(daemon: TestDaemon, image: string, script: string): Promise<string> {
+  const { code, stdout, stderr } = await coracle(
+    ['run', '--rm', '--network', 'none', image, 'sh', '-c', script],
+    { host: daemon.host },
+  );
+  assert.equal(code, 0, stderr);
+  return stdout;
+}
+
+const staging = (daemon: TestDaemon): string[] =>
+  readdirSync(path.join(daemon.dataRoot, 'staging'));
+
+test('a device that has the base pulls the target by its delta, and runs it', async () => {
+  await using device = await startDaemon();
+  await ok(device, 'pull', name('v1'));
+  const from = readFileSync(registry.log).length;
+  await ok(device, 'pull', name('v1-v2'));
+  // The config and two layers: the common layer's blob is not fetched.
+  await eventually(async () => fetched(from) >= 3, { what: "the registry's log" });
+  assert.equal(fetched(from), 3);
+  assert.equal(await idOf(device, name('v1-v2')), target.config.digest);
+  const script = 'cat /version; ls /app; md5sum /app/data /app/link';
+  assert.equal(
+    await inside(device, name('v1-v2'), script),
+    await inside(builder, name('v2'), script),
+  );
+  assert.match(await ok(device, 'pull', name('v1-v2')), /Image is up to date/);
+  assert.deepEqual(staging(device), []);
+
+  // The target is here by now: any further delta to it only brings its name.
+  await ok(builder, 'tag', name('v1-v2'), name('again'));
+  await ok(builder, 'push', name('again'));
+  assert.match(await ok(device, 'pull', name('again')), /Downloaded newer image/);
+  assert.equal(await idOf(device, name('again')), target.config.digest);
+  await ok(device, 'rmi', name('v1'), name('v1-v2'), name('again'));
+  assert.equal(await ok(device, 'images', '-qa'), '');
+});
+
+test('without the base nothing is downloaded', async () => {
+  await using device = await startDaemon();
+  const from = readFileSync(registry.log).length;
+  const { code, stderr } = await coracle(['pull', name('v1-v2')], { host: device.host });
+  assert.equal(code, 1);
+  const id = base.config.digest;
+  assert.match(stderr, new RegExp(`loading delta base image "${id}": failed to get digest ${id}`));
+  await eventually(async () => fetched(from) >= 1, { what: "the registry's log" });
+  assert.equal(fetched(from), 1); // the config
+  assert.equal(await ok(device, 'images', '-qa'), '');
+  assert.deepEqual(staging(device), []);
+});
+
+test("Docker's client pulls, saves and loads deltas", async () => {
+  const [cli] = await dockerClis();
+  assert.ok(cli !== undefined);
+  await using device = await startDaemon();
+  const run = async (daemon: TestDaemon, args: string[], input?: Uint8Array): Promise<string> => {
+    const more = input === undefined ? {} : { input };
+    const { code, stdout, stderr } = await docker(cli, daemon.host, args, more);
+    assert.equal(code, 0, stderr);
+    return stdout;
+  };
+  await run(device, ['pull', name('v1')]);
+  assert.match(await run(device, ['pull', name('v1-v2')]), /Status: Downloaded newer image/);
+  assert.equal(await idOf(device, name('v1-v2')), target.config.digest);
+  await run(device, ['rmi', name('v1-v2')]);
+
+  const archive = await builder.api('GET', `/images/get?names=${name('v1-v2')}`);
+  assert.equal(archive.status, 200);
+  const loaded = await run(device, ['load'], archive.bytes);
+  assert.equal(loaded, `Loaded image: ${name('v1-v2')}\n`);
+  assert.equal(await idOf(device, name('v1-v2')), target.config.digest);
+});
+
+test('a daemon that is killed in the middle of a delta leaves nothing of it', async () => {
+  await using device = new TestDaemon();
+  await device.start();
+  await ok(device, 'pull', name('v1'));
+  for (const afterMs of [0, 40, 120, 250]) {
+    const pulling = Promise.allSettled([coracle(['pull', name('v1-v2')], { host: device.host })]);
+    await eventually(async () => staging(device).length > 0, { what: 'the pull' });
+    await new Promise((resolve) => setTimeout(resolve, afterMs));
+    await device.restart('SIGKILL');
+    await pulling;
+    assert.deepEqual(staging(device), []);
+    const images = (await device.json('GET', '/images/json?all=true')) as { Id: string }[];
+    const ids = images.map(({ Id }) => Id);
+    // Before or after; never anything between.
+    if (ids.length === 1) assert.deepEqual(ids, [base.config.digest]);
+    else await ok(device, 'rmi', name('v1-v2'));
+  }
+  await ok(device, 'pull', name('v1-v2'));
+  assert.equal(await idOf(device, name('v1-v2')), target.config.digest);
+  assert.match(await inside(device, name('v1-v2'), 'cat /version'), /^2$/m);
+});
+
+test('bad names are refused before anything is made', async () => {
+  const tries: [query: string, status: number, message: RegExp][] = [
+    [`src=no/such&dest=${name('v2')}`, 404, /^No such image: no\/such:latest$/],
+    [`src=${name('v1')}&dest=no/such`, 404, /^No such image: no\/such:latest$/],
+    [`src=${name('v1')}&dest=${name('v2')}&t=NOT%20GOOD`, 400, /invalid reference format/],
+  ];
+  for (const [query, status, message] of tries) {
+    const answer = await builder.api('POST', `/images/delta?${query}`);
+    assert.equal(answer.status, status, answer.text);
+    assert.match((answer.json() as { message: string }).message, message);
+  }
+});
