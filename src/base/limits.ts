@@ -69,6 +69,9 @@ export const LIMITS = {
   tarTrailerBytesMax: 16 << 20,
   /** Contents of one layer that lie apart because another entry took their path. */
   layerReplacedMax: 65_536,
+  /** Contents of one layer that others can share, and contents of all layers that are looked through. */
+  layerContentsMax: 262_144,
+  sharedContentsMax: 524_288,
   /** Uncompressed bytes of one layer. */
   layerBytesMax: 2 ** 40,
   /** Depth of directories below a layer's root. */

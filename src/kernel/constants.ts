@@ -59,6 +59,8 @@ export const RESOLVE = {
 export const O_PATH = 0o10000000;
 export const O_CLOEXEC = 0o2000000;
 export const O_TMPFILE = 0o20000000;
+/** Reading leaves the access time as it is: nothing is written for it. */
+export const O_NOATIME = 0o1000000;
 
 export const RENAME = { NOREPLACE: 1, EXCHANGE: 2, WHITEOUT: 4 } as const;
 

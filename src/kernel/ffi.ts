@@ -26,6 +26,7 @@ const NR = {
   pidfdOpen: 434,
   openat2: 437,
   mountSetattr: 442,
+  cachestat: 451,
 } as const;
 
 /** pivot_root(2) has no wrapper in musl and differs between architectures. */
@@ -48,6 +49,7 @@ class Libc {
   readonly koffi: Koffi = loadKoffi();
   readonly #library = this.koffi.load(null);
   readonly #functions = new Map<string, Native>();
+  readonly #xattrValue = Buffer.allocUnsafeSlow(XATTR_BYTES_MAX);
 
   /** The function with this C prototype, declared at first use. */
   get(prototype: string): Native {
@@ -69,6 +71,22 @@ class Libc {
     const result = Number(this.get(prototype)(...args));
     if (result === -1) throw syscallError(name, this.koffi.errno(), textOf(path));
     return result;
+  }
+
+  /** The value of an extended attribute of `file`; undefined when there is none. */
+  xattr(
+    name: string,
+    path: PathArg | undefined,
+    prototype: string,
+    file: PathArg | number,
+    attribute: string,
+  ): Uint8Array | undefined {
+    const value = this.#xattrValue;
+    const length = Number(this.get(prototype)(file, attribute, value, value.length));
+    if (length >= 0) return Uint8Array.prototype.slice.call(value, 0, length);
+    const errno = this.koffi.errno();
+    if (errno === 61 || errno === 95) return undefined; // ENODATA, EOPNOTSUPP
+    throw syscallError(name, errno, textOf(path));
   }
 }
 
@@ -461,17 +479,22 @@ export function openSyscalls(): Syscalls {
         0,
       );
     },
-    lgetxattr: (path, name) => {
-      const value = Buffer.allocUnsafe(XATTR_BYTES_MAX);
-      const get = libc.get(
+    fgetxattr: (fd, name) =>
+      libc.xattr(
+        'fgetxattr',
+        undefined,
+        'long fgetxattr(int fd, const char *name, void *value, unsigned long size)',
+        fd,
+        name,
+      ),
+    lgetxattr: (path, name) =>
+      libc.xattr(
+        'lgetxattr',
+        path,
         'long lgetxattr(const char *path, const char *name, void *value, unsigned long size)',
-      );
-      const length = Number(get(path, name, value, value.length));
-      if (length >= 0) return Uint8Array.prototype.slice.call(value, 0, length);
-      const errno = koffi.errno();
-      if (errno === 61 || errno === 95) return undefined; // ENODATA, EOPNOTSUPP
-      throw syscallError('lgetxattr', errno, textOf(path));
-    },
+        path,
+        name,
+      ),
     llistxattr: (path) => {
       const names = Buffer.allocUnsafe(XATTR_BYTES_MAX);
       const list = libc.get('long llistxattr(const char *path, void *names, unsigned long size)');
@@ -539,6 +562,14 @@ export function openSyscalls(): Syscalls {
         0,
       ),
 
+    cachedPages: (fd) => {
+      const range = Buffer.alloc(16); // from 0, 0 bytes: to the end
+      const stat = Buffer.alloc(40);
+      const result = libc.get(
+        'long syscall(long number, unsigned int fd, void *range, void *stat, unsigned int flags)',
+      )(NR.cachestat, fd, range, stat, 0);
+      return Number(result) === 0 ? Number(stat.readBigUInt64LE(0)) : undefined;
+    },
     fadvise: (fd, offset, bytes, advice) => {
       // posix_fadvise returns its errno instead of setting it.
       const errno = Number(

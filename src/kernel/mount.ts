@@ -8,6 +8,12 @@ import { CWD, type Syscalls } from './syscalls.ts';
 export type OverlayMount = {
   /** Top first; at least one. */
   readonly lower: readonly string[];
+  /**
+   * Data-only layers (Linux 6.5): not seen, but files of lower layers may say that their content is
+   * there. With any of these the writable layer may hold such files as well, and directories that
+   * were renamed (`metacopy=on`, which brings `redirect_dir=on`).
+   */
+  readonly data: readonly string[];
   /** Undefined makes a read-only mount. */
   readonly upper: string | undefined;
   readonly work: string | undefined;
@@ -39,7 +45,7 @@ export function mountOverlay(sys: Syscalls, mount: OverlayMount): void {
 
 /** False when this kernel, or the length of a path, does not allow it. */
 export function mountByFsopen(sys: Syscalls, mount: OverlayMount): boolean {
-  const paths = [...mount.lower, mount.upper ?? '', mount.work ?? ''];
+  const paths = [...mount.lower, ...mount.data, mount.upper ?? '', mount.work ?? ''];
   if (paths.some((each) => Buffer.byteLength(each) >= FSCONFIG_BYTES_MAX)) return false;
   let fd: number;
   try {
@@ -51,6 +57,7 @@ export function mountByFsopen(sys: Syscalls, mount: OverlayMount): boolean {
   try {
     try {
       for (const lower of mount.lower) sys.fsconfigString(fd, 'lowerdir+', lower);
+      for (const data of mount.data) sys.fsconfigString(fd, 'datadir+', data);
     } catch (error) {
       // An older kernel does not know the parameter; a wrong path shows up in the other way too.
       if (errnoOf(error) === 'EINVAL') return false;
@@ -59,6 +66,7 @@ export function mountByFsopen(sys: Syscalls, mount: OverlayMount): boolean {
     if (mount.upper !== undefined) sys.fsconfigString(fd, 'upperdir', mount.upper);
     if (mount.work !== undefined) sys.fsconfigString(fd, 'workdir', mount.work);
     sys.fsconfigString(fd, 'index', 'off');
+    if (mount.data.length > 0) sys.fsconfigString(fd, 'metacopy', 'on');
     sys.fsconfigCreate(fd);
     const mountFd = sys.fsmount(fd, 0);
     try {
@@ -75,8 +83,10 @@ export function mountByFsopen(sys: Syscalls, mount: OverlayMount): boolean {
 /** The way of all kernels. Changes the working directory for the moment of the call. */
 export function mountByData(sys: Syscalls, mount: OverlayMount): void {
   const base = commonFolder(mount.lower);
-  const relative = mount.lower.map((lower) => escaped(path.relative(base, lower) || '.'));
-  let data = `index=off,lowerdir=${relative.join(':')}`;
+  const relative = (each: string): string => escaped(path.relative(base, each) || '.');
+  let data = `index=off,lowerdir=${mount.lower.map(relative).join(':')}`;
+  for (const each of mount.data) data += `::${relative(each)}`;
+  if (mount.data.length > 0) data += ',metacopy=on';
   if (mount.upper !== undefined) data += `,upperdir=${escaped(mount.upper)}`;
   if (mount.work !== undefined) data += `,workdir=${escaped(mount.work)}`;
   if (Buffer.byteLength(data) > MOUNT_DATA_BYTES_MAX) {

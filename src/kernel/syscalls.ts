@@ -74,6 +74,8 @@ export type Syscalls = {
   /** Does not follow a symlink at the end of the path. */
   utimensat(dirFd: DirFd, path: PathArg, atime: TimeSpec, mtime: TimeSpec): void;
   futimens(fd: number, atime: TimeSpec, mtime: TimeSpec): void;
+  /** Undefined when the file has no such attribute. */
+  fgetxattr(fd: number, name: string): Uint8Array | undefined;
   /** None of the xattr calls follows a symlink at the end of the path. */
   lsetxattr(path: PathArg, name: string, value: Uint8Array): void;
   fsetxattr(fd: number, name: string, value: Uint8Array): void;
@@ -91,6 +93,8 @@ export type Syscalls = {
 
   // --- page cache and durability ---
   fadvise(fd: number, offset: number, bytes: number, advice: number): void;
+  /** Pages of a whole file that are in the page cache (cachestat, Linux 6.5); undefined on others. */
+  cachedPages(fd: number): number | undefined;
   syncFileRange(fd: number, offset: number, bytes: number, flags: number): void;
   syncfs(fd: number): void;
   /** {@link Syscalls.syncfs} on a thread of the pool: it waits for the disk. Keep `fd` open meanwhile. */

@@ -40,14 +40,21 @@ export type StagedLayer = {
   readonly diskBytes: number;
   /** Bytes really written to the data root for it. */
   readonly writtenBytes: number;
+  /** Bytes of its files that were here already and were not written again. */
+  readonly sharedBytes: number;
   /** The blob it came from; undefined for a plain archive. */
   readonly blob: Omit<LayerBlob, 'diffId'> | undefined;
 };
+
+/** For what the data root is written to. */
+export type WearCause = 'pull' | 'load' | 'import' | 'build' | 'commit' | 'delta' | 'other';
 
 /** Where a container's filesystem lies; absolute paths. Docker shows them as GraphDriver.Data. */
 export type RootfsPaths = {
   /** Top first. */
   readonly lower: readonly string[];
+  /** Where stubs in them have their contents; empty where there can be none. */
+  readonly data: readonly string[];
   readonly upper: string;
   readonly work: string;
   readonly merged: string;
@@ -73,8 +80,13 @@ export type LayerStore = {
    * Makes staged layers appear together with whatever `body` writes, in one transaction. Layers
    * that exist by now are dropped in favour of what is there, unless that is damaged: then they
    * take its place. Containers that run on it go on with the damaged files until their next start.
+   * What was written for all of them is added to `cause` (other), as it has been written.
    */
-  readonly commit: (layers: readonly StagedLayer[], body: () => void) => Promise<void>;
+  readonly commit: (
+    layers: readonly StagedLayer[],
+    body: () => void,
+    cause?: WearCause,
+  ) => Promise<void>;
   /**
    * Keeps layers from being collected until disposed: for who is about to name a layer that is
    * here already. Not stored; diffIDs that are not here are held as well, from when they appear.

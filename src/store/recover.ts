@@ -1,9 +1,9 @@
-import { existsSync, readdirSync } from 'node:fs';
+import { existsSync, readdirSync, renameSync } from 'node:fs';
 import path from 'node:path';
 import type { ImageId } from '../base/digest.ts';
 import { unmountIfMounted } from '../kernel/mount.ts';
 import { removeTree } from '../kernel/remove-tree.ts';
-import { type LayerStoreContext, mountedLayers } from './layers/catalog.ts';
+import { type LayerStoreContext, mountedLayers, trimObjects } from './layers/catalog.ts';
 import { layerTable } from './layers/layer-table.ts';
 
 /**
@@ -17,16 +17,18 @@ import { layerTable } from './layers/layer-table.ts';
  */
 export function recoverStore(context: LayerStoreContext): void {
   const { sys, dataRoot, tasks, log } = context;
-  const garbage: string[] = [
-    ...entries(dataRoot.staging),
-    ...layersWithoutRow(context),
-    ...containersWithoutRow(context),
-  ];
   dropDamagedLayers(context);
-  if (garbage.length === 0) return;
-  log.info('removing what an interrupted operation left', { entries: garbage.length });
+  // Out of sight at once: nothing may share the contents of a layer that goes.
+  for (const folder of layersWithoutRow(context)) {
+    renameSync(folder, path.join(dataRoot.staging, `gone-${path.basename(folder)}`));
+  }
+  const garbage = [...entries(dataRoot.staging), ...containersWithoutRow(context)];
+  if (garbage.length > 0) {
+    log.info('removing what an interrupted operation left', { entries: garbage.length });
+  }
   tasks.spawn('recovery', async (signal) => {
     for (const tree of garbage) await removeTree(sys, tree, { signal });
+    if (existsSync(dataRoot.objects)) await trimObjects(context, signal);
   });
 }
 

@@ -26,7 +26,10 @@ import { invalidHeader } from '../formats/tar-header.ts';
 import { AT, O_CLOEXEC, S } from '../kernel/constants.ts';
 import { errnoText } from '../kernel/errno.ts';
 import { CWD, type Syscalls } from '../kernel/syscalls.ts';
+import type { ContentWriter } from './content-writer.ts';
 import { type LayerDir, LayerDirs, procPath } from './extract-dirs.ts';
+import type { LayerSharing } from './layer-sharing.ts';
+import type { OpenContent } from './local-contents.ts';
 import type { Writeback } from './writeback.ts';
 
 /**
@@ -43,6 +46,8 @@ export type LayerTreeOptions = {
   /** Absolute; gets `diff/` and, when needed, `apart/`. */
   readonly directory: string;
   readonly writeback: Writeback;
+  /** Undefined where there is nothing to share with. */
+  readonly sharing: LayerSharing | undefined;
   /** Attributes that this filesystem or our capabilities cannot hold are left out and told of here. */
   readonly onWarning: (message: string) => void;
   /** The former content of `path` lies at `apart/NUMBER` from now on. */
@@ -58,6 +63,15 @@ type OpenFile = {
   readonly needsChown: boolean;
 };
 
+/** A file whose content may turn out to be here already: it is made when that is known. */
+type HeldFile = {
+  readonly entry: TarEntry;
+  readonly clean: ByteString;
+  readonly parent: ByteString;
+  readonly name: ByteString;
+  readonly writer: ContentWriter;
+};
+
 const CREATE =
   constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW | O_CLOEXEC;
 const SETID = 0o6000;
@@ -68,6 +82,7 @@ export class LayerTree implements Disposable {
   readonly #sys: Syscalls;
   readonly #dirs: LayerDirs;
   #file: OpenFile | undefined;
+  #held: HeldFile | undefined;
   #apart = 0;
   #apartFd = -1;
   #fileBytes = 0;
@@ -119,7 +134,7 @@ export class LayerTree implements Disposable {
     }
     switch (entry.kind) {
       case 'file':
-        this.#create(entry, parent, name);
+        this.#regular(entry, clean, parent, name);
         break;
       case 'directory':
         this.#directory(entry, clean, parent, name);
@@ -138,32 +153,74 @@ export class LayerTree implements Disposable {
 
   /** Bytes of the current entry's content. */
   content(bytes: Buffer, offset: number): void {
-    const file = this.#file;
-    if (file === undefined) throw new Error('assertion failed: content without a file');
+    const entry = this.#held?.entry ?? this.#file?.entry;
+    if (entry === undefined) throw new Error('assertion failed: content without a file');
     try {
-      for (let at = 0; at < bytes.length; ) {
-        at += writeSync(file.fd, bytes, at, bytes.length - at, offset + at);
-      }
+      if (this.#held !== undefined) this.#held.writer.write(bytes);
+      else if (this.#file !== undefined) this.#write(this.#file.fd, bytes, offset);
     } catch (error) {
-      throw explain(error, file.entry);
+      throw explain(error, entry);
     }
-    this.#writtenBytes += bytes.length;
-    this.#options.writeback.wrote(bytes.length);
+  }
+
+  #write(fd: number, bytes: Buffer, offset: number): void {
+    for (let at = 0; at < bytes.length; ) {
+      at += writeSync(fd, bytes, at, bytes.length - at, offset + at);
+    }
+    this.#wrote(bytes.length);
+  }
+
+  #wrote(bytes: number): void {
+    this.#writtenBytes += bytes;
+    this.#options.writeback.wrote(bytes);
   }
 
   /** Ends the current entry; gives where its content lies when it has any. */
   entryEnd(): ContentPlace | undefined {
+    const held = this.#held;
+    const entry = held?.entry ?? this.#file?.entry;
+    if (entry === undefined) return undefined;
+    this.#held = undefined;
+    try {
+      using found = held?.writer.end();
+      if (held !== undefined && found !== undefined) return this.#share(held, found);
+      return this.#closeFile(held);
+    } catch (error) {
+      throw explain(error, entry);
+    }
+  }
+
+  #closeFile(held: HeldFile | undefined): ContentPlace | undefined {
     const file = this.#file;
     if (file === undefined) return undefined;
     this.#file = undefined;
+    const { entry, place, fd } = file;
     try {
       this.#seal(file);
-    } catch (error) {
-      throw explain(error, file.entry);
+      if (held !== undefined) {
+        const { clean: path, writer } = held;
+        this.#options.sharing?.offer({ fd, sum: writer.sum, bytes: entry.sizeBytes, path });
+      }
     } finally {
       this.#options.writeback.closed();
     }
-    return file.entry.storedBytes > 0 ? file.place : undefined;
+    return entry.storedBytes > 0 ? place : undefined;
+  }
+
+  /** Makes a file of a content that is here already. */
+  #share({ entry, clean, parent, name }: HeldFile, found: OpenContent): ContentPlace | undefined {
+    const { sharing } = this.#options;
+    if (sharing === undefined) return undefined;
+    const linked = this.#orReplace(entry, parent, name, (dir) => {
+      const at = { path: clean, dirFd: dir.fd, name: pathArg(name) };
+      return sharing.link(found, entry, at) ? joined(dir, name) : undefined;
+    });
+    if (linked !== undefined) return { kind: 'content', path: linked };
+    const fd = this.#create(entry, parent, name);
+    const writtenBytes = sharing.fill(found, entry, clean, fd);
+    if (writtenBytes > 0) this.#wrote(writtenBytes);
+    else ftruncateSync(fd, entry.sizeBytes);
+    return this.#closeFile(undefined);
   }
 
   /** Gives directories their times. Nothing may be added afterwards. */
@@ -172,6 +229,7 @@ export class LayerTree implements Disposable {
   }
 
   [Symbol.dispose](): void {
+    this.#held?.writer[Symbol.dispose]();
     if (this.#apartFd >= 0) closeSync(this.#apartFd);
     this.#dirs[Symbol.dispose]();
   }
@@ -183,20 +241,32 @@ export class LayerTree implements Disposable {
     this.#dress(entry, this.#dirs.root);
   }
 
-  #create(entry: TarEntry, parent: ByteString, name: ByteString): void {
-    const how = { flags: CREATE, mode: entry.mode & 0o777 };
-    this.#orReplace(entry, parent, name, (dir) => {
-      const fd = this.#sys.openat2(dir.fd, pathArg(name), how);
-      this.#file = {
-        fd,
-        entry,
-        place: { kind: 'content', path: joined(dir, name) },
-        isInTree: true,
-        needsChown: needsChown(entry, dir),
-      };
-    });
+  #regular(entry: TarEntry, clean: ByteString, parent: ByteString, name: ByteString): void {
+    const { sharing } = this.#options;
     this.#fileBytes += entry.sizeBytes;
-    if (this.#file !== undefined) this.#options.writeback.opened(this.#file.fd);
+    if (sharing?.takes(entry) !== true) {
+      this.#create(entry, parent, name);
+      return;
+    }
+    const writer = sharing.writer(entry, clean, {
+      create: () => this.#create(entry, parent, name),
+      onWritten: (bytes) => this.#wrote(bytes),
+    });
+    this.#held = { entry, clean, parent, name, writer };
+  }
+
+  #create(entry: TarEntry, parent: ByteString, name: ByteString): number {
+    const how = { flags: CREATE, mode: entry.mode & 0o777 };
+    const file = this.#orReplace(entry, parent, name, (dir) => ({
+      fd: this.#sys.openat2(dir.fd, pathArg(name), how),
+      entry,
+      place: { kind: 'content', path: joined(dir, name) } as const,
+      isInTree: true,
+      needsChown: needsChown(entry, dir),
+    }));
+    this.#file = file;
+    this.#options.writeback.opened(file.fd);
+    return file.fd;
   }
 
   #openApart(entry: TarEntry): void {
@@ -267,6 +337,7 @@ export class LayerTree implements Disposable {
     lstatSync(procPath(fromDir().fd, from.name));
     // tar writes a file that was named twice as a link to itself.
     if (target === clean) return;
+    this.#options.sharing?.linked(target);
     this.#orReplace(entry, parent, name, () => {
       // Opening one directory may let another go: two that are opened in turn are open in the end.
       fromDir();

@@ -19,6 +19,7 @@ import {
 import type { Syscalls } from '../kernel/syscalls.ts';
 import type { StagedLayer } from '../store/layer-store.ts';
 import { LayerTree } from './extract-tree.ts';
+import { LayerSharing } from './layer-sharing.ts';
 import { Writeback } from './writeback.ts';
 
 /** What a layer must turn out to be; what is left out is not checked. */
@@ -32,7 +33,11 @@ export type ExpectedLayer = {
 /** How and where a layer is extracted. */
 export type ExtractionOptions = {
   readonly sys: Syscalls;
-  /** Absolute; does not exist yet, on the data root's filesystem. Gets `diff/`, `headers`, `apart/`. */
+  /**
+   * Absolute; does not exist yet, on the data root's filesystem. Gets `diff/`, `headers`, `apart/`;
+   * below the data root's `staging/` also `objects/` and `contents`, and contents that layers
+   * beside it have are shared with them.
+   */
   readonly directory: string;
   readonly expected: ExpectedLayer;
   /** Where it came from, to be remembered beside the layer; undefined remembers nothing. */
@@ -71,6 +76,7 @@ export class LayerExtraction implements AsyncDisposable {
   readonly #directoryFd: number;
   readonly #headersFd: number;
   readonly #writeback: Writeback;
+  readonly #sharing: LayerSharing | undefined;
   readonly #tree: LayerTree;
   readonly #headers: LayerHeadersWriter;
   readonly #tar: TarReader;
@@ -97,10 +103,12 @@ export class LayerExtraction implements AsyncDisposable {
       this.#headersBytes += bytes.length;
     });
     this.#writeback = new Writeback(sys, this.#directoryFd);
+    this.#sharing = LayerSharing.of(sys, directory);
     this.#tree = new LayerTree({
       sys,
       directory,
       writeback: this.#writeback,
+      sharing: this.#sharing,
       onWarning: options.onWarning ?? (() => undefined),
       onMoved: (number, from) => this.#headers.moved(number, from),
     });
@@ -232,6 +240,7 @@ export class LayerExtraction implements AsyncDisposable {
     }
     this.#headers.end(this.#tarBytes, sum);
     this.#tree.finish();
+    this.#sharing?.finish();
     await this.#writeback.finish();
     this.#options.sys.fadvise(this.#headersFd, 0, 0, FADV.DONTNEED);
     const blob =
@@ -241,7 +250,8 @@ export class LayerExtraction implements AsyncDisposable {
       diffId,
       tarBytes: this.#tarBytes,
       diskBytes: this.#tree.fileBytes,
-      writtenBytes: this.#tree.writtenBytes + this.#headersBytes,
+      writtenBytes: this.#tree.writtenBytes + this.#headersBytes + (this.#sharing?.listBytes ?? 0),
+      sharedBytes: this.#sharing?.sharedBytes ?? 0,
       blob,
       digest,
       sizeBytes: this.sizeBytes,
@@ -263,6 +273,7 @@ export class LayerExtraction implements AsyncDisposable {
     this.#inflater?.[Symbol.dispose]();
     await this.#writeback[Symbol.asyncDispose]();
     this.#tree[Symbol.dispose]();
+    this.#sharing?.[Symbol.dispose]();
     closeSync(this.#headersFd);
     closeSync(this.#directoryFd);
   }

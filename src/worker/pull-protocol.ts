@@ -70,7 +70,6 @@ export type PullResult = {
   readonly image: null | { readonly configBase64: string; readonly diffIds: readonly DiffId[] };
   readonly manifests: readonly PulledManifest[];
   readonly downloadedBytes: number;
-  readonly writtenBytes: number;
 };
 
 /** Input of the job `registry`: small questions, each with its own result. */

@@ -6,6 +6,7 @@ import { CLONE, MNT, MS } from '../kernel/constants.ts';
 import { mountOverlay } from '../kernel/mount.ts';
 import type { Syscalls } from '../kernel/syscalls.ts';
 import { OpenDirectory } from '../kernel/tree-walk.ts';
+import { REDIRECT } from '../store/layers/objects.ts';
 import type { TreeDiffInput } from './tree-protocol.ts';
 
 /**
@@ -36,7 +37,7 @@ export async function walkDiff(
   input: TreeDiffInput,
   visitor: DiffVisitor,
 ): Promise<void> {
-  using below = openLower(sys, input.lower);
+  using below = openLower(sys, input);
   using upper = OpenDirectory.open(sys, input.upper);
   using merged = OpenDirectory.open(sys, input.merged);
   const ignored = new Set(input.ignored.map((each) => fromText(each)));
@@ -84,12 +85,39 @@ async function walk(constant: Constant, level: Level): Promise<void> {
       below: lower !== undefined,
     });
     if (!isDirectory) continue;
-    using upper = level.upper.enter(name);
     using merged = level.merged.enter(name);
+    if (isRenamed(sys, level.upper, name)) {
+      if (lower?.isDirectory()) await visitor.opaque(full);
+      await walkNew(constant, merged, full);
+      continue;
+    }
+    using upper = level.upper.enter(name);
     const isOpaque = isOpaqueDirectory(sys, level.upper, name);
     if (isOpaque) await visitor.opaque(full);
     using below = lower?.isDirectory() && !isOpaque ? level.below?.enter(name) : undefined;
     await walk(constant, { upper, merged, below, path: full });
+  }
+}
+
+/**
+ * All that is in a directory that lay elsewhere before: in the writable layer it is only what
+ * changed since, and a layer has no way to say where the rest came from.
+ */
+async function walkNew(
+  constant: Constant,
+  directory: OpenDirectory,
+  path: ByteString,
+): Promise<void> {
+  const { visitor, ignored } = constant;
+  for (const name of directory.names()) {
+    const full = `${path}/${name}` as ByteString;
+    const stats = directory.stat(name);
+    if (stats === undefined || ignored.has(full)) continue;
+    const isDirectory = stats.isDirectory();
+    await visitor.present({ path: full, inMerged: directory, name, isDirectory, below: false });
+    if (!isDirectory) continue;
+    using inside = directory.enter(name);
+    await walkNew(constant, inside, full);
   }
 }
 
@@ -106,19 +134,35 @@ function holdsOnlyIgnored(
 }
 
 function isOpaqueDirectory(sys: Syscalls, parent: OpenDirectory, name: ByteString): boolean {
-  const place = Buffer.concat([parent.at(name), Buffer.of(0)]);
-  return Buffer.from(sys.lgetxattr(place, OPAQUE) ?? []).toString() === 'y';
+  return Buffer.from(attribute(sys, parent, name, OPAQUE) ?? []).toString() === 'y';
+}
+
+/** A directory of the image that the container renamed. */
+function isRenamed(sys: Syscalls, parent: OpenDirectory, name: ByteString): boolean {
+  return attribute(sys, parent, name, REDIRECT) !== undefined;
+}
+
+function attribute(
+  sys: Syscalls,
+  parent: OpenDirectory,
+  name: ByteString,
+  which: string,
+): Uint8Array | undefined {
+  return sys.lgetxattr(Buffer.concat([parent.at(name), Buffer.of(0)]), which);
 }
 
 /** All lower layers as one tree. Mounted in a namespace of this process's own. */
-function openLower(sys: Syscalls, lower: readonly string[]): OpenDirectory {
+function openLower(
+  sys: Syscalls,
+  { lower, data }: Pick<TreeDiffInput, 'lower' | 'data'>,
+): OpenDirectory {
   const [only, ...others] = lower;
   if (only !== undefined && others.length === 0) return OpenDirectory.open(sys, only);
   sys.unshare(CLONE.NEWNS);
   sys.mount({ source: 'none', target: '/', flags: MS.REC | MS.PRIVATE });
   const target = mkdtempSync(path.join(os.tmpdir(), 'coracle-lower-'));
   try {
-    mountOverlay(sys, { lower, upper: undefined, work: undefined, target });
+    mountOverlay(sys, { lower, data, upper: undefined, work: undefined, target });
     const opened = OpenDirectory.open(sys, target);
     sys.umount(target, MNT.DETACH);
     return opened;

@@ -56,6 +56,8 @@ export type TreeDiffInput = {
   readonly upper: string;
   /** The layers below it, top first. */
   readonly lower: readonly string[];
+  /** Where stubs in them have their contents. */
+  readonly data: readonly string[];
   /** All of them, mounted. */
   readonly merged: string;
   /** Paths that the engine made and that are nobody's change: `/.dockerenv` … */

@@ -200,7 +200,11 @@ test('127 layers mount, by either way of the kernel', async () => {
     writeFileSync(path.join(each, `f${i}`), '');
   }
   for (const name of ['upper', 'work', 'merged']) mkdirSync(at(name));
-  const mount = { lower, upper: at('upper'), work: at('work'), target: at('merged') };
+  mkdirSync(at('data'));
+  const mount = {
+    ...{ lower, data: [at('data')] },
+    ...{ upper: at('upper'), work: at('work'), target: at('merged') },
+  };
   for (const way of [mountByFsopen, mountByData]) {
     assert.notEqual(way(sys, mount), false);
     try {

@@ -66,6 +66,7 @@ export async function containerCommit(
         : [{ repository: repositoryOf(reference), tag: reference.tag ?? '' }],
     repoDigests: [],
     manifests: [],
+    cause: 'commit',
   });
   const name = reference === undefined ? '' : familiarReference(reference);
   containerEvent(engine, container, 'commit', {

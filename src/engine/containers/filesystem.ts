@@ -91,9 +91,9 @@ export async function withDiff<T>(
       `changes of a container cannot be told with the storage driver ${engine.layers.driver}: use overlay2`,
     );
   }
-  const { upper, lower } = engine.layers.rootfsPaths(container.id, container.document.layers);
+  const { upper, lower, data } = engine.layers.rootfsPaths(container.id, container.document.layers);
   return await withRoot(engine, container, (merged) =>
-    body({ upper, lower, merged, ignored: OURS }),
+    body({ upper, lower, data, merged, ignored: OURS }),
   );
 }
 

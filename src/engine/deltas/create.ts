@@ -64,7 +64,8 @@ export async function imageDelta(
     reference === undefined
       ? []
       : [{ repository: repositoryOf(reference), tag: reference.tag ?? '' }];
-  const image = { staged: made.layers, config, diffIds, tags, repoDigests: [], manifests: [] };
+  const names = { tags, repoDigests: [], manifests: [] };
+  const image = { staged: made.layers, config, diffIds, ...names, cause: 'delta' } as const;
   const id = await commitImage(engine, image);
   call.progress({ status: sizes(made) });
   call.progress({ status: `Created delta: ${id}` });

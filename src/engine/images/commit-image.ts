@@ -5,7 +5,7 @@ import { LIMITS } from '../../base/limits.ts';
 import { decodeJson } from '../../spec/decode.ts';
 import { imageConfig } from '../../spec/oci/image.ts';
 import type { ManifestRecord } from '../../store/images.ts';
-import type { StagedLayer } from '../../store/layer-store.ts';
+import type { StagedLayer, WearCause } from '../../store/layer-store.ts';
 import type { Engine } from '../engine.ts';
 
 /** What becomes an image. */
@@ -20,6 +20,7 @@ export type NewImage = {
   readonly tags: readonly { readonly repository: string; readonly tag: string }[];
   readonly repoDigests: readonly { readonly repository: string; readonly digest: Digest }[];
   readonly manifests: readonly ManifestRecord[];
+  readonly cause: WearCause;
 };
 
 /**
@@ -45,24 +46,28 @@ export async function commitImage(
     sizeBytes += bytes;
   }
   const nowMs = clock.nowMs();
-  await layers.commit(image.staged, () => {
-    store.images.addInTransaction({
-      id,
-      config: image.config,
-      diffIds: image.diffIds,
-      sizeBytes,
-      createdMs: nowMs,
-    });
-    for (const tag of image.tags) {
-      store.images.setTagInTransaction({ ...tag, imageId: id, nowMs });
-    }
-    for (const each of image.repoDigests) {
-      store.images.setRepoDigestInTransaction({ ...each, imageId: id });
-    }
-    for (const manifest of image.manifests) {
-      store.images.addManifestInTransaction({ ...manifest, imageId: id });
-    }
-  });
+  await layers.commit(
+    image.staged,
+    () => {
+      store.images.addInTransaction({
+        id,
+        config: image.config,
+        diffIds: image.diffIds,
+        sizeBytes,
+        createdMs: nowMs,
+      });
+      for (const tag of image.tags) {
+        store.images.setTagInTransaction({ ...tag, imageId: id, nowMs });
+      }
+      for (const each of image.repoDigests) {
+        store.images.setRepoDigestInTransaction({ ...each, imageId: id });
+      }
+      for (const manifest of image.manifests) {
+        store.images.addManifestInTransaction({ ...manifest, imageId: id });
+      }
+    },
+    image.cause,
+  );
   return id;
 }
 

@@ -12,6 +12,7 @@ import { imageEvent } from './events.ts';
 import { type LoadEngine, runWithBody } from './load.ts';
 import { hostOf } from './pull.ts';
 import { targetReference } from './tag.ts';
+import { writtenLine } from './written.ts';
 
 /** Arguments of `POST /images/create?fromSrc=…`. */
 export type ImageImportArgs = {
@@ -76,10 +77,12 @@ export async function imageImport(
     tags,
     repoDigests: [],
     manifests: [],
+    cause: 'import',
   });
   const name = reference === undefined ? id : familiarReference(reference);
   imageEvent(engine, 'import', { id, config: image }, name);
   if (reference !== undefined) imageEvent(engine, 'tag', { id, config: image }, name);
+  call.progress({ status: writtenLine(engine, [layer.diffId], [layer]) });
   call.progress({ status: id });
 }
 

@@ -27,6 +27,7 @@ import type { Engine } from '../engine.ts';
 import { commitImage } from './commit-image.ts';
 import { imageEvent } from './events.ts';
 import { hostOf } from './pull.ts';
+import { writtenLine } from './written.ts';
 
 /** What of the engine loading and importing work with. */
 export type LoadEngine = Pick<
@@ -69,6 +70,9 @@ export async function imageLoad(
   const { body } = args;
   const result = (await runWithBody(engine, 'load', input, body, call, onQuestion)) as LoadResult;
   for (const image of result.images) await take(engine, image, result, call);
+  if (args.query.quiet) return;
+  const diffIds = result.images.flatMap((image) => image.diffIds);
+  call.progress({ stream: `${writtenLine(engine, diffIds, result.staged)}\n` });
 }
 
 function wantedPlatform(given: readonly string[]): ImagePlatform {
@@ -133,6 +137,7 @@ async function take(
     })),
     repoDigests: [],
     manifests: [],
+    cause: 'load',
   });
   imageEvent(engine, 'load', { id, config }, id);
   if (references.length === 0) call.progress({ stream: `Loaded image ID: ${id}\n` });

@@ -14,6 +14,7 @@ import {
 import { hostPlatform, type ImagePlatform, parsePlatform } from '../../policy/platform.ts';
 import type { AuthConfig } from '../../spec/docker/auth.ts';
 import type { ProgressMessage } from '../../spec/docker/progress.ts';
+import type { StagedLayer } from '../../store/layer-store.ts';
 import type {
   PulledManifest,
   PullInput,
@@ -26,6 +27,7 @@ import { answerDelta } from '../deltas/base.ts';
 import type { Engine } from '../engine.ts';
 import { commitImage } from './commit-image.ts';
 import { registryAccess } from './registry-access.ts';
+import { writtenLine } from './written.ts';
 
 /** Arguments of `POST /images/create?fromImage=…`. */
 export type ImagePullArgs = {
@@ -164,7 +166,10 @@ async function runPull(
   const isNewer = await finish(engine, reference, result);
   report({ status: `Digest: ${result.digest}` });
   report({ status: `Status: ${outcome(result, isNewer)} for ${familiarReference(reference)}` });
-  if (result.downloadedBytes > 0) report({ status: summary(engine, result, startMs) });
+  if (result.downloadedBytes === 0) return;
+  report({ status: summary(engine, result, startMs) });
+  const diffIds = engine.store.images.get(parseImageId(result.imageId)).diffIds;
+  report({ status: writtenLine(engine, diffIds, answers.kept) });
 }
 
 function outcome({ image, downloadedBytes }: PullResult, isNewer: boolean): string {
@@ -175,8 +180,7 @@ function outcome({ image, downloadedBytes }: PullResult, isNewer: boolean): stri
 
 function summary(engine: PullEngine, result: PullResult, startMs: number): string {
   const seconds = ((engine.clock.monotonicMs() - startMs) / 1000).toFixed(1);
-  const { downloadedBytes, writtenBytes } = result;
-  return `Downloaded ${humanSize(downloadedBytes, 3)}, wrote ${humanSize(writtenBytes, 3)} in ${seconds} s`;
+  return `Downloaded ${humanSize(result.downloadedBytes, 3)} in ${seconds} s`;
 }
 
 /** Makes the image and its names appear. True when the reference means something else than before. */
@@ -204,6 +208,7 @@ async function finish(
     tags,
     repoDigests: [{ repository, digest: result.digest }],
     manifests: result.manifests.map(decodeManifest),
+    cause: 'pull',
   });
   engine.events.publish({
     type: 'image',
@@ -223,6 +228,8 @@ class Answers implements AsyncDisposable {
   readonly #engine: PullEngine;
   readonly #held: Disposable[] = [];
   readonly #claims = new Map<DiffId, Disposable>();
+  /** Layers that came. */
+  readonly kept: StagedLayer[] = [];
   #isOver = false;
 
   constructor(engine: PullEngine) {
@@ -253,7 +260,8 @@ class Answers implements AsyncDisposable {
         return 'fetch';
       }
       case 'keep': {
-        await layers.commit([question.layer], () => undefined);
+        await layers.commit([question.layer], () => undefined, 'pull');
+        this.kept.push(question.layer);
         this.#claims.get(question.layer.diffId)?.[Symbol.dispose]();
         this.#claims.delete(question.layer.diffId);
         return true;

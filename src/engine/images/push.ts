@@ -141,6 +141,7 @@ async function remember(
     tarBytes: 0,
     diskBytes: 0,
     writtenBytes: 0,
+    sharedBytes: 0,
     blob,
   }));
   await layers.commit(known, () => {

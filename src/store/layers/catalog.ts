@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { closeSync, constants, mkdirSync, openSync, renameSync, rmdirSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import path from 'node:path';
@@ -14,6 +15,8 @@ import type { Database } from '../db.ts';
 import type { LayerRecord, LayerStore, StagedLayer } from '../layer-store.ts';
 import type { DataRoot, ExecRoot } from '../paths.ts';
 import { layerTable } from './layer-table.ts';
+import { nameGroup, trimGroups } from './objects.ts';
+import { addWearInTransaction } from './wear.ts';
 
 /** What a storage driver works with. */
 export type LayerStoreContext = {
@@ -50,11 +53,14 @@ export type LayerCatalog = Omit<
 /** Opens the catalog; makes its folders when they are missing. */
 export function layerCatalog(context: LayerStoreContext): LayerCatalog {
   const { sys, dataRoot, database, clock, random, tasks } = context;
-  for (const folder of [dataRoot.layers, dataRoot.staging, dataRoot.containers]) {
+  const { layers, staging, containers, objects } = dataRoot;
+  for (const folder of [layers, staging, containers, objects]) {
     mkdirSync(folder, { recursive: true, mode: 0o711 });
   }
   const table = layerTable(database);
   const held = new Map<DiffId, number>();
+  /** Operations under way: what they found in a layer may be on its way into a new one. */
+  const stages = new Set<Promise<void>>();
 
   const get = (diffId: DiffId): LayerRecord => {
     const record = table.find(diffId);
@@ -76,21 +82,35 @@ export function layerCatalog(context: LayerStoreContext): LayerCatalog {
     tasks.spawn(`delete ${grave}`, (signal) => removeTree(sys, grave, { signal }));
   };
 
-  const commit: LayerStore['commit'] = async (layers, body) => {
-    const fresh = [...new Map(layers.map((each) => [each.diffId, each])).values()].filter(
+  /** Removes a layer's folder; its objects stay while they are used. */
+  const discardLayer = (dir: string): void => {
+    discard(path.join(layers, dir));
+    const before = [...stages];
+    tasks.spawn(`trim the contents of ${dir}`, async (signal) => {
+      await Promise.race([Promise.all(before), aborted(signal)]);
+      if (!signal.aborted) await trimObjects(context, signal);
+    });
+  };
+
+  const commit: LayerStore['commit'] = async (staged, body, cause = 'other') => {
+    const fresh = [...new Map(staged.map((each) => [each.diffId, each])).values()].filter(
       (each) => !isWhole(each.diffId),
     );
     const named: { layer: StagedLayer; dir: string }[] = [];
     const repaired: string[] = [];
+    let groups = 0;
     try {
       if (fresh.length > 0) {
         await syncAll(sys, dataRoot.staging);
         for (const layer of fresh) {
           const dir = newShortName(random, DIR_CHARS);
-          renameSync(layer.directory, path.join(dataRoot.layers, dir));
+          const hasGroup = nameGroup(objects, layer.directory, dir);
+          groups += hasGroup ? 1 : 0;
+          renameSync(layer.directory, path.join(layers, dir));
           named.push({ layer, dir });
         }
-        await syncDirectory(dataRoot.layers);
+        if (groups > 0) await syncDirectory(objects);
+        await syncDirectory(layers);
       }
       database.transaction(() => {
         for (const { layer, dir } of [...named]) {
@@ -105,22 +125,23 @@ export function layerCatalog(context: LayerStoreContext): LayerCatalog {
             named.findIndex((each) => each.dir === dir),
             1,
           );
-          discard(path.join(dataRoot.layers, dir));
+          discardLayer(dir);
         }
-        for (const { diffId, blob } of layers) {
+        for (const { diffId, blob } of staged) {
           if (blob !== undefined) table.addBlobInTransaction(diffId, blob);
         }
+        addWearInTransaction(database, cause, staged);
         body();
       });
     } catch (error) {
-      for (const { dir } of named) discard(path.join(dataRoot.layers, dir));
+      for (const { dir } of named) discardLayer(dir);
       throw error;
     }
     if (repaired.length === 0) return;
     // What a container has mounted stays until a start finds it without a row and unused.
     const mounted = mountedLayers();
     for (const dir of repaired) {
-      if (!mounted.has(dir)) discard(path.join(dataRoot.layers, dir));
+      if (!mounted.has(dir)) discardLayer(dir);
     }
   };
 
@@ -130,7 +151,7 @@ export function layerCatalog(context: LayerStoreContext): LayerCatalog {
       for (const { diffId } of unused) table.removeInTransaction(diffId);
       return unused;
     });
-    for (const { dir } of removed) discard(path.join(dataRoot.layers, dir));
+    for (const { dir } of removed) discardLayer(dir);
     return removed.map(({ diffId }) => diffId);
   };
 
@@ -147,9 +168,15 @@ export function layerCatalog(context: LayerStoreContext): LayerCatalog {
     stage: () => {
       const directory = path.join(dataRoot.staging, newShortName(random, 12));
       mkdirSync(directory, { mode: 0o700 });
+      const ended = Promise.withResolvers<void>();
+      stages.add(ended.promise);
       return {
         directory,
-        [Symbol.asyncDispose]: () => removeTree(sys, directory),
+        [Symbol.asyncDispose]: async () => {
+          stages.delete(ended.promise);
+          ended.resolve();
+          await removeTree(sys, directory);
+        },
       };
     },
     hold: (diffIds) => {
@@ -182,6 +209,22 @@ export function mountedLayers(): Set<string> {
       Array.from(superOptions.matchAll(lower), ([, name = '']) => name),
     ),
   );
+}
+
+/** Takes away what is left of removed layers and no layer uses. */
+export async function trimObjects(
+  { sys, dataRoot, locks, log }: LayerStoreContext,
+  signal: AbortSignal,
+): Promise<void> {
+  const { objects, layers } = dataRoot;
+  await locks.run('objects', async () => {
+    const removed = await trimGroups({ sys, objects, layers }, signal);
+    if (removed > 0) log.debug('removed shared contents that nothing uses', { files: removed });
+  });
+}
+
+async function aborted(signal: AbortSignal): Promise<void> {
+  if (!signal.aborted) await once(signal, 'abort');
 }
 
 /** syncfs on a thread. */

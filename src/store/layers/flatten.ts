@@ -1,8 +1,10 @@
 import {
   type BigIntStats,
+  closeSync,
   constants,
   copyFileSync,
   lstatSync,
+  openSync,
   readdirSync,
   readlinkSync,
 } from 'node:fs';
@@ -18,23 +20,29 @@ import { isReservedXattr } from '../../formats/layer-path.ts';
 import { AT, S } from '../../kernel/constants.ts';
 import { removeTree } from '../../kernel/remove-tree.ts';
 import { CWD, type Syscalls } from '../../kernel/syscalls.ts';
+import { objectOf } from './objects.ts';
 
 /**
  * Copies a layer's files over a tree, the way overlayfs would show them: whiteouts (character
  * devices 0:0) take away, opaque directories hide what was below, directories become one, all else
  * replaces. Owner, mode, xattrs, times, hard links and holes are kept; contents are shared where
- * the filesystem can (reflink).
+ * the filesystem can (reflink). A stub becomes a file with the content of its object.
  *
  * Every directory on the way is looked at before it is entered, on both sides, so no symlink is
  * ever followed. Neither tree may change meanwhile.
  */
-export async function applyLayer(sys: Syscalls, layer: string, tree: string): Promise<void> {
-  const flatten = { sys, linked: new Map<string, ByteString>() };
+export async function applyLayer(
+  sys: Syscalls,
+  paths: { readonly layer: string; readonly objects: string; readonly tree: string },
+): Promise<void> {
+  const { layer, objects, tree } = paths;
+  const flatten = { sys, objects, linked: new Map<string, ByteString>() };
   await mergeDirectory(flatten, fromText(layer), fromText(tree));
 }
 
 type Flatten = {
   readonly sys: Syscalls;
+  readonly objects: string;
   /** Inode in the layer to its first copy. */
   readonly linked: Map<string, ByteString>;
 };
@@ -65,7 +73,7 @@ async function mergeEntry(flatten: Flatten, from: ByteString, to: ByteString): P
 }
 
 function copyLeaf(
-  { sys, linked }: Flatten,
+  { sys, objects, linked }: Flatten,
   { from, to, stats }: { from: ByteString; to: ByteString; stats: BigIntStats },
 ): void {
   if (stats.nlink > 1n) {
@@ -80,7 +88,8 @@ function copyLeaf(
     const target = byteString(readlinkSync(toBytes(from), { encoding: 'buffer' }));
     sys.symlinkat(pathArg(target), CWD, pathArg(to));
   } else if (stats.isFile()) {
-    copyFileSync(toBytes(from), toBytes(to), constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE);
+    const how = constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE;
+    copyFileSync(contentOf(sys, objects, from), toBytes(to), how);
   } else {
     const rdev = Number(stats.rdev);
     const device = {
@@ -90,6 +99,16 @@ function copyLeaf(
     sys.mknodat(CWD, pathArg(to), (Number(stats.mode) & S.IFMT) | 0o600, device);
   }
   copyAttributes(sys, from, to, stats);
+}
+
+/** Where a file of a layer has its content. */
+function contentOf(sys: Syscalls, objects: string, file: ByteString): string | Buffer {
+  const fd = openSync(toBytes(file), constants.O_RDONLY | constants.O_NOFOLLOW);
+  try {
+    return objectOf(sys, objects, fd) ?? toBytes(file);
+  } finally {
+    closeSync(fd);
+  }
 }
 
 function find(path: ByteString): BigIntStats | undefined {

@@ -9,8 +9,9 @@ import {
   type LayerRecord,
   readLayerHeaders,
 } from '../../formats/layer-headers.ts';
-import { O_CLOEXEC, RESOLVE } from '../../kernel/constants.ts';
+import { O_CLOEXEC, O_NOATIME, RESOLVE } from '../../kernel/constants.ts';
 import type { Syscalls } from '../../kernel/syscalls.ts';
+import { dataRootOf, objectOf } from './objects.ts';
 
 /** A layer whose tar is wanted. */
 export type LayerTarOptions = {
@@ -22,7 +23,7 @@ export type LayerTarOptions = {
 
 const OUTPUT_BYTES = 256 << 10;
 const DIRECTORY = constants.O_RDONLY | constants.O_DIRECTORY;
-const READ = constants.O_RDONLY | constants.O_NOFOLLOW | O_CLOEXEC;
+const READ = constants.O_RDONLY | constants.O_NOFOLLOW | O_CLOEXEC | O_NOATIME;
 const INSIDE = RESOLVE.BENEATH | RESOLVE.NO_SYMLINKS | RESOLVE.NO_MAGICLINKS;
 
 /**
@@ -111,6 +112,7 @@ function* pieces(files: LayerFiles): Generator<Piece> {
 export class LayerFiles implements Disposable {
   readonly #sys: Syscalls;
   readonly #directory: string;
+  readonly #objects: string;
   readonly #diffFd: number;
   #apartFd = -1;
   /** By path: what was moved away from it, in the order in which that happened. */
@@ -119,6 +121,7 @@ export class LayerFiles implements Disposable {
   constructor(sys: Syscalls, directory: string) {
     this.#sys = sys;
     this.#directory = directory;
+    this.#objects = path.join(dataRootOf(directory) ?? directory, 'objects');
     this.#diffFd = openSync(path.join(directory, 'diff'), DIRECTORY);
     const apart = path.join(directory, 'apart');
     if (!existsSync(apart)) return;
@@ -174,7 +177,11 @@ export class LayerFiles implements Disposable {
   }
 
   #openIn(dirFd: number, file: ByteString): number {
-    return this.#sys.openat2(dirFd, pathArg(file), { flags: READ, resolve: INSIDE });
+    const fd = this.#sys.openat2(dirFd, pathArg(file), { flags: READ, resolve: INSIDE });
+    const object = objectOf(this.#sys, this.#objects, fd);
+    if (object === undefined) return fd;
+    closeSync(fd);
+    return openSync(object, READ);
   }
 
   [Symbol.dispose](): void {

@@ -9,14 +9,20 @@ import {
   makeContainerFolders,
   removeMountPoint,
 } from './catalog.ts';
+import { isStub } from './objects.ts';
 import { treeSize } from './tree-size.ts';
 
 /**
- * Layers as they are on disk, stacked by overlayfs: a container costs two empty folders. Inode
- * index and redirects stay off, as in Docker, so that lower layers can be shared by any number of
- * mounts.
+ * Layers as they are on disk, stacked by overlayfs: a container costs two empty folders. The inode
+ * index stays off, as in Docker, so that lower layers can be shared by any number of mounts.
+ *
+ * With metacopy, files of layers may be stubs (see `objects.ts`), and what a container changes of a
+ * file's owner, mode or times costs a stub in its writable layer instead of a copy.
  */
-export function overlay2(context: LayerStoreContext): LayerStore {
+export function overlay2(
+  context: LayerStoreContext,
+  options: { readonly hasMetacopy: boolean },
+): LayerStore {
   const { sys, dataRoot, execRoot, database } = context;
   const { table, discard, ...catalog } = layerCatalog(context);
   const at = (containerId: string, name: string): string =>
@@ -29,6 +35,7 @@ export function overlay2(context: LayerStoreContext): LayerStore {
     return {
       // overlayfs wants at least one lower layer; an image of none gets an empty one.
       lower: lower.length > 0 ? lower : [at(containerId, 'lower')],
+      data: options.hasMetacopy ? [dataRoot.objects] : [],
       upper: at(containerId, 'upper'),
       work: at(containerId, 'work'),
       merged: merged(containerId),
@@ -68,6 +75,10 @@ export function overlay2(context: LayerStoreContext): LayerStore {
       table.removeRootfs(containerId);
       for (const name of ['upper', 'work', 'lower']) discard(at(containerId, name));
     },
-    rootfsSize: (containerId) => treeSize(at(containerId, 'upper')),
+    rootfsSize: (containerId) => {
+      const upper = at(containerId, 'upper');
+      // A stub has its size, but its content is the image's.
+      return treeSize(upper, async (relative) => !isStub(sys, path.join(upper, relative)));
+    },
   };
 }

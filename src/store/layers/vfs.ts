@@ -31,6 +31,7 @@ export function vfs(context: LayerStoreContext): LayerStore {
 
   const rootfsPaths: LayerStore['rootfsPaths'] = (containerId, layers): RootfsPaths => ({
     lower: layers.map(catalog.directoryOf).reverse(),
+    data: [],
     upper: copy(containerId),
     work: '',
     merged: merged(containerId),
@@ -43,7 +44,9 @@ export function vfs(context: LayerStoreContext): LayerStore {
       const directories = layers.map(catalog.directoryOf);
       try {
         await makeContainerFolders(context, containerId, ['upper'], async () => {
-          for (const layer of directories) await applyLayer(sys, layer, copy(containerId));
+          const { objects } = dataRoot;
+          const tree = copy(containerId);
+          for (const layer of directories) await applyLayer(sys, { layer, objects, tree });
           await syncAll(sys, dataRoot.containers);
         });
         database.transaction(() => table.setRootfsInTransaction(containerId, layers));

@@ -58,7 +58,6 @@ class Pull {
   /** When a delta is pulled: what its target's layers are made of. */
   #delta: { readonly isCommon: readonly boolean[]; readonly basis: LayerBasis } | undefined;
   #downloadedBytes = 0;
-  #writtenBytes = 0;
 
   constructor(job: PullInput, session: RegistrySession, context: JobContext) {
     this.#job = job;
@@ -124,8 +123,8 @@ class Pull {
     return { ...found, imageId, image, ...this.#bytes() };
   }
 
-  #bytes(): { downloadedBytes: number; writtenBytes: number } {
-    return { downloadedBytes: this.#downloadedBytes, writtenBytes: this.#writtenBytes };
+  #bytes(): { downloadedBytes: number } {
+    return { downloadedBytes: this.#downloadedBytes };
   }
 
   #ask(question: PullQuestion): Promise<unknown> {
@@ -194,7 +193,6 @@ class Pull {
       return;
     }
     const staged = await this.#extract(layer, progress);
-    this.#writtenBytes += staged.writtenBytes;
     progress.bytes('Extracting', layer.sizeBytes, layer.sizeBytes, true);
     await this.#ask({ ask: 'keep', layer: staged });
     progress.say('Pull complete');

@@ -1,0 +1,134 @@
+import { readdirSync, renameSync } from 'node:fs';
+import { readdir, readFile, rmdir } from 'node:fs/promises';
+import path from 'node:path';
+import { setImmediate } from 'node:timers/promises';
+import { dataLoss, errnoOf } from '../../base/errors.ts';
+import { decodeLayerContents } from '../../formats/layer-contents.ts';
+import { CWD, type Syscalls } from '../../kernel/syscalls.ts';
+
+/**
+ * Contents that layers share. `objects/GROUP/NUMBER` is one more name (a hard link) of a file of
+ * the layer GROUP, the folder of that layer below `layers/`. Another layer that has the same content
+ * has a hard link of the file itself when all else is equal too, or a stub: a sparse file with its
+ * own owner, mode and times that says where its content is (`trusted.overlay.metacopy`,
+ * `trusted.overlay.redirect=/GROUP/NUMBER`; overlayfs with `objects` as a data-only layer).
+ *
+ * Each layer lists what it uses in its file `contents`, so nothing is counted. When a layer goes,
+ * its group stays, trimmed to what layers that are here list.
+ */
+
+/** The file beside `diff/` and `headers` that lists a layer's contents (`formats/layer-contents.ts`). */
+export const CONTENTS = 'contents';
+
+/** The folder of a staged layer that becomes its group in `objects/`. */
+export const STAGED_OBJECTS = 'objects';
+
+export const METACOPY = 'trusted.overlay.metacopy';
+export const REDIRECT = 'trusted.overlay.redirect';
+
+/** Is there where overlayfs on this data root can show stubs: workers look at it. */
+export function metacopyMarker(objects: string): string {
+  return path.join(objects, '.metacopy');
+}
+
+/** The data root that a staged or committed layer's folder lies in; undefined for any other folder. */
+export function dataRootOf(layerDirectory: string): string | undefined {
+  for (
+    let folder = layerDirectory;
+    folder !== path.dirname(folder);
+    folder = path.dirname(folder)
+  ) {
+    const parent = path.dirname(folder);
+    const name = path.basename(parent);
+    if (name === 'staging' || name === 'layers') return path.dirname(parent);
+  }
+  return undefined;
+}
+
+/** True for a file whose content lies elsewhere; nothing and no regular file is none. */
+export function isStub(sys: Syscalls, file: string): boolean {
+  return sys.lgetxattr(file, METACOPY) !== undefined;
+}
+
+/**
+ * Absolute path of the object that an open file of a layer has its content in; undefined for a file
+ * that has its own.
+ * @throws dataLoss for a stub that leads nowhere
+ */
+export function objectOf(sys: Syscalls, objects: string, fd: number): string | undefined {
+  if (sys.fgetxattr(fd, METACOPY) === undefined) return undefined;
+  const redirect = Buffer.from(sys.fgetxattr(fd, REDIRECT) ?? []).toString('latin1');
+  if (!/^\/[a-z2-7]+\/\d+$/.test(redirect))
+    throw dataLoss('a stub does not say where its content is');
+  return path.join(objects, redirect);
+}
+
+/** Makes a staged layer's objects the group `name`; true when it has any. */
+export function nameGroup(objects: string, layerDirectory: string, name: string): boolean {
+  try {
+    renameSync(path.join(layerDirectory, STAGED_OBJECTS), path.join(objects, name));
+    return true;
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return false;
+    throw error;
+  }
+}
+
+/** What trimming works with. */
+export type TrimContext = {
+  readonly sys: Syscalls;
+  readonly objects: string;
+  readonly layers: string;
+};
+
+/**
+ * Takes from the groups of layers that are gone what no layer that is here uses; gives the number
+ * of names that went. A layer that is committed meanwhile uses only what those that are here do.
+ */
+export async function trimGroups(context: TrimContext, signal: AbortSignal): Promise<number> {
+  const { sys, objects, layers } = context;
+  const live = readdirSync(layers);
+  const isLive = new Set(live);
+  const orphans = new Map<string, Set<number>>();
+  for (const name of readdirSync(objects)) {
+    if (!isLive.has(name) && !name.startsWith('.')) orphans.set(name, new Set());
+  }
+  if (orphans.size === 0) return 0;
+  for (const layer of live) {
+    signal.throwIfAborted();
+    await noteUses(path.join(layers, layer, CONTENTS), orphans);
+  }
+  let removed = 0;
+  for (const [name, needed] of orphans) {
+    const group = path.join(objects, name);
+    const names = (await readdir(group)).filter((each) => !needed.has(Number(each)));
+    for (const [i, each] of names.entries()) {
+      if (i % SLICE_FILES === 0) {
+        await setImmediate();
+        signal.throwIfAborted();
+      }
+      sys.unlinkat(CWD, path.join(group, each), 0);
+    }
+    removed += names.length;
+    if (needed.size === 0) await rmdir(group);
+  }
+  return removed;
+}
+
+const SLICE_FILES = 64;
+
+async function noteUses(file: string, orphans: ReadonlyMap<string, Set<number>>): Promise<void> {
+  let bytes: Buffer;
+  try {
+    bytes = await readFile(file);
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return;
+    throw error;
+  }
+  const contents = decodeLayerContents(bytes);
+  if (!contents.groups.some((group) => orphans.has(group))) return;
+  for (let i = 0; i < contents.count; i += 1) {
+    const { group, number } = contents.at(i);
+    orphans.get(group)?.add(number);
+  }
+}

@@ -1,0 +1,116 @@
+import { writeSync } from 'node:fs';
+import { HEAD_BYTES, headSum } from '../formats/layer-contents.ts';
+import type { Syscalls } from '../kernel/syscalls.ts';
+import type { LocalContents, OpenContent } from './local-contents.ts';
+
+/** What a file's content goes through. */
+export type ContentWriterOptions = {
+  readonly sys: Syscalls;
+  readonly local: LocalContents;
+  /** At least {@link HEAD_BYTES}; used until the writer is done. */
+  readonly head: Buffer;
+  readonly sizeBytes: number;
+  /** Sum of the file's path. */
+  readonly place: number;
+  /** Makes the file, when something must be written to it. */
+  readonly create: () => number;
+  readonly onWritten: (bytes: number) => void;
+};
+
+/**
+ * Takes a file's content in order and writes it only when no local content is the same. A small
+ * file is held in memory until it is whole; of a larger one the head is, and what comes after is
+ * compared with the candidate as it comes. Where it differs, what was equal is copied from the
+ * candidate and the rest is written. Bytes are compared, not digests: what was damaged here is
+ * never taken for what it was.
+ */
+export class ContentWriter implements Disposable {
+  readonly #options: ContentWriterOptions;
+  /** Bytes that are needed to look for a candidate. */
+  readonly #headBytes: number;
+  /** Bytes dealt with so far. */
+  #at = 0;
+  #candidate: OpenContent | undefined;
+  #fd = -1;
+  #sum = 0;
+
+  constructor(options: ContentWriterOptions) {
+    this.#options = options;
+    this.#headBytes = Math.min(options.sizeBytes, HEAD_BYTES);
+  }
+
+  /** Of the content's head; known at the end. */
+  get sum(): number {
+    return this.#sum;
+  }
+
+  write(bytes: Buffer): void {
+    let rest = bytes;
+    if (this.#at < this.#headBytes) {
+      const taken = bytes.copy(this.#options.head, this.#at, 0, this.#headBytes - this.#at);
+      this.#at += taken;
+      if (this.#at < this.#headBytes) return;
+      this.#decide();
+      rest = bytes.subarray(taken);
+    }
+    if (rest.length === 0) return;
+    if (this.#candidate !== undefined && !this.#candidate.equals(rest, this.#at)) this.#differs();
+    if (this.#candidate === undefined) this.#write(rest, this.#at);
+    this.#at += rest.length;
+  }
+
+  #decide(): void {
+    const { local, head, sizeBytes, place } = this.#options;
+    const bytes = head.subarray(0, this.#headBytes);
+    this.#sum = headSum(bytes);
+    for (const content of local.find({ sum: this.#sum, bytes: sizeBytes, place })) {
+      const open = local.open(content);
+      if (open?.equals(bytes, 0) === true) {
+        this.#candidate = open;
+        return;
+      }
+      open?.[Symbol.dispose]();
+    }
+    this.#write(bytes, 0);
+  }
+
+  #differs(): void {
+    const candidate = this.#candidate;
+    this.#candidate = undefined;
+    if (candidate === undefined) return;
+    using same = candidate;
+    this.#fd = this.#options.create();
+    copyBytes(this.#options.sys, same.fd, this.#fd, this.#at);
+    this.#options.onWritten(this.#at);
+  }
+
+  #write(bytes: Buffer, offset: number): void {
+    if (this.#fd < 0) this.#fd = this.#options.create();
+    for (let at = 0; at < bytes.length; ) {
+      at += writeSync(this.#fd, bytes, at, bytes.length - at, offset + at);
+    }
+    this.#options.onWritten(bytes.length);
+  }
+
+  /** The local content that this is: the caller's to dispose of. Undefined when it was written. */
+  end(): OpenContent | undefined {
+    const candidate = this.#candidate;
+    this.#candidate = undefined;
+    return candidate;
+  }
+
+  [Symbol.dispose](): void {
+    this.#candidate?.[Symbol.dispose]();
+  }
+}
+
+/** Copies the first bytes of a file to the beginning of another; a reflink where there are any. */
+export function copyBytes(sys: Syscalls, fromFd: number, toFd: number, bytes: number): void {
+  for (let left = bytes; left > 0; ) {
+    const copied = sys.copyFileRange(fromFd, toFd, Math.min(left, COPY_BYTES));
+    if (copied === 0) throw new Error('assertion failed: a shared content is shorter than it was');
+    left -= copied;
+  }
+}
+
+const COPY_BYTES = 64 << 20;

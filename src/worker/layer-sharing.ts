@@ -1,0 +1,204 @@
+import { closeSync, constants, fstatSync, mkdirSync, openSync, writeSync } from 'node:fs';
+import path from 'node:path';
+import { errnoOf } from '../base/errors.ts';
+import type { ByteString } from '../formats/byte-string.ts';
+import { HEAD_BYTES, LayerContentsWriter, placeSum } from '../formats/layer-contents.ts';
+import { isReservedXattr } from '../formats/layer-path.ts';
+import type { TarEntry } from '../formats/tar-entry.ts';
+import { AT, FADV, O_CLOEXEC } from '../kernel/constants.ts';
+import { CWD, type Syscalls } from '../kernel/syscalls.ts';
+import { CONTENTS, METACOPY, REDIRECT, STAGED_OBJECTS } from '../store/layers/objects.ts';
+import { ContentWriter, copyBytes } from './content-writer.ts';
+import { type LocalContents, localContents, type OpenContent } from './local-contents.ts';
+
+/** One file of one layer has at most so many names more; ext4 allows 65,000. */
+const LINKS_MAX = 32_000;
+const BILLION = 1_000_000_000n;
+
+/**
+ * What a layer that is being extracted shares with those that are here, and what it offers to those
+ * to come: each file that it writes gets a name in its `objects/`.
+ *
+ * A content that is here is used again in the cheapest way that leaves the layer as it should be:
+ * a hard link of the same file at the same path with the same owner, mode, mtime and attributes (at
+ * another path two files of one image could become names of one inode, which programs that copy
+ * trees would take for hard links); a stub; a reflink; a copy.
+ */
+export class LayerSharing implements Disposable {
+  readonly #sys: Syscalls;
+  readonly #local: LocalContents;
+  readonly #directory: string;
+  readonly #contents = new LayerContentsWriter();
+  readonly #head = Buffer.allocUnsafeSlow(HEAD_BYTES);
+  #objectsFd = -1;
+  #objects = 0;
+  #sharedBytes = 0;
+  #listBytes = 0;
+
+  constructor(sys: Syscalls, local: LocalContents, directory: string) {
+    this.#sys = sys;
+    this.#local = local;
+    this.#directory = directory;
+  }
+
+  /** For a layer in `directory`; undefined where there is nothing to share with. */
+  static of(sys: Syscalls, directory: string): LayerSharing | undefined {
+    const local = localContents(sys, directory);
+    return local === undefined ? undefined : new LayerSharing(sys, local, directory);
+  }
+
+  /** Bytes of contents that did not have to be written. */
+  get sharedBytes(): number {
+    return this.#sharedBytes;
+  }
+
+  /** Bytes of the list of contents. */
+  get listBytes(): number {
+    return this.#listBytes;
+  }
+
+  /** True for files whose content is looked for and noted. */
+  takes(entry: TarEntry): boolean {
+    return entry.sizeBytes > 0 && entry.segments === undefined && this.#contents.hasRoom;
+  }
+
+  /** Begins the content of a file; at most one at a time. */
+  writer(
+    entry: TarEntry,
+    path: ByteString,
+    to: { create: () => number; onWritten: (bytes: number) => void },
+  ): ContentWriter {
+    return new ContentWriter({
+      sys: this.#sys,
+      local: this.#local,
+      head: this.#head,
+      sizeBytes: entry.sizeBytes,
+      place: placeSum(path),
+      ...to,
+    });
+  }
+
+  /** Makes `name` the very file that the content was found in, if it is right in all; else false. */
+  link(
+    found: OpenContent,
+    entry: TarEntry,
+    at: { path: ByteString; dirFd: number; name: string | Uint8Array },
+  ): boolean {
+    const { content } = found;
+    if (content.isLinked || content.place !== placeSum(at.path)) return false;
+    if (!this.#isSame(found, entry)) return false;
+    try {
+      this.#sys.linkat(CWD, found.file, at.dirFd, at.name);
+    } catch (error) {
+      if (errnoOf(error) === 'EMLINK' || errnoOf(error) === 'ENOENT') return false;
+      throw error;
+    }
+    this.#shared(found, at.path);
+    return true;
+  }
+
+  #isSame({ fd, file }: OpenContent, entry: TarEntry): boolean {
+    const stats = fstatSync(fd, { bigint: true });
+    const mtimeNs = BigInt(entry.mtime.sec) * BILLION + BigInt(entry.mtime.nsec);
+    if (
+      stats.mtimeNs !== mtimeNs ||
+      stats.uid !== BigInt(entry.uid) ||
+      stats.gid !== BigInt(entry.gid) ||
+      (Number(stats.mode) & 0o7777) !== (entry.mode & 0o7777) ||
+      stats.nlink >= LINKS_MAX
+    ) {
+      return false;
+    }
+    const names = this.#sys.llistxattr(file);
+    const wanted = entry.xattrs.filter(({ name }) => !isReservedXattr(name));
+    return (
+      names.length === wanted.length &&
+      wanted.every(({ name, value }) => {
+        const has = this.#sys.fgetxattr(fd, name);
+        return has !== undefined && Buffer.compare(has, value) === 0;
+      })
+    );
+  }
+
+  /**
+   * Gives an empty file the content that was found: by saying where it is, by a reflink, or, where
+   * neither works, by a copy. Returns the bytes that were written.
+   */
+  fill(found: OpenContent, entry: TarEntry, path: ByteString, fd: number): number {
+    const { content } = found;
+    if (this.#local.hasMetacopy) {
+      this.#sys.fsetxattr(fd, METACOPY, Buffer.alloc(0));
+      const redirect = `/${content.group}/${content.number}`;
+      this.#sys.fsetxattr(fd, REDIRECT, Buffer.from(redirect));
+      // seal() gives it its size: all of it is a hole.
+      this.#shared(found, path);
+      return 0;
+    }
+    const isReflink = this.#reflink(found, fd);
+    if (isReflink) this.#sharedBytes += entry.sizeBytes;
+    else copyBytes(this.#sys, found.fd, fd, entry.sizeBytes);
+    this.offer({ fd, sum: content.sum, bytes: entry.sizeBytes, path });
+    return isReflink ? 0 : entry.sizeBytes;
+  }
+
+  #reflink(found: OpenContent, fd: number): boolean {
+    try {
+      this.#sys.clone(fd, found.fd);
+      return true;
+    } catch (error) {
+      if (!NO_REFLINK.has(errnoOf(error) ?? '')) throw error;
+      return false;
+    }
+  }
+
+  #shared({ content }: OpenContent, path: ByteString): void {
+    const { sum, group, number, bytes } = content;
+    this.#contents.add({ sum, place: placeSum(path), group, number, bytes });
+    this.#sharedBytes += bytes;
+  }
+
+  /** Notes a content that was written, for layers to come. */
+  offer(file: { fd: number; sum: number; bytes: number; path: ByteString }): void {
+    const { fd, sum, bytes, path: place } = file;
+    if (this.#objectsFd < 0) this.#objectsFd = openFolder(this.#directory);
+    this.#objects += 1;
+    const number = this.#objects;
+    const from = `/proc/self/fd/${fd}`;
+    this.#sys.linkat(CWD, from, this.#objectsFd, String(number), AT.SYMLINK_FOLLOW);
+    this.#contents.add({ sum, place: placeSum(place), group: '', number, bytes });
+  }
+
+  /** The layer has a hard link to this path. */
+  linked(path: ByteString): void {
+    this.#contents.linked(path);
+  }
+
+  /** Writes the list of the layer's contents. */
+  finish(): void {
+    if (this.#contents.count === 0) return;
+    const bytes = this.#contents.encode();
+    const file = path.join(this.#directory, CONTENTS);
+    const { O_WRONLY, O_CREAT, O_EXCL } = constants;
+    const fd = openSync(file, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o600);
+    try {
+      for (let at = 0; at < bytes.length; ) at += writeSync(fd, bytes, at);
+      this.#sys.fadvise(fd, 0, 0, FADV.DONTNEED);
+    } finally {
+      closeSync(fd);
+    }
+    this.#listBytes = bytes.length;
+  }
+
+  [Symbol.dispose](): void {
+    if (this.#objectsFd >= 0) closeSync(this.#objectsFd);
+  }
+}
+
+/** What FICLONE says where there are no reflinks. */
+const NO_REFLINK = new Set(['EOPNOTSUPP', 'ENOTTY', 'EXDEV', 'EINVAL', 'ENOSYS']);
+
+function openFolder(directory: string): number {
+  const folder = path.join(directory, STAGED_OBJECTS);
+  mkdirSync(folder, { mode: 0o711 });
+  return openSync(folder, constants.O_RDONLY | constants.O_DIRECTORY | O_CLOEXEC);
+}
