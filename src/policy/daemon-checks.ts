@@ -119,6 +119,7 @@ export function engineConfig(config: EngineConfig): void {
   for (const [name, path] of [
     ['data-root', config.dataRoot],
     ['exec-root', config.execRoot],
+    ['delta-data-root', config.deltaDataRoot || '/'],
   ] as const) {
     if (!path.startsWith('/')) throw invalidArgument(`${name}: ${path} must be an absolute path`);
   }

@@ -175,6 +175,7 @@ function imagePart(values: Reader, host: DaemonHost) {
     maxDownloadAttempts: values.int('max-download-attempts', 5) || 5,
     storageDriver: check.storageDriver(values.string('storage-driver')),
     storageOpts: values.list('storage-opts'),
+    deltaDataRoot: values.string('delta-data-root'),
     httpProxy: proxy('http-proxy'),
     httpsProxy: proxy('https-proxy'),
     noProxy: proxy('no-proxy'),

@@ -38,6 +38,7 @@ export type DaemonOption = {
 
 const CONTAINERD = 'there is no containerd here';
 const SWARM = 'there is no Swarm mode here';
+const SAME_LAYERS = 'all storage drivers keep layers in the same way';
 const PLUGINS = 'there are no plugins here';
 
 type More = Omit<Partial<DaemonOption>, 'flag' | 'kind' | 'help'>;
@@ -82,6 +83,7 @@ export const DAEMON_OPTIONS: readonly DaemonOption[] = [
   option('default-ulimit', 'ulimits', 'Limits of containers (name=soft[:hard])', {
     key: 'default-ulimits',
   }),
+  option('delta-data-root', 'string', 'Another data root to look for the bases of deltas in'),
   option('dns', 'list', 'DNS server of containers'),
   option('dns-opt', 'list', 'DNS options of containers', { key: 'dns-opts' }),
   option('dns-search', 'list', 'DNS search domains of containers'),
@@ -179,8 +181,11 @@ export const DAEMON_OPTIONS: readonly DaemonOption[] = [
     key: 'default-network-opts',
     ignored: 'give options to each network',
   }),
-  option('delta-data-root', 'string', undefined, { ignored: 'deltas use the data root' }),
-  option('delta-storage-driver', 'string', undefined, { ignored: 'deltas use the data root' }),
+  option('delta-storage-driver', 'string', undefined, { ignored: SAME_LAYERS }),
+  option('delta-storage-opt', 'list', undefined, {
+    key: 'delta-storage-opts',
+    ignored: SAME_LAYERS,
+  }),
   option('disable-legacy-registry', 'bool', undefined, { ignored: 'it is always disabled' }),
   option('experimental', 'bool', undefined, { ignored: 'there is nothing experimental' }),
   option('feature', 'map', undefined, { key: 'features', ignored: 'features are always on' }),

@@ -22,6 +22,8 @@ export type EngineConfig = {
   readonly maxDownloadAttempts: number;
   readonly storageDriver: 'overlay2' | 'vfs' | '';
   readonly storageOpts: readonly string[];
+  /** Absolute: another data root, where bases of deltas are looked for too; ''. */
+  readonly deltaDataRoot: string;
   readonly httpProxy: string;
   readonly httpsProxy: string;
   readonly noProxy: string;

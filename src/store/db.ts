@@ -127,15 +127,36 @@ export function openDatabase(file: string): Database {
     migrate(db, file);
   } catch (error) {
     db.close();
-    if (error instanceof Error && 'errcode' in error) {
-      throw dataLoss(
-        `cannot open the database ${file}: ${error.message}. Move it aside to start empty`,
-        { cause: error },
-      );
-    }
-    throw error;
+    throw damagedDatabase(file, error);
   }
+  return databaseOn(db);
+}
 
+/**
+ * Opens a copy of a database of `file` to look something up. It is not changed to the schema of
+ * today: what an older version did not have reads as undefined.
+ * @throws dataLoss when it is damaged; unavailable when a newer version wrote it
+ */
+export function openDatabaseCopy(copy: string, file: string): Database {
+  const db = new DatabaseSync(copy);
+  try {
+    checkVersion(db, file);
+  } catch (error) {
+    db.close();
+    throw damagedDatabase(file, error);
+  }
+  return databaseOn(db);
+}
+
+function damagedDatabase(file: string, error: unknown): unknown {
+  if (!(error instanceof Error && 'errcode' in error)) return error;
+  return dataLoss(
+    `cannot open the database ${file}: ${error.message}. Move it aside to start empty`,
+    { cause: error },
+  );
+}
+
+function databaseOn(db: DatabaseSync): Database {
   const statements = new Map<string, StatementSync>();
   return {
     sql: (text) => {
@@ -162,12 +183,17 @@ export function openDatabase(file: string): Database {
 }
 
 function migrate(db: DatabaseSync, file: string): void {
+  if (checkVersion(db, file) === SCHEMA_VERSION) return;
+  db.exec(`BEGIN; ${SCHEMA} PRAGMA user_version=${SCHEMA_VERSION}; COMMIT;`);
+}
+
+/** The version of a database's schema. @throws unavailable when it is newer than ours */
+function checkVersion(db: DatabaseSync, file: string): number {
   const row = db.prepare('PRAGMA user_version').get() as { user_version: number };
-  if (row.user_version === SCHEMA_VERSION) return;
   if (row.user_version > SCHEMA_VERSION) {
     throw unavailable(
       `cannot open the database ${file}: a newer version of Coracle wrote it. Install that version or later`,
     );
   }
-  db.exec(`BEGIN; ${SCHEMA} PRAGMA user_version=${SCHEMA_VERSION}; COMMIT;`);
+  return row.user_version;
 }

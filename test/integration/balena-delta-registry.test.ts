@@ -7,7 +7,7 @@ import { startDaemon, TestDaemon } from '../support/daemon.ts';
 import { applicationPair } from '../support/deltas.ts';
 import { docker, dockerClis } from '../support/docker-cli.ts';
 import { type BuiltImage, pushImage } from '../support/images.ts';
-import { eventually } from '../support/processes.ts';
+import { eventually, runOk } from '../support/processes.ts';
 import { type Registry, startRegistry } from '../support/registry.ts';
 
 /** A builder and devices, each a daemon with its own roots, and a registry between them. */
@@ -125,6 +125,43 @@ test("Docker's client pulls, saves and loads deltas", async () => {
   const loaded = await run(device, ['load'], archive.bytes);
   assert.equal(loaded, `Loaded image: ${name('v1-v2')}\n`);
   assert.equal(await idOf(device, name('v1-v2')), target.config.digest);
+});
+
+test('the base may lie in another data root, which is only read', async () => {
+  await using system = await startDaemon();
+  await ok(system, 'pull', name('v1'));
+  const treeOf = async (): Promise<string> =>
+    await runOk('find', [system.dataRoot, '-printf', '%p %s %T@ %C@ %i\\n']);
+  // Both while the other daemon runs, with what it has not checkpointed yet, and when it is gone
+  // and its data root cannot be written to.
+  for (const state of ['running', 'read-only'] as const) {
+    if (state === 'read-only') {
+      await system.stop('SIGKILL');
+      await runOk('mount', ['--bind', system.dataRoot, system.dataRoot]);
+      await runOk('mount', ['-o', 'remount,bind,ro', system.dataRoot]);
+    }
+    const before = await treeOf();
+    await using device = await startDaemon({
+      flags: [
+        ...['--delta-data-root', system.dataRoot, '--delta-storage-driver', 'overlay2'],
+        ...['--delta-storage-opt', 'overlay2.override_kernel_check=true'],
+      ],
+    });
+    await ok(device, 'pull', name('v1-v2'));
+    assert.equal(await idOf(device, name('v1-v2')), target.config.digest);
+    // The common layer has come from there too: the image stands on its own.
+    assert.match(await inside(device, name('v1-v2'), 'cat /version'), /^2$/m);
+    assert.equal(await ok(device, 'images', '-qa', '--no-trunc'), `${target.config.digest}\n`);
+    assert.equal(await treeOf(), before);
+    assert.deepEqual(
+      readdirSync(device.execRoot).filter((each) => /^other/.test(each)),
+      [],
+    );
+  }
+
+  await using lost = await startDaemon({ flags: ['--delta-data-root', '/nonexistent'] });
+  const { stderr } = await coracle(['pull', name('v1-v2')], { host: lost.host });
+  assert.match(stderr, /cannot read the data root \/nonexistent: it has no coracle\.db/);
 });
 
 test('a daemon that is killed in the middle of a delta leaves nothing of it', async () => {

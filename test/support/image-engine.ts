@@ -35,14 +35,18 @@ const CONFIG: Partial<EngineConfig> = {
   maxConcurrentDownloads: 3,
   maxConcurrentUploads: 5,
   maxDownloadAttempts: 3,
+  deltaDataRoot: '',
 };
 
 /** Opens one. Real workers, real store, no daemon. `root` may be that of one that was closed. */
-export async function openImageEngine(root?: string): Promise<ImageEngine> {
+export async function openImageEngine(
+  root?: string,
+  config: Partial<EngineConfig> = {},
+): Promise<ImageEngine> {
   const own = root === undefined ? temporaryFolder('images') : undefined;
   const dataRoot = dataRootAt(root ?? path.join(own?.path ?? '', 'data'));
-  mkdirSync(dataRoot.root, { recursive: true });
   const execRoot = execRootAt(path.join(dataRoot.root, 'run'));
+  mkdirSync(execRoot.root, { recursive: true });
   const database = openDatabase(dataRoot.database);
   const failures: string[] = [];
   const tasks = new TaskGroup((name, error) => failures.push(`${name}: ${String(error)}`));
@@ -58,7 +62,8 @@ export async function openImageEngine(root?: string): Promise<ImageEngine> {
     dataRoot,
     database,
     engine: {
-      config: () => CONFIG as EngineConfig,
+      config: () => ({ ...CONFIG, ...config }) as EngineConfig,
+      execRoot,
       clock: systemClock,
       log: silentLogger,
       workers,

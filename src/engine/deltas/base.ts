@@ -1,12 +1,15 @@
 import path from 'node:path';
-import type { DiffId } from '../../base/digest.ts';
-import { notFound } from '../../base/errors.ts';
+import type { DiffId, ImageId } from '../../base/digest.ts';
+import { messageOf, notFound } from '../../base/errors.ts';
 import type { ImageRecord } from '../../store/images.ts';
 import type { BasisLayer } from '../../store/layers/layer-basis.ts';
+import { findInOtherRoot } from '../../store/other-root.ts';
 import type { DeltaAnswer, DeltaQuestion } from '../../worker/delta-protocol.ts';
 import type { Engine } from '../engine.ts';
 
-type Context = Pick<Engine, 'layers' | 'store'>;
+/** What of the engine finding a base works with. */
+export type DeltaBaseEngine = Pick<Engine, 'config' | 'execRoot' | 'layers' | 'store'>;
+type Context = DeltaBaseEngine;
 type Hold = (diffIds: readonly DiffId[]) => void;
 
 /** Where the layers of an image that is here lie, bottom first. @throws notFound */
@@ -38,13 +41,26 @@ export function answerDelta(
     return { isHere: true, basis: [] };
   }
   const image = wholeImage(engine, base);
-  if (image === undefined) {
-    throw notFound(
-      `loading delta base image "${base}": failed to get digest ${base}: No such image: pull the base first`,
-    );
+  if (image !== undefined) {
+    hold(image.diffIds);
+    return { isHere: false, basis: layerFolders(engine, image.diffIds) };
   }
-  hold(image.diffIds);
-  return { isHere: false, basis: layerFolders(engine, image.diffIds) };
+  return { isHere: false, basis: basisElsewhere(engine, base) };
+}
+
+/** The base in the data root that `--delta-data-root` names. */
+function basisElsewhere({ config, execRoot }: Context, base: ImageId): readonly BasisLayer[] {
+  const root = config().deltaDataRoot;
+  const failed = `loading delta base image "${base}": failed to get digest ${base}`;
+  if (root === '') throw notFound(`${failed}: No such image: pull the base first`);
+  let basis: readonly BasisLayer[] | undefined;
+  try {
+    basis = findInOtherRoot(root, base, execRoot.root);
+  } catch (cause) {
+    throw notFound(`${failed}: No such image, and ${messageOf(cause)}`, { cause });
+  }
+  if (basis === undefined) throw notFound(`${failed}: No such image, neither here nor in ${root}`);
+  return basis;
 }
 
 function wholeImage(engine: Context, id: DeltaQuestion['base']): ImageRecord | undefined {

@@ -32,7 +32,7 @@ import { writtenLine } from './written.ts';
 /** What of the engine loading and importing work with. */
 export type LoadEngine = Pick<
   Engine,
-  'clock' | 'log' | 'workers' | 'layers' | 'store' | 'events' | 'database'
+  'config' | 'execRoot' | 'clock' | 'log' | 'workers' | 'layers' | 'store' | 'events' | 'database'
 >;
 
 /**

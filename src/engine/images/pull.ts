@@ -38,7 +38,7 @@ export type ImagePullArgs = {
 /** What of the engine a pull works with. */
 export type PullEngine = Pick<
   Engine,
-  'config' | 'clock' | 'log' | 'workers' | 'layers' | 'store' | 'events' | 'pulls'
+  'config' | 'execRoot' | 'clock' | 'log' | 'workers' | 'layers' | 'store' | 'events' | 'pulls'
 >;
 
 type Report = (message: ProgressMessage) => void;
