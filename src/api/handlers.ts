@@ -27,6 +27,7 @@ import { containerStats } from '../engine/containers/stats.ts';
 import { containerTop } from '../engine/containers/top.ts';
 import { containerUpdate } from '../engine/containers/update.ts';
 import { imageDelta } from '../engine/deltas/create.ts';
+import { deltaPublish } from '../engine/deltas/publish.ts';
 import { execCreate, execInspect, execResize, execStart } from '../engine/execs/api.ts';
 import { imageHistory } from '../engine/images/history.ts';
 import { imageImport } from '../engine/images/import.ts';
@@ -90,6 +91,8 @@ export const HANDLERS: Handlers = {
   imageSave,
   imageSaveOne,
   imageDelta,
+
+  deltaPublish,
 
   networkList,
   networkCreate,

@@ -45,6 +45,11 @@ export const LIMITS = {
   /** Longest pause between attempts, and the longest Retry-After that is obeyed. */
   retryDelayMsMax: 60_000,
 
+  // --- deltas ---
+  /** What a delta says of itself: two lists of layers, and the target's config in base64. */
+  deltaEnvelopeBytesMax: 12 << 20,
+  deltaReportBytesMax: 16 << 20,
+
   // --- worker processes ---
   /** One message between the daemon and a worker; holds an image config in base64. */
   workerMessageBytesMax: 32 << 20,

@@ -13,7 +13,13 @@ import type { Session } from './session.ts';
 export async function pullImage(
   session: Session,
   reference: Reference,
-  options: { readonly platform: string; readonly quiet: boolean; readonly output: CliOutput },
+  options: {
+    readonly platform: string;
+    /** `auto`, `never` or `require`; the daemon's own when it is left out. */
+    readonly delta?: string;
+    readonly quiet: boolean;
+    readonly output: CliOutput;
+  },
 ): Promise<void> {
   const client = await session.client();
   const messages = await client.imagePull({
@@ -21,6 +27,7 @@ export async function pullImage(
       fromImage: repositoryOf(reference),
       tag: reference.digest ?? reference.tag ?? '',
       platform: options.platform,
+      delta: options.delta ?? '',
     },
     headers: { registryAuth: await authFor(session, reference) },
   });

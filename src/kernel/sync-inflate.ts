@@ -155,18 +155,25 @@ function codecError(compression: Compression, message: string, code: string): En
   return dataLoss(`flate: corrupt input (${message})`, { detail });
 }
 
-/** The same with the public streams of node:zlib: chunks in, chunks out. */
+/**
+ * The same with the public streams of node:zlib: chunks in, chunks out. `zstdWindowLogMax` bounds
+ * the memory that a zstd frame may ask for (27: 128 MiB).
+ */
 export async function* inflateStream(
   source: AsyncIterable<Uint8Array>,
   compression: Compression,
+  { zstdWindowLogMax = 27 }: { readonly zstdWindowLogMax?: number } = {},
 ): AsyncGenerator<Buffer> {
   if (compression === 'none') {
     for await (const chunk of source) yield asBuffer(chunk);
     return;
   }
   const options = { chunkSize: OUTPUT_BYTES };
+  const params = { [zlib.constants.ZSTD_d_windowLogMax]: zstdWindowLogMax };
   const codec =
-    compression === 'gzip' ? zlib.createGunzip(options) : zlib.createZstdDecompress(options);
+    compression === 'gzip'
+      ? zlib.createGunzip(options)
+      : zlib.createZstdDecompress({ ...options, params });
   const sourceErrors: Error[] = [];
   const watched = async function* (): AsyncGenerator<Uint8Array> {
     try {

@@ -7,6 +7,7 @@ import type { FlagWords } from './daemon-flags.ts';
 import { type ListenAddress, parseListenAddress } from './daemon-listen.ts';
 import { DAEMON_OPTIONS } from './daemon-options.ts';
 import { type OptionValue, type Values, valueName, valuesOfFlags } from './daemon-values.ts';
+import { parseDeltaMode } from './delta-mode.ts';
 
 /** What the host and the environment say; passed in, so that this stays pure. */
 export type DaemonHost = {
@@ -173,6 +174,7 @@ function imagePart(values: Reader, host: DaemonHost) {
     maxConcurrentDownloads: values.int('max-concurrent-downloads', 3) || 3,
     maxConcurrentUploads: values.int('max-concurrent-uploads', 5) || 5,
     maxDownloadAttempts: values.int('max-download-attempts', 5) || 5,
+    delta: parseDeltaMode(values.string('delta', 'auto')),
     storageDriver: check.storageDriver(values.string('storage-driver')),
     storageOpts: values.list('storage-opts'),
     deltaDataRoot: values.string('delta-data-root'),

@@ -84,6 +84,7 @@ export const DAEMON_OPTIONS: readonly DaemonOption[] = [
     key: 'default-ulimits',
   }),
   option('delta-data-root', 'string', 'Another data root to look for the bases of deltas in'),
+  option('delta', 'string', 'Use of deltas by pulls ("auto" | "never" | "require")'),
   option('dns', 'list', 'DNS server of containers'),
   option('dns-opt', 'list', 'DNS options of containers', { key: 'dns-opts' }),
   option('dns-search', 'list', 'DNS search domains of containers'),

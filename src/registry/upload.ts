@@ -229,7 +229,8 @@ function next(base: URL, location: string | undefined, before: URL | undefined):
 }
 
 /**
- * Sends a manifest under a tag (or its digest).
+ * Sends a manifest under a tag (or its digest). True when the registry says that it lists it with
+ * the referrers of its subject.
  * @throws the registry's error
  */
 export async function putManifest(
@@ -237,7 +238,7 @@ export async function putManifest(
   path: string,
   reference: string,
   manifest: { readonly mediaType: string; readonly bytes: Uint8Array },
-): Promise<void> {
+): Promise<boolean> {
   const answer = await session.send({
     method: 'PUT',
     target: `/v2/${path}/manifests/${reference}`,
@@ -247,4 +248,5 @@ export async function putManifest(
     attempts: 3,
   });
   await answer.discard();
+  return answer.headers.get('oci-subject') !== undefined;
 }

@@ -20,6 +20,8 @@ export type EngineConfig = {
   readonly maxConcurrentDownloads: number;
   readonly maxConcurrentUploads: number;
   readonly maxDownloadAttempts: number;
+  /** Whether pulls use deltas that they find beside an image. */
+  readonly delta: 'auto' | 'never' | 'require';
   readonly storageDriver: 'overlay2' | 'vfs' | '';
   readonly storageOpts: readonly string[];
   /** Absolute: another data root, where bases of deltas are looked for too; ''. */

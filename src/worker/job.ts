@@ -20,6 +20,7 @@ export type JobName =
   | 'tree-changes'
   | 'tree-diff'
   | 'delta-create'
+  | 'delta-publish'
   | 'delta-apply';
 
 /** A running job as the daemon sees it. */

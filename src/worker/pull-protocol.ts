@@ -1,4 +1,5 @@
 import type { DiffId, Digest } from '../base/digest.ts';
+import type { DeltaMode } from '../policy/delta-mode.ts';
 import type { ImagePlatform } from '../policy/platform.ts';
 import type { RegistryConfig } from '../policy/registry-config.ts';
 import type { Credentials } from '../registry/auth.ts';
@@ -32,6 +33,7 @@ export type PullInput = {
   readonly host: ImagePlatform;
   readonly attempts: number;
   readonly concurrency: number;
+  readonly delta: DeltaMode;
   /** Absolute folder in staging, this job's own. */
   readonly staging: string;
 };
@@ -48,6 +50,11 @@ export type PullQuestion =
    * it has come meanwhile.
    */
   | { readonly ask: 'claim'; readonly diffId: DiffId }
+  /**
+   * Which of these images are here? They are held from now on. Answer: a `LocalBase` or null for
+   * each (`deltas/delta-pull.ts`).
+   */
+  | { readonly ask: 'bases'; readonly ids: readonly string[] }
   /** Keep this layer: it is whole. Answered when it is durable. */
   | { readonly ask: 'keep'; readonly layer: StagedLayer };
 

@@ -56,7 +56,7 @@ async function fixture(): Promise<Fixture> {
   } as Engine;
   const [baseName, appName] = [`${registry.host}/base`, `${registry.host}/team/app`];
   for (const fromImage of [`${baseName}:v1`, `${appName}:v2`]) {
-    const query = { fromImage, tag: '', platform: '' };
+    const query = { fromImage, tag: '', platform: '', delta: '' };
     const args = { query, headers: { registryAuth: undefined } };
     await imagePull(engine, args, { ...call(), progress: () => undefined });
   }
@@ -209,7 +209,7 @@ test('an image is found by name, digest, ID and the beginning of an ID', async (
     const extra = await buildImage({ layers: [BASE_LAYER], config: { Labels: { n: `${i}` } } });
     if (short(id(extra)).slice(0, 1) !== short(id(app)).slice(0, 1)) continue;
     await pushImage(at.registry, 'extra', 'v1', extra);
-    const query = { fromImage: `${at.registry.host}/extra:v1`, tag: '', platform: '' };
+    const query = { fromImage: `${at.registry.host}/extra:v1`, tag: '', platform: '', delta: '' };
     const args = { query, headers: { registryAuth: undefined } };
     await imagePull(engine, args, { ...call(), progress: () => undefined });
     shared = short(id(app)).slice(0, 1);

@@ -31,7 +31,7 @@ async function pull(
   const { tag = '', platform = '', auth } = options;
   await imagePull(
     engine,
-    { query: { fromImage, tag, platform }, headers: { registryAuth: auth } },
+    { query: { fromImage, tag, platform, delta: '' }, headers: { registryAuth: auth } },
     {
       signal: options.signal ?? new AbortController().signal,
       apiVersion: [1, 51],

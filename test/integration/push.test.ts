@@ -30,7 +30,7 @@ async function push(
 }
 
 async function pull({ engine }: ImageEngine, fromImage: string): Promise<void> {
-  const query = { fromImage, tag: '', platform: '' };
+  const query = { fromImage, tag: '', platform: '', delta: '' };
   const call = { signal, apiVersion: [1, 51], progress: () => undefined } as const;
   await imagePull(engine, { query, headers: { registryAuth: undefined } }, call);
 }

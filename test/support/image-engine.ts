@@ -36,6 +36,7 @@ const CONFIG: Partial<EngineConfig> = {
   maxConcurrentUploads: 5,
   maxDownloadAttempts: 3,
   deltaDataRoot: '',
+  delta: 'auto',
 };
 
 /** Opens one. Real workers, real store, no daemon. `root` may be that of one that was closed. */

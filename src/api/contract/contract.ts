@@ -1,4 +1,5 @@
 import { containerEndpoints } from './container.ts';
+import { deltaEndpoints } from './delta.ts';
 import { execEndpoints } from './exec.ts';
 import { imageEndpoints } from './image.ts';
 import { networkEndpoints } from './network.ts';
@@ -12,6 +13,7 @@ import { volumeEndpoints } from './volume.ts';
 export const CONTRACT = {
   ...systemEndpoints,
   ...imageEndpoints,
+  ...deltaEndpoints,
   ...containerEndpoints,
   ...execEndpoints,
   ...networkEndpoints,

@@ -42,7 +42,8 @@ export const imageEndpoints = {
   imagePull: {
     method: 'POST',
     path: '/images/create',
-    query: { fromImage: text, tag: text, platform: text },
+    /** `delta` is ours: `auto`, `never` or `require`. */
+    query: { fromImage: text, tag: text, platform: text, delta: text },
     headers: { registryAuth },
     answer: progress(),
   },

@@ -1,11 +1,20 @@
 import path from 'node:path';
-import type { DiffId, ImageId } from '../../base/digest.ts';
+import {
+  type DiffId,
+  type ImageId,
+  isSha256,
+  parseDigest,
+  parseImageId,
+  shortId,
+} from '../../base/digest.ts';
 import { messageOf, notFound } from '../../base/errors.ts';
 import type { ImageRecord } from '../../store/images.ts';
 import type { BasisLayer } from '../../store/layers/layer-basis.ts';
 import { findInOtherRoot } from '../../store/other-root.ts';
 import type { DeltaAnswer, DeltaQuestion } from '../../worker/delta-protocol.ts';
+import type { LocalBase } from '../../worker/deltas/delta-pull.ts';
 import type { Engine } from '../engine.ts';
+import { familiarName, namesOf } from '../images/names.ts';
 
 /** What of the engine finding a base works with. */
 export type DeltaBaseEngine = Pick<Engine, 'config' | 'execRoot' | 'layers' | 'store'>;
@@ -61,6 +70,19 @@ function basisElsewhere({ config, execRoot }: Context, base: ImageId): readonly 
   }
   if (basis === undefined) throw notFound(`${failed}: No such image, neither here nor in ${root}`);
   return basis;
+}
+
+/** An image that a delta may start from; undefined when it is not here, or not whole. */
+export function localBase(engine: Context, id: string): LocalBase | undefined {
+  const image = isSha256(id) ? wholeImage(engine, parseImageId(id)) : undefined;
+  if (image === undefined) return undefined;
+  const [name] = namesOf(engine, image.id);
+  return {
+    id: parseDigest(image.id),
+    name: name === undefined ? shortId(image.id) : familiarName(name),
+    diffIds: image.diffIds,
+    directories: layerFolders(engine, image.diffIds).map(({ directory }) => directory),
+  };
 }
 
 function wholeImage(engine: Context, id: DeltaQuestion['base']): ImageRecord | undefined {

@@ -11,6 +11,7 @@ import {
   type Reference,
   repositoryOf,
 } from '../../base/reference.ts';
+import { type DeltaMode, parseDeltaMode } from '../../policy/delta-mode.ts';
 import { hostPlatform, type ImagePlatform, parsePlatform } from '../../policy/platform.ts';
 import type { AuthConfig } from '../../spec/docker/auth.ts';
 import type { ProgressMessage } from '../../spec/docker/progress.ts';
@@ -23,7 +24,7 @@ import type {
   RegistryInput,
 } from '../../worker/pull-protocol.ts';
 import type { ProgressCall } from '../call.ts';
-import { answerDelta } from '../deltas/base.ts';
+import { answerDelta, localBase } from '../deltas/base.ts';
 import type { Engine } from '../engine.ts';
 import { commitImage } from './commit-image.ts';
 import { registryAccess } from './registry-access.ts';
@@ -31,7 +32,13 @@ import { writtenLine } from './written.ts';
 
 /** Arguments of `POST /images/create?fromImage=…`. */
 export type ImagePullArgs = {
-  readonly query: { readonly fromImage: string; readonly tag: string; readonly platform: string };
+  readonly query: {
+    readonly fromImage: string;
+    readonly tag: string;
+    readonly platform: string;
+    /** `auto`, `never` or `require`; '' is the daemon's own. */
+    readonly delta: string;
+  };
   readonly headers: { readonly registryAuth: AuthConfig | undefined };
 };
 
@@ -48,6 +55,7 @@ type Target = {
   readonly reference: Reference;
   readonly platform: ImagePlatform | undefined;
   readonly auth: AuthConfig | undefined;
+  readonly delta: DeltaMode;
 };
 
 /**
@@ -62,6 +70,7 @@ export async function imagePull(
   call: ProgressCall,
 ): Promise<void> {
   const { fromImage, tag, platform: platformText } = args.query;
+  const delta = args.query.delta === '' ? engine.config().delta : parseDeltaMode(args.query.delta);
   const reference = referenceOf(fromImage, tag);
   const host = hostOf();
   const platform = platformText === '' ? undefined : parsePlatform(platformText, host);
@@ -70,11 +79,15 @@ export async function imagePull(
   }
   const auth = args.headers.registryAuth;
   if (reference.tag !== undefined || reference.digest !== undefined) {
-    await pullOne(engine, { reference, platform, auth }, call);
+    await pullOne(engine, { reference, platform, auth, delta }, call);
     return;
   }
   for (const each of await tagsOf(engine, reference, auth, call.signal)) {
-    await pullOne(engine, { reference: { ...reference, tag: each }, platform, auth }, call);
+    await pullOne(
+      engine,
+      { reference: { ...reference, tag: each }, ...{ platform, auth, delta } },
+      call,
+    );
   }
 }
 
@@ -110,8 +123,8 @@ async function tagsOf(
 }
 
 async function pullOne(engine: PullEngine, target: Target, call: ProgressCall): Promise<void> {
-  const { reference, platform, auth } = target;
-  const identity = [platform ?? null, auth ?? null];
+  const { reference, platform, auth, delta } = target;
+  const identity = [platform ?? null, auth ?? null, delta];
   const who = createHash('sha256').update(JSON.stringify(identity)).digest('hex');
   const key = `${repositoryOf(reference)} ${reference.digest ?? reference.tag} ${who}`;
   const caller = { signal: call.signal, report: call.progress };
@@ -139,7 +152,7 @@ async function giveBack(engine: PullEngine, error: unknown): Promise<void> {
 
 async function runPull(
   engine: PullEngine,
-  { reference, platform, auth }: Target,
+  { reference, platform, auth, delta }: Target,
   { report, signal }: { report: Report; signal: AbortSignal },
 ): Promise<void> {
   const startMs = engine.clock.monotonicMs();
@@ -154,6 +167,8 @@ async function runPull(
     host: hostOf(),
     attempts: maxDownloadAttempts,
     concurrency: maxConcurrentDownloads,
+    // Without images there is no base.
+    delta: delta === 'auto' && engine.store.images.count() === 0 ? 'never' : delta,
     staging: staging.directory,
   };
   await using answers = new Answers(engine);
@@ -245,6 +260,12 @@ class Answers implements AsyncDisposable {
         this.#hold(image.diffIds);
         return image.diffIds.every(layers.isWhole);
       }
+      case 'bases':
+        return question.ids.map((id) => {
+          const base = localBase(this.#engine, id);
+          if (base !== undefined) this.#hold(base.diffIds);
+          return base ?? null;
+        });
       case 'delta':
         return answerDelta(this.#engine, question, (diffIds) => this.#hold(diffIds));
       case 'layers': {

@@ -12,7 +12,7 @@ import {
 import type { AuthConfig } from '../../spec/docker/auth.ts';
 import type { PlatformWish } from '../../spec/docker/image.ts';
 import type { ProgressMessage } from '../../spec/docker/progress.ts';
-import { MEDIA_TYPE } from '../../spec/oci/image.ts';
+import { isImageManifest } from '../../spec/oci/image.ts';
 import type { PulledManifest, PushInput, PushResult } from '../../worker/pull-protocol.ts';
 import type { ProgressCall } from '../call.ts';
 import type { PullEngine } from './pull.ts';
@@ -24,8 +24,6 @@ export type ImagePushArgs = {
   readonly query: { readonly tag: string; readonly platform: PlatformWish | null };
   readonly headers: { readonly registryAuth: AuthConfig | undefined };
 };
-
-const IMAGE_MANIFESTS: readonly string[] = [MEDIA_TYPE.dockerManifest, MEDIA_TYPE.ociManifest];
 
 /**
  * Pushes a tag, or all tags of a repository when none is given. `platform` changes nothing: an
@@ -111,7 +109,7 @@ async function pushImage(
 function manifestsOf({ store }: PullEngine, imageId: ImageId): PulledManifest[] {
   return store.images
     .manifestsOf(imageId)
-    .filter(({ mediaType }) => IMAGE_MANIFESTS.includes(mediaType))
+    .filter(({ mediaType }) => isImageManifest(mediaType))
     .map(({ digest, mediaType, content }) => ({
       digest,
       mediaType,

@@ -179,7 +179,7 @@ function encodeMiddle(out: ByteWriter, bytes: Uint8Array, old: Uint8Array): void
 }
 
 /** Most bytes of extension records of one entry. */
-const EXTENSION_BYTES_MAX = 1 << 20;
+export const EXTENSION_BYTES_MAX = 1 << 20;
 
 /** Reads what {@link encodeHead} wrote, with the same reference and predecessor. @throws dataLoss */
 export function decodeHead(

@@ -26,15 +26,15 @@ import { ByteReader } from './varint.ts';
  */
 export const CONTENT = { none: 0, same: 1, copy: 2, addSame: 3, addOther: 4, literal: 5 } as const;
 export const GROUP_ENTRIES_MAX = 2048;
-/** One column of a group; 2048 entries with long extension records stay far below. */
-export const COLUMN_BYTES_MAX = 8 << 20;
+/** The columns of a group together; a writer closes a group at half of it. */
+export const COLUMNS_BYTES_MAX = 8 << 20;
 export const COLUMNS = ['references', 'contents', 'sources', 'lengths', ...HEAD_COLUMNS] as const;
 export type Columns<T> = Readonly<Record<(typeof COLUMNS)[number], T>>;
 
 /** Literal content is asked for and handed on in pieces of at most this. */
 const PIECE_BYTES = 64 << 10;
 /** What may follow the last entry: the zero blocks that fill up a record, and then some. */
-const TRAILER_BYTES_MAX = 1 << 20;
+export const TRAILER_BYTES_MAX = 1 << 20;
 /** Bytes of the longest integer. */
 const INTEGER_BYTES = 8;
 
@@ -60,7 +60,8 @@ export type LayerSink = {
 
 /**
  * Decodes a layer. A coroutine without I/O: it yields how many bytes it needs next and is resumed
- * with exactly these, so memory is bounded by a group's columns and one block.
+ * with exactly these, so memory is bounded by a group's columns and one block. After a copy it
+ * yields 0, so that who drives it can carry the copy out at its own pace.
  * @throws dataLoss
  */
 export function* decodeLayer(
@@ -107,9 +108,11 @@ function* readUnsigned(): Generator<number, number, Uint8Array> {
 
 function* readColumns(): Generator<number, Columns<ByteReader> & HeadReaders, Uint8Array> {
   const lengths: number[] = [];
+  let total = 0;
   for (const name of COLUMNS) {
     const length = yield* readUnsigned();
-    if (length > COLUMN_BYTES_MAX) throw dataLoss(`invalid delta: column ${name} is too long`);
+    total += length;
+    if (total > COLUMNS_BYTES_MAX) throw dataLoss(`invalid delta: column ${name} is too long`);
     lengths.push(length);
   }
   const columns: [string, ByteReader][] = [];
@@ -139,6 +142,7 @@ function* decodeContent(
       const index = kind === CONTENT.same ? reference : columns.sources.unsigned();
       const bytes = sourceBytes(base, index);
       sink.copy(index);
+      yield 0;
       return bytes;
     }
     case CONTENT.addSame:

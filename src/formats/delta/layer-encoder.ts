@@ -2,7 +2,13 @@ import { createHash } from 'node:crypto';
 import { constants as zlib, zstdCompressSync } from 'node:zlib';
 import { encodeAdd } from './add-codec.ts';
 import { encodeHead, type HeadWriters, NO_HEAD } from './head-codec.ts';
-import { COLUMNS, CONTENT, type Columns, GROUP_ENTRIES_MAX } from './layer-codec.ts';
+import {
+  COLUMNS,
+  COLUMNS_BYTES_MAX,
+  CONTENT,
+  type Columns,
+  GROUP_ENTRIES_MAX,
+} from './layer-codec.ts';
 import { LikenessIndex, pathWithoutVersion } from './likeness.ts';
 import { matchFiles } from './match.ts';
 import { ReferenceOrder } from './order.ts';
@@ -18,7 +24,7 @@ export type SourceEntry = {
   readonly read: () => Uint8Array;
 };
 
-/** An entry of the target. */
+/** An entry of the target. Its bytes are the encoder's to keep. */
 export type TargetEntry = {
   readonly path: string;
   readonly head: Uint8Array;
@@ -30,6 +36,7 @@ export type Coded = {
   readonly path: string;
   readonly kind: keyof typeof CONTENT;
   readonly contentBytes: number;
+  /** About how many bytes it takes, once it is compressed. */
   readonly codedBytes: number;
 };
 
@@ -100,7 +107,16 @@ function estimate(bytes: Uint8Array): number {
   return zstdCompressSync(bytes, { params }).length;
 }
 
-type Choice = { kind: keyof typeof CONTENT; source: number; coded: readonly Uint8Array[] };
+/** How a content is coded, and about how many bytes that takes once it is compressed. */
+type Choice = {
+  readonly kind: keyof typeof CONTENT;
+  readonly source: number;
+  readonly coded: readonly Uint8Array[];
+  readonly bytes: number;
+};
+
+/** Corrections that are so many times smaller than the content need no comparison with it. */
+const CLEARLY_SMALLER = 8;
 
 /** Encodes one layer; `emit` gets what belongs into the compressed stream (see `layer-codec.ts`). */
 export class LayerEncoder {
@@ -113,6 +129,7 @@ export class LayerEncoder {
   #contents: Uint8Array[] = [];
   #contentBytes = 0;
   #entries = 0;
+  #headBytes = 0;
 
   constructor(
     sources: SourceIndex,
@@ -123,6 +140,11 @@ export class LayerEncoder {
     this.#emit = emit;
     this.#report = report;
     this.#order = new ReferenceOrder(sources.entries.length);
+  }
+
+  /** About how many bytes heads and references take, once they are compressed. */
+  get headBytes(): number {
+    return this.#headBytes;
   }
 
   /** Takes the next entry of the target. */
@@ -140,14 +162,15 @@ export class LayerEncoder {
       columns.sources.unsigned(choice.source);
     }
     if (choice.kind === 'literal') columns.lengths.unsigned(entry.content.length);
-    let codedBytes = 0;
-    for (const part of choice.coded) codedBytes += part.length;
+    for (const part of choice.coded) this.#contentBytes += part.length;
     this.#contents.push(...choice.coded);
-    this.#contentBytes += codedBytes;
     this.#entries += 1;
     const { path, content } = entry;
-    this.#report({ path, kind: choice.kind, contentBytes: content.length, codedBytes });
-    if (this.#entries === GROUP_ENTRIES_MAX || this.#contentBytes >= GROUP_BYTES) this.#flush();
+    const contentBytes = content.length;
+    this.#report({ path, kind: choice.kind, contentBytes, codedBytes: choice.bytes });
+    const columnsBytes = COLUMNS.reduce((sum, name) => sum + columns[name].length, 0);
+    const isFull = this.#contentBytes >= GROUP_BYTES || columnsBytes >= COLUMNS_BYTES_MAX / 2;
+    if (this.#entries === GROUP_ENTRIES_MAX || isFull) this.#flush();
   }
 
   /** Ends the layer with the bytes behind its last entry. */
@@ -167,7 +190,9 @@ export class LayerEncoder {
     const columns = COLUMNS.map((name) => this.#columns[name].finish());
     for (const column of columns) out.unsigned(column.length);
     for (const column of columns) out.bytes(column);
-    this.#emit(out.finish());
+    const bytes = out.finish();
+    this.#headBytes += estimate(bytes);
+    this.#emit(bytes);
     for (const part of this.#contents) this.#emit(part);
     this.#columns = newColumns();
     this.#contents = [];
@@ -176,25 +201,35 @@ export class LayerEncoder {
   }
 
   #choose({ path, content }: TargetEntry, reference: number): Choice {
-    if (content.length === 0) return { kind: 'none', source: -1, coded: [] };
+    const whole = { coded: [], bytes: 0 };
+    if (content.length === 0) return { kind: 'none', source: -1, ...whole };
     const digest = createHash('sha256').update(content).digest('hex');
     if (this.#sources.entries[reference]?.digest === digest) {
-      return { kind: 'same', source: reference, coded: [] };
+      return { kind: 'same', source: reference, ...whole };
     }
     const equal = this.#sources.findDigest(digest);
-    if (equal !== undefined) return { kind: 'copy', source: equal, coded: [] };
-    let best: Choice = { kind: 'literal', source: -1, coded: [Uint8Array.from(content)] };
-    if (content.length > MATCH_BYTES_MAX) return best;
-    let bestBytes = estimate(content);
+    if (equal !== undefined) return { kind: 'copy', source: equal, ...whole };
+    const corrections = this.#corrections(path, content, reference);
+    if (corrections !== undefined && corrections.bytes * CLEARLY_SMALLER < content.length) {
+      return corrections;
+    }
+    const bytes = estimate(content);
+    if (corrections !== undefined && corrections.bytes < bytes) return corrections;
+    return { kind: 'literal', source: -1, coded: [content], bytes };
+  }
+
+  /** The smallest corrections to a file of the base; undefined when there is no such file. */
+  #corrections(path: string, content: Uint8Array, reference: number): Choice | undefined {
+    if (content.length > MATCH_BYTES_MAX) return undefined;
+    let best: Choice | undefined;
     for (const source of this.#sources.candidates(path, content)) {
       const entry = this.#sources.entries[source];
       if (entry === undefined || entry.contentBytes > MATCH_BYTES_MAX) continue;
       const old = entry.read();
       const coded = [...encodeAdd(old, content, matchFiles(old, content))];
       const bytes = estimate(Buffer.concat(coded));
-      if (bytes >= bestBytes) continue;
-      bestBytes = bytes;
-      best = { kind: source === reference ? 'addSame' : 'addOther', source, coded };
+      if (best !== undefined && bytes >= best.bytes) continue;
+      best = { kind: source === reference ? 'addSame' : 'addOther', source, coded, bytes };
     }
     return best;
   }

@@ -37,7 +37,10 @@ class SeedTable {
   constructor(old: Uint8Array) {
     const stride = old.length <= 16 << 20 ? 1 : old.length <= 48 << 20 ? 4 : 8;
     this.seedBytes = stride === 8 ? 24 : 16;
-    const bits = Math.min(26, Math.max(8, Math.ceil(Math.log2(old.length / stride + 1)) + 1));
+    const bits = Math.min(
+      26,
+      Math.max(8, Math.ceil(Math.log2(old.length / stride + 1)) + (stride === 8 ? 0 : 1)),
+    );
     this.#shift = 32 - bits;
     this.#table = new Int32Array(2 ** bits).fill(-1);
     let power = 1;

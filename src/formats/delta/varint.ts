@@ -56,6 +56,11 @@ export class ByteWriter {
     this.bytes(bytes);
   }
 
+  /** What was written so far; valid until the next write. */
+  view(): Uint8Array {
+    return this.#buffer.subarray(0, this.#length);
+  }
+
   /** What was written; the writer must not be used after. */
   finish(): Uint8Array {
     return this.#buffer.subarray(0, this.#length);

@@ -24,6 +24,11 @@ export const MEDIA_TYPE = {
   ociEmpty: 'application/vnd.oci.empty.v1+json',
 } as const;
 
+/** True for the media types of a single image's manifest. */
+export function isImageManifest(mediaType: string): boolean {
+  return mediaType === MEDIA_TYPE.dockerManifest || mediaType === MEDIA_TYPE.ociManifest;
+}
+
 export const platform = struct('Platform', {
   architecture: string,
   os: string,

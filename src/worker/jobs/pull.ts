@@ -1,7 +1,7 @@
 import { rmSync } from 'node:fs';
 import path from 'node:path';
 import { Semaphore } from '../../base/async.ts';
-import { parseDigest, shortId } from '../../base/digest.ts';
+import { type Digest, parseDigest, shortId } from '../../base/digest.ts';
 import { EngineError, invalidArgument, isEngineError } from '../../base/errors.ts';
 import { LIMITS } from '../../base/limits.ts';
 import { parseReference } from '../../base/reference.ts';
@@ -25,6 +25,7 @@ import type { StagedLayer } from '../../store/layer-store.ts';
 import { LayerBasis } from '../../store/layers/layer-basis.ts';
 import { applyDeltaLayer, copyBaseLayer } from '../delta-apply.ts';
 import type { DeltaAnswer } from '../delta-protocol.ts';
+import { DeltaPull, type LocalBase } from '../deltas/delta-pull.ts';
 import { extractLayer } from '../extract.ts';
 import type { JobContext } from '../job.ts';
 import { LayerProgress } from '../layer-progress.ts';
@@ -57,6 +58,8 @@ class Pull {
   readonly #sys = openSyscalls();
   /** When a delta is pulled: what its target's layers are made of. */
   #delta: { readonly isCommon: readonly boolean[]; readonly basis: LayerBasis } | undefined;
+  /** A delta that was found beside the image, and is used in place of its layers. */
+  #shortcut: DeltaPull | undefined;
   #downloadedBytes = 0;
 
   constructor(job: PullInput, session: RegistrySession, context: JobContext) {
@@ -95,7 +98,8 @@ class Pull {
     checkPlatform(decoded, platform ?? undefined, familiar);
     if (isHere) return { ...found, image: null, ...this.#bytes() };
     const layers = wantedLayers(manifest, decoded);
-    await this.#fetchLayers(layers);
+    const last = chain.at(-1) ?? named;
+    await this.#fetchLayers(layers, { id: config, manifest: last.digest });
     const image = {
       configBase64: configText.toString('base64'),
       diffIds: layers.map((layer) => layer.diffId),
@@ -154,7 +158,11 @@ class Pull {
     return { chain, manifest: current.content.manifest };
   }
 
-  async #fetchLayers(layers: readonly WantedLayer[]): Promise<void> {
+  /** `image` is what they make, when deltas to it may be looked for. */
+  async #fetchLayers(
+    layers: readonly WantedLayer[],
+    image?: { readonly id: Digest; readonly manifest: Digest },
+  ): Promise<void> {
     const question = layers.map(({ diffId, digest }) => ({ diffId, digest }));
     const here = (await this.#ask({ ask: 'layers', layers: question })) as boolean[];
     const wanted = layersToFetch(layers, (layer) => here[layer.position] === true);
@@ -168,6 +176,8 @@ class Pull {
     }
     for (const layer of wanted.slice(this.#job.concurrency)) progress.get(layer)?.say('Waiting');
 
+    using delta = image && (await this.#findDelta(image, layers, wanted));
+    this.#shortcut = delta;
     const slots = new Semaphore(this.#job.concurrency);
     const failure = new AbortController();
     const settled = await Promise.allSettled(
@@ -183,7 +193,27 @@ class Pull {
         }),
       ),
     );
+    this.#downloadedBytes += delta?.downloadedBytes ?? 0;
     if (settled.some((each) => each.status === 'rejected')) throw failure.signal.reason;
+  }
+
+  async #findDelta(
+    image: { readonly id: Digest; readonly manifest: Digest },
+    layers: readonly WantedLayer[],
+    wanted: readonly WantedLayer[],
+  ): Promise<DeltaPull | undefined> {
+    const { path: repository, attempts, delta, familiar } = this.#job;
+    return await DeltaPull.find({
+      sys: this.#sys,
+      place: { session: this.#session, path: repository, attempts },
+      mode: delta,
+      familiar,
+      manifest: image.manifest,
+      target: { id: image.id, diffIds: layers.map((layer) => layer.diffId) },
+      wanted,
+      bases: async (ids) => (await this.#ask({ ask: 'bases', ids })) as (LocalBase | null)[],
+      say: (status) => this.#context.report({ status }),
+    });
   }
 
   async #fetchLayer(layer: WantedLayer, progress: LayerProgress): Promise<void> {
@@ -192,10 +222,20 @@ class Pull {
       progress.say('Already exists');
       return;
     }
-    const staged = await this.#extract(layer, progress);
+    const staged =
+      (await this.#makeOfBase(layer, progress)) ?? (await this.#extract(layer, progress));
     progress.bytes('Extracting', layer.sizeBytes, layer.sizeBytes, true);
     await this.#ask({ ask: 'keep', layer: staged });
     progress.say('Pull complete');
+  }
+
+  /** The layer by a delta; undefined when it must be fetched. */
+  async #makeOfBase(layer: WantedLayer, progress: LayerProgress): Promise<StagedLayer | undefined> {
+    if (this.#shortcut === undefined) return undefined;
+    const directory = path.join(this.#job.staging, `${layer.position}-delta`);
+    const staged = await this.#shortcut.extract(layer, directory, progress);
+    if (staged === undefined) rmSync(directory, { recursive: true, force: true });
+    return staged;
   }
 
   async #extract(layer: WantedLayer, progress: LayerProgress): Promise<StagedLayer> {

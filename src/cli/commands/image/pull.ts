@@ -6,6 +6,7 @@ import { pullImage } from '../../pull.ts';
 
 const flags = {
   'all-tags': bool('a', 'Download all images of the repository'),
+  delta: text('', 'Use of deltas ("auto" | "never" | "require")'),
   'disable-content-trust': bool('', 'Skip image verification', { initial: true }),
   platform: text('', 'Platform of the image (os[/arch[/variant]])'),
   quiet: bool('q', 'Show nothing but the name in the end'),
@@ -27,6 +28,7 @@ export const command = defineCommand({
     }
     await pullImage(session, reference, {
       platform: flags.platform,
+      delta: flags.delta,
       quiet: flags.quiet,
       output: session.context.stdout,
     });

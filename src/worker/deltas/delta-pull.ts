@@ -1,0 +1,185 @@
+import { Semaphore } from '../../base/async.ts';
+import { humanSize } from '../../base/bytes.ts';
+import type { DiffId, Digest } from '../../base/digest.ts';
+import { isEngineError, messageOf, notFound } from '../../base/errors.ts';
+import type { DeltaPart } from '../../formats/delta/envelope.ts';
+import type { Syscalls } from '../../kernel/syscalls.ts';
+import type { DeltaMode } from '../../policy/delta-mode.ts';
+import type { WantedLayer } from '../../policy/pull-plan.ts';
+import { readBlob } from '../../registry/blobs.ts';
+import { isTransient } from '../../registry/registry-error.ts';
+import type { StagedLayer } from '../../store/layer-store.ts';
+import { LayerEntries } from '../../store/layers/layer-entries.ts';
+import type { LayerProgress } from '../layer-progress.ts';
+import { extractPart } from './part-decoder.ts';
+import { checkEnvelope, type DeltaPlace, fetchEnvelope, listDeltas } from './remote-delta.ts';
+
+/** An image that is here, with what a delta from it needs. */
+export type LocalBase = {
+  readonly id: Digest;
+  /** As its user knows it. */
+  readonly name: string;
+  readonly diffIds: readonly DiffId[];
+  /** Absolute folders of its layers, bottom first. */
+  readonly directories: readonly string[];
+};
+
+/** What is pulled, and how the daemon is asked for what is here. */
+export type DeltaSearch = {
+  readonly sys: Syscalls;
+  readonly place: DeltaPlace;
+  readonly mode: DeltaMode;
+  /** As the user reads it. */
+  readonly familiar: string;
+  readonly manifest: Digest;
+  readonly target: { readonly id: Digest; readonly diffIds: readonly DiffId[] };
+  /** The layers that are not here. */
+  readonly wanted: readonly WantedLayer[];
+  /** Which of these images are here; those that are stay held. In the order asked for. */
+  readonly bases: (ids: readonly string[]) => Promise<readonly (LocalBase | null)[]>;
+  readonly say: (status: string) => void;
+};
+
+/** What a delta that failed in all its forms says to who insists on one. */
+function required(familiar: string, why: string): Error {
+  return notFound(
+    `cannot pull ${familiar} by a delta: ${why}; pull it with --delta=auto to fetch its layers`,
+  );
+}
+
+/**
+ * True for what layers may help against. A link that is down takes the layers with it, and the next
+ * pull can use the delta; a disk that fails takes anything.
+ */
+function mayFallBack(error: unknown): boolean {
+  if (!isEngineError(error) || isTransient(error)) return false;
+  return error.kind !== 'internal' && error.kind !== 'canceled';
+}
+
+/** A delta that a pull uses in place of layers, until something is wrong with it. */
+export class DeltaPull implements Disposable {
+  readonly #search: DeltaSearch;
+  readonly #base: LocalBase;
+  readonly #parts: readonly (DeltaPart | undefined)[];
+  /** One layer at a time: they read the same files, and memory is dear. */
+  readonly #turn = new Semaphore(1);
+  #entries: LayerEntries | undefined;
+  #isUsable = true;
+  downloadedBytes: number;
+
+  private constructor(
+    search: DeltaSearch,
+    base: LocalBase,
+    parts: readonly (DeltaPart | undefined)[],
+    downloadedBytes: number,
+  ) {
+    this.#search = search;
+    this.#base = base;
+    this.#parts = parts;
+    this.downloadedBytes = downloadedBytes;
+  }
+
+  /**
+   * Looks for a delta to the image: the smallest whose base is here and that is smaller than the
+   * layers. Whatever fails on the way only means that there is none, unless one is required.
+   * @throws notFound when a delta is required and there is none
+   */
+  static async find(search: DeltaSearch): Promise<DeltaPull | undefined> {
+    const { mode, familiar, say } = search;
+    if (mode === 'never' || search.wanted.length === 0) return undefined;
+    try {
+      const found = await DeltaPull.#find(search);
+      if (found === undefined && mode === 'require') {
+        throw required(familiar, 'the registry has none whose base is here');
+      }
+      return found;
+    } catch (error) {
+      search.place.session.signal.throwIfAborted();
+      if (mode === 'require') throw error;
+      if (!isEngineError(error)) throw error;
+      say(`Deltas are not used: ${messageOf(error)}`);
+      return undefined;
+    }
+  }
+
+  static async #find(search: DeltaSearch): Promise<DeltaPull | undefined> {
+    const { place, mode, target, wanted, say } = search;
+    const listed = await listDeltas(place, search.manifest);
+    if (listed.length === 0) return undefined;
+    const bases = await search.bases(listed.map(({ base }) => base));
+    const layerBytes = wanted.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
+    for (const [i, { digest }] of listed.entries()) {
+      const base = bases[i];
+      if (base === null || base === undefined) continue;
+      const { envelope, bytes } = await fetchEnvelope(place, digest);
+      checkEnvelope(envelope, base, target);
+      const parts = wanted.map(({ position }) => envelope.parts[position]);
+      const sizeBytes = parts.reduce((sum, part) => sum + (part?.sizeBytes ?? 0), 0);
+      if (mode === 'auto' && sizeBytes >= layerBytes) continue;
+      const sizes = `${humanSize(sizeBytes, 3)} instead of ${humanSize(layerBytes, 3)}`;
+      say(`Using a delta from ${base.name}: ${sizes}`);
+      return new DeltaPull(search, base, envelope.parts, bytes);
+    }
+    return undefined;
+  }
+
+  /**
+   * Makes a layer by its part; undefined when it must be fetched instead, which is said. `directory`
+   * is the layer's in staging; after a failure it is the caller's to drop.
+   * @throws what ends the pull: a cancellation, a disk that fails, a failure where deltas are required
+   */
+  async extract(
+    layer: WantedLayer,
+    directory: string,
+    progress: LayerProgress,
+  ): Promise<StagedLayer | undefined> {
+    return await this.#turn.run(async () => {
+      const part = this.#parts[layer.position];
+      if (part === undefined || !this.#isUsable) return undefined;
+      try {
+        const staged = await this.#extract(layer, part, directory, progress);
+        this.downloadedBytes += part.sizeBytes;
+        return staged;
+      } catch (error) {
+        this.#search.place.session.signal.throwIfAborted();
+        if (!mayFallBack(error) || this.#search.mode === 'require') throw error;
+        this.#isUsable = false;
+        this.#search.say(`The delta cannot be used, fetching layers: ${messageOf(error)}`);
+        return undefined;
+      }
+    });
+  }
+
+  async #extract(
+    { diffId }: WantedLayer,
+    part: DeltaPart,
+    directory: string,
+    progress: LayerProgress,
+  ): Promise<StagedLayer> {
+    const { sys, place } = this.#search;
+    const { session, path, attempts } = place;
+    this.#entries ??= new LayerEntries(sys, this.#base.directories);
+    const { digest, sizeBytes } = part;
+    const source = readBlob(session, {
+      path,
+      digest,
+      sizeBytes,
+      attempts,
+      onRetry: (waitMs) => progress.say(`Retrying in ${Math.ceil(waitMs / 1000)} seconds`),
+    });
+    return await extractPart({
+      sys,
+      base: this.#entries,
+      source,
+      part,
+      directory,
+      diffId,
+      signal: session.signal,
+      onProgress: (bytes) => progress.bytes('Downloading', bytes, sizeBytes),
+    });
+  }
+
+  [Symbol.dispose](): void {
+    this.#entries?.[Symbol.dispose]();
+  }
+}

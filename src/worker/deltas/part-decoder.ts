@@ -1,0 +1,209 @@
+import { createHash } from 'node:crypto';
+import type { DiffId, Digest } from '../../base/digest.ts';
+import { dataLoss } from '../../base/errors.ts';
+import { type BaseEntries, decodeLayer } from '../../formats/delta/layer-codec.ts';
+import { inflateStream } from '../../kernel/sync-inflate.ts';
+import type { Syscalls } from '../../kernel/syscalls.ts';
+import type { StagedLayer } from '../../store/layer-store.ts';
+import { LayerExtraction } from '../layer-extraction.ts';
+
+/** Log2 of the window that a part may ask for: 8 MiB. */
+export const PART_WINDOW_LOG = 23;
+const OUTPUT_BYTES = 256 << 10;
+
+/** A part, and what becomes of it. */
+export type PartOptions = {
+  readonly sys: Syscalls;
+  readonly base: BaseEntries;
+  /** The part's bytes; a piece is valid until the next is asked for. */
+  readonly source: AsyncIterable<Uint8Array>;
+  readonly part: {
+    readonly digest: Digest;
+    readonly sizeBytes: number;
+    readonly tarBytes: number;
+  };
+  /** Absolute; does not exist yet. */
+  readonly directory: string;
+  readonly diffId: DiffId;
+  readonly signal: AbortSignal;
+  /** Bytes of the part that are dealt with. */
+  readonly onProgress: (bytes: number) => void;
+};
+
+/**
+ * Makes a layer of a delta's part and the base in one pass: zstd → entries → tar → files. Nothing
+ * is kept in between; contents of the base are read as they are needed. On failure the caller drops
+ * `directory`.
+ *
+ * @throws dataLoss for a part that is damaged, lies, or does not fit the base
+ */
+export async function extractPart(options: PartOptions): Promise<StagedLayer> {
+  const { sys, directory, diffId, part, signal } = options;
+  await using extraction = new LayerExtraction({
+    sys,
+    directory,
+    expected: { diffId, sizeBytes: part.tarBytes },
+    origin: undefined,
+  });
+  extraction.inflatedElsewhere('none');
+  const tar = new TarOutput(extraction, part.tarBytes);
+  const base = options.base;
+  const decoder = new PieceDriver(base, tar);
+  const limits = { zstdWindowLogMax: PART_WINDOW_LOG };
+  for await (const piece of inflateStream(checked(options), 'zstd', limits)) {
+    for (let at = 0; at < piece.length || decoder.isStarved === false; ) {
+      signal.throwIfAborted();
+      if (decoder.isDone) {
+        if (at < piece.length) throw dataLoss('invalid delta: bytes after its end');
+        break;
+      }
+      at += decoder.push(piece.subarray(at));
+      while (tar.copying !== undefined) {
+        tar.copySome(base);
+        if (extraction.isBehind) await extraction.catchUp();
+      }
+    }
+    if (extraction.isBehind) await extraction.catchUp();
+  }
+  if (!decoder.isDone) throw dataLoss('invalid delta: it is cut off');
+  tar.flush();
+  const {
+    digest: _digest,
+    sizeBytes: _sizeBytes,
+    compression: _none,
+    ...staged
+  } = await extraction.finish();
+  return staged;
+}
+
+/** The source's pieces, counted and hashed; ends with an error when they are not the part. */
+async function* checked({ source, part, onProgress }: PartOptions): AsyncGenerator<Uint8Array> {
+  const hash = createHash('sha256');
+  let bytes = 0;
+  for await (const piece of source) {
+    bytes += piece.length;
+    hash.update(piece);
+    // The codec reads ahead of us.
+    yield Buffer.from(piece);
+    onProgress(bytes);
+  }
+  const digest = `sha256:${hash.digest('hex')}`;
+  if (digest !== part.digest || bytes !== part.sizeBytes) {
+    throw dataLoss(`delta verification failed for digest ${part.digest}: got ${digest}`);
+  }
+}
+
+/** Gives the decoder the bytes that it asks for, from pieces of any size. */
+class PieceDriver {
+  readonly #decoder: Generator<number, void, Uint8Array>;
+  /** Bytes that the decoder waits for, and those of them that came in earlier pieces. */
+  #need = 0;
+  #held = Buffer.alloc(0);
+  #heldBytes = 0;
+  isDone = false;
+
+  constructor(base: BaseEntries, tar: TarOutput) {
+    this.#decoder = decodeLayer(base, {
+      raw: (bytes) => tar.write(bytes),
+      content: (bytes) => tar.write(bytes),
+      copy: (index) => tar.startCopy(index, base.contentBytes(index) ?? 0),
+    });
+    this.#take(this.#decoder.next());
+  }
+
+  /** True when it cannot go on without further bytes. */
+  get isStarved(): boolean {
+    return this.isDone || this.#need > 0;
+  }
+
+  /** Makes one step, or keeps what comes for one; returns how many bytes it took. */
+  push(bytes: Uint8Array): number {
+    const taken = Math.min(this.#need - this.#heldBytes, bytes.length);
+    if (this.#heldBytes === 0 && taken === this.#need) {
+      this.#take(this.#decoder.next(bytes.subarray(0, taken)));
+      return taken;
+    }
+    if (this.#held.length < this.#need) {
+      const grown = Buffer.allocUnsafe(this.#need);
+      this.#held.copy(grown, 0, 0, this.#heldBytes);
+      this.#held = grown;
+    }
+    this.#held.set(bytes.subarray(0, taken), this.#heldBytes);
+    this.#heldBytes += taken;
+    if (this.#heldBytes === this.#need) {
+      const whole = this.#held.subarray(0, this.#need);
+      this.#heldBytes = 0;
+      this.#take(this.#decoder.next(whole));
+    }
+    return taken;
+  }
+
+  #take(step: IteratorResult<number, void>): void {
+    if (step.done === true) this.isDone = true;
+    else this.#need = step.value;
+  }
+}
+
+/** Gathers the bytes of the tar, so that the extraction gets few large pieces. */
+class TarOutput {
+  readonly #extraction: LayerExtraction;
+  readonly #bytesMax: number;
+  readonly #buffer = Buffer.allocUnsafeSlow(OUTPUT_BYTES);
+  #filled = 0;
+  #bytes = 0;
+  /** Content of the base that is being copied. */
+  copying: { readonly index: number; readonly bytes: number; at: number } | undefined;
+
+  constructor(extraction: LayerExtraction, bytesMax: number) {
+    this.#extraction = extraction;
+    this.#bytesMax = bytesMax;
+  }
+
+  write(bytes: Uint8Array): void {
+    this.#count(bytes.length);
+    if (bytes.length >= OUTPUT_BYTES) {
+      this.flush();
+      this.#hand(bytes);
+      return;
+    }
+    if (this.#filled + bytes.length > OUTPUT_BYTES) this.flush();
+    this.#buffer.set(bytes, this.#filled);
+    this.#filled += bytes.length;
+  }
+
+  startCopy(index: number, bytes: number): void {
+    this.#count(bytes);
+    this.copying = { index, bytes, at: 0 };
+  }
+
+  /** Goes on with the copy, by at most one buffer. */
+  copySome(base: BaseEntries): void {
+    const { copying } = this;
+    if (copying === undefined) return;
+    if (this.#filled === OUTPUT_BYTES) this.flush();
+    const bytes = Math.min(OUTPUT_BYTES - this.#filled, copying.bytes - copying.at);
+    const into = this.#buffer.subarray(this.#filled, this.#filled + bytes);
+    if (!base.read(copying.index, into, copying.at)) {
+      throw dataLoss('cannot use the delta: a file of the base is shorter than it was');
+    }
+    this.#filled += bytes;
+    copying.at += bytes;
+    if (copying.at === copying.bytes) this.copying = undefined;
+  }
+
+  #count(bytes: number): void {
+    this.#bytes += bytes;
+    if (this.#bytes > this.#bytesMax) throw dataLoss('invalid delta: it makes more than it says');
+  }
+
+  flush(): void {
+    if (this.#filled === 0) return;
+    this.#hand(this.#buffer.subarray(0, this.#filled));
+    this.#filled = 0;
+  }
+
+  #hand(bytes: Uint8Array): void {
+    this.#extraction.received(bytes);
+    this.#extraction.push(bytes);
+  }
+}
