@@ -57,6 +57,7 @@ import { systemEvents } from '../engine/system/events.ts';
 import { systemInfo } from '../engine/system/info.ts';
 import { systemPing } from '../engine/system/ping.ts';
 import { systemVersion } from '../engine/system/version.ts';
+import { systemWear } from '../engine/system/wear.ts';
 import {
   volumeCreate,
   volumeInspect,
@@ -74,6 +75,7 @@ export const HANDLERS: Handlers = {
   systemInfo,
   systemEvents,
   systemDf,
+  systemWear,
   systemAuth,
 
   imageList,

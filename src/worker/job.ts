@@ -14,6 +14,7 @@ export type JobName =
   | 'load'
   | 'import'
   | 'save'
+  | 'usage'
   | 'verify'
   | 'tree-pack'
   | 'tree-unpack'

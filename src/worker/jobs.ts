@@ -10,6 +10,7 @@ export const JOBS: Readonly<Partial<Record<JobName, () => Promise<JobBody>>>> = 
   push: async () => (await import('./jobs/push.ts')).push,
   load: async () => (await import('./jobs/load.ts')).load,
   save: async () => (await import('./jobs/save.ts')).save,
+  usage: async () => (await import('./jobs/usage.ts')).usage,
   verify: async () => (await import('./jobs/verify.ts')).verify,
   'tree-pack': async () => (await import('./jobs/tree-pack.ts')).treePack,
   'tree-unpack': async () => (await import('./jobs/tree-unpack.ts')).treeUnpack,

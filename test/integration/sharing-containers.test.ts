@@ -2,9 +2,11 @@ import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
+import type { SystemWear } from '../../src/spec/docker/system.ts';
 import { type Box, openBox } from '../support/box.ts';
+import { clientCommand } from '../support/daemon.ts';
 import { type LayerEntry, layerTar } from '../support/images.ts';
-import { eventually } from '../support/processes.ts';
+import { eventually, runOk } from '../support/processes.ts';
 
 /** Containers on layers that share their contents: what they see, change and leave. */
 
@@ -71,6 +73,32 @@ test('what an import did not have to write is told', async () => {
   assert.match(first.at(-2) ?? '', /^Wrote [\d.]+ ?k?B, shared 0 ?B$/);
   assert.match(second.at(-2) ?? '', /^Wrote [\d.]+ ?k?B, shared 3\.\d+ ?kB$/);
   assert.match(second.at(-1) ?? '', /^sha256:[0-9a-f]{64}$/);
+});
+
+test('disk usage counts shared contents once, and wear tells who wrote', async () => {
+  type Usage = {
+    LayersSize: number;
+    Images: { Id: string; RepoTags: string[]; Size: number; SharedSize: number }[];
+  };
+  const before = (await box.daemon.json('GET', '/system/df')) as Usage;
+  const own = { name: 'app/own', content: 'x'.repeat(1000), mtime: new Date(1_600_000_000_000) };
+  await importImage('told-three', [...app(own.mtime), own]);
+  const { LayersSize, Images } = (await box.daemon.json('GET', '/system/df')) as Usage;
+  assert.equal(LayersSize - before.LayersSize, 1000);
+  const three = Images.find(({ RepoTags }) => RepoTags.includes('told-three:v1'));
+  const two = Images.find(({ RepoTags }) => RepoTags.includes('told-two:v1'));
+  assert.ok(three !== undefined && two !== undefined);
+  assert.equal(three.Size - three.SharedSize, 1000);
+  assert.equal(two.SharedSize, two.Size);
+
+  const wear = (await box.daemon.json('GET', '/system/wear')) as SystemWear;
+  assert.deepEqual(wear.Causes.map(({ Cause }) => Cause).toSorted(), ['import', 'pull']);
+  assert.equal(
+    wear.TotalBytes,
+    wear.Causes.reduce((sum, { Bytes }) => sum + Bytes, 0),
+  );
+  const stdout = await runOk(clientCommand(), ['-H', box.daemon.host, 'system', 'wear']);
+  assert.match(stdout, /^CAUSE +WRITTEN\npull +[\d.]+MB\nimport +[\d.]+kB\ntotal +[\d.]+MB\n$/);
 });
 
 test('an image of stubs runs, is changed, committed, exported and run again', async () => {

@@ -1,6 +1,6 @@
 import { type AuthResult, authConfig } from '../../spec/docker/auth.ts';
 import type { EventMessage } from '../../spec/docker/event.ts';
-import type { DiskUsage, SystemInfo, SystemVersion } from '../../spec/docker/system.ts';
+import type { DiskUsage, SystemInfo, SystemVersion, SystemWear } from '../../spec/docker/system.ts';
 import { bytes, type EndpointSpec, jsonBody, lines, value } from './endpoint.ts';
 import { filters, text, texts } from './fields.ts';
 
@@ -23,6 +23,7 @@ export const systemEndpoints = {
     answer: value<DiskUsage>(),
     since: [1, 25],
   },
+  systemWear: { method: 'GET', path: '/system/wear', answer: value<SystemWear>() },
   systemAuth: {
     method: 'POST',
     path: '/auth',

@@ -413,6 +413,12 @@ const systemCommands: readonly CommandEntry[] = [
     load: () => import('./system/prune.ts'),
   },
   {
+    noun: 'system',
+    verb: 'wear',
+    about: 'Show what was written to the disk for images since installation, by cause',
+    load: () => import('./system/wear.ts'),
+  },
+  {
     noun: '',
     verb: 'inspect',
     top: 'inspect',

@@ -1,6 +1,7 @@
 import { invalidArgument } from '../../base/errors.ts';
 import type { ContainerSummary } from '../../spec/docker/container-view.ts';
 import type { DiskUsage } from '../../spec/docker/system.ts';
+import type { UsageInput, UsageResult } from '../../worker/usage-protocol.ts';
 import { atLeast, type Call } from '../call.ts';
 import { containerList } from '../containers/list.ts';
 import type { Engine } from '../engine.ts';
@@ -46,17 +47,42 @@ async function imageUsage(
 ): Promise<Pick<DiskUsage, 'Images' | 'LayersSize'>> {
   const query = { all: true, filters: {}, 'shared-size': true, manifests: false, filter: '' };
   const images = await imageList(engine, { query }, call);
-  const layers = new Set(engine.store.images.list().flatMap((image) => image.diffIds));
-  let LayersSize = 0;
-  for (const diffId of layers) LayersSize += engine.layers.find(diffId)?.diskBytes ?? 0;
+  const usage = await usageOfImages(engine, call);
   const users = new Map<string, number>();
   for (const { document } of engine.containers.list()) {
     users.set(document.imageId, (users.get(document.imageId) ?? 0) + 1);
   }
   return {
-    LayersSize,
-    Images: images.map((each) => ({ ...each, Containers: users.get(each.Id) ?? 0 })),
+    LayersSize: usage.totalBytes,
+    Images: images.map((each) => ({
+      ...each,
+      Containers: users.get(each.Id) ?? 0,
+      // Of files, not only of layers: what another image has as well is free when both are gone.
+      SharedSize: each.Size - (usage.uniqueBytes.get(each.Id) ?? each.Size),
+    })),
   };
+}
+
+/** What images take on the disk; an image that comes or goes meanwhile is not told of. */
+async function usageOfImages(
+  engine: Engine,
+  { signal }: Call,
+): Promise<{ totalBytes: number; uniqueBytes: Map<string, number> }> {
+  const { layers, store, workers, dataRoot } = engine;
+  const images = store.images.list();
+  using _held = layers.hold(images.flatMap(({ diffIds }) => diffIds));
+  const input: UsageInput = {
+    layers: dataRoot.layers,
+    images: images.map(({ diffIds }) => ({
+      layers: diffIds.flatMap((diffId) => layers.find(diffId) ?? []),
+    })),
+  };
+  await using job = await workers.start('usage', input, { signal });
+  job.stdin.end();
+  job.stdout.resume();
+  const { totalBytes, uniqueBytes } = (await job.result) as UsageResult;
+  const unique = images.map(({ id }, i): [string, number] => [id, uniqueBytes[i] ?? 0]);
+  return { totalBytes, uniqueBytes: new Map(unique) };
 }
 
 async function containerUsage(engine: Engine): Promise<readonly ContainerSummary[]> {

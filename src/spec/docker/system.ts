@@ -135,6 +135,12 @@ export type DiskUsage = {
   readonly BuilderSize?: number;
 };
 
+/** Ours: what images wrote to the data root since installation, the largest cause first. */
+export type SystemWear = {
+  readonly TotalBytes: number;
+  readonly Causes: readonly { readonly Cause: string; readonly Bytes: number }[];
+};
+
 export type BuildCacheRecord = {
   readonly ID: string;
   readonly Parents?: readonly string[];

@@ -18,3 +18,11 @@ export function addWearInTransaction(
     bytes,
   );
 }
+
+/** All causes that wrote something, the largest first. */
+export function wearByCause({ sql }: Database): { cause: WearCause; bytes: number }[] {
+  return sql('SELECT cause, bytes FROM wear ORDER BY bytes DESC, cause').all() as {
+    cause: WearCause;
+    bytes: number;
+  }[];
+}
