@@ -37,9 +37,16 @@ function nodeOf(file: string, stats: Stats): DeviceNode | undefined {
 
 /** The device at a path, through symlinks; undefined when there is none. */
 export function findDevice(file: string): DeviceNode | undefined {
-  const stats = statSync(file, { throwIfNoEntry: false });
-  return stats === undefined ? undefined : nodeOf(file, stats);
+  try {
+    return nodeOf(file, statSync(file));
+  } catch (error) {
+    if (NOT_THERE.has(errnoOf(error) ?? '')) return undefined;
+    throw error;
+  }
 }
+
+/** What the kernel says of paths that lead nowhere. */
+const NOT_THERE = new Set(['ENOENT', 'ENOTDIR', 'ENAMETOOLONG', 'ELOOP']);
 
 /** Folders of /dev that a container has its own of. */
 const SKIPPED = new Set(['pts', 'shm', 'fd', 'mqueue', '.lxc', '.lxd-mounts', '.udev']);
@@ -51,7 +58,7 @@ export function devicesBelow(folder: string): DeviceNode[] {
   try {
     entries = readdirSync(folder, { withFileTypes: true });
   } catch (error) {
-    if (errnoOf(error) === 'ENOENT' || errnoOf(error) === 'ENOTDIR') return found;
+    if (NOT_THERE.has(errnoOf(error) ?? '')) return found;
     throw error;
   }
   for (const entry of entries) {

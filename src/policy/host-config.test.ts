@@ -41,6 +41,10 @@ test('an empty HostConfig is fine and stays as it is', () => {
 describe('refusals, in words that clients know', () => {
   const cases: readonly (readonly [Partial<HostConfig>, RegExp])[] = [
     [{ Memory: 5 * MB }, /^Minimum memory limit allowed is 6MB$/],
+    [{ Binds: ['/a\0:/b'] }, /^invalid HostConfig\.Binds: it has a NUL byte$/],
+    [{ Tmpfs: { '/a\0': '' } }, /^invalid HostConfig\.Tmpfs: it has a NUL byte$/],
+    [{ Sysctls: { 'net.a=b': '1' } }, /^invalid sysctl: net\.a=b=1$/],
+    [{ Sysctls: { 'net.a': 'x'.repeat(5000) } }, /^invalid sysctl: net\.a=x{64}$/],
     [{ Memory: -1 }, /^Minimum memory limit allowed is 6MB$/],
     [{ Memory: 8 * MB, MemorySwap: 7 * MB }, /^Minimum memoryswap limit should be larger/],
     [{ MemorySwap: 8 * MB }, /^You should always set the Memory limit when using Memoryswap/],

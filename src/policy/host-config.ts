@@ -31,6 +31,7 @@ export function checkHostConfig(
   config: ContainerConfig,
   facts: HostConfigFacts,
 ): { hostConfig: HostConfig; warnings: string[] } {
+  checkTexts(host, 'HostConfig');
   checkRestartPolicy(host.RestartPolicy);
   if (host.AutoRemove && !['', 'no'].includes(host.RestartPolicy.Name)) {
     throw invalidArgument("can't create 'AutoRemove' container with restart policy");
@@ -56,6 +57,12 @@ export function checkHostConfig(
   for (const key of Object.keys(host.Annotations)) {
     if (key === '') throw invalidArgument('invalid Annotations: the empty string is not permitted');
   }
+  for (const [name, value] of Object.entries(host.Sysctls ?? {})) {
+    // Names lie below /proc/sys; the kernel takes a page of text at the most.
+    if (!/^[\w.:/-]{1,255}$/.test(name) || value.length > 4096) {
+      throw invalidArgument(`invalid sysctl: ${name.slice(0, 64)}=${value.slice(0, 64)}`);
+    }
+  }
   for (const rule of host.DeviceCgroupRules ?? []) parseDeviceRule(rule);
   checkUlimits(host.Ulimits ?? []);
   parseSecurityOptions(host.SecurityOpt ?? []);
@@ -65,6 +72,18 @@ export function checkHostConfig(
   checkContainerIdEnv(host, config);
   const { resources, warnings } = checkResources(host, facts);
   return { hostConfig: { ...host, ...resources }, warnings };
+}
+
+/** The kernel ends a text at its first NUL, so a path with one would be another path. */
+function checkTexts(value: unknown, field: string): void {
+  if (typeof value === 'string') {
+    if (value.includes('\0')) throw invalidArgument(`invalid ${field}: it has a NUL byte`);
+  } else if (typeof value === 'object' && value !== null) {
+    for (const [key, each] of Object.entries(value)) {
+      checkTexts(key, field);
+      checkTexts(each, Array.isArray(value) ? field : `${field}.${key}`);
+    }
+  }
 }
 
 /** @throws invalidArgument with Docker's texts */

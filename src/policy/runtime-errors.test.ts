@@ -68,3 +68,12 @@ test('a command with the characters of a pattern is taken as it is', () => {
     127,
   );
 });
+
+test('a value that the host does not take is a refusal, what is broken is not', () => {
+  const isRefusal = (text: string): boolean => explainStartFailure(text, 'sh').isRefusal;
+  assert.ok(isRefusal('executable file `sh` not found in $PATH'));
+  assert.ok(isRefusal('writing file `cpu.cfs_quota_us`: Numerical result out of range'));
+  assert.ok(isRefusal('the sysctl `a.b` is not namespaced'));
+  assert.ok(!isRefusal('writing file `cpu.cfs_quota_us`: Input/output error'));
+  assert.ok(!isRefusal('the runtime exited with 1'));
+});

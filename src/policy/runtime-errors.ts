@@ -7,10 +7,21 @@ export type StartFailure = {
   readonly message: string;
   /** What the container's exit code becomes. */
   readonly exitCode: 126 | 127 | 128;
+  /** What was asked for cannot be had, so asking again is no use; else something is broken. */
+  readonly isRefusal: boolean;
 };
+
+/** How crun and runc end a sentence about a value that they, or the kernel, do not take. */
+const REFUSED_VALUE =
+  /is not (?:namespaced|allowed)|load `config\.json`|: (?:invalid argument|numerical result out of range|(?:file name|argument list) too long)$/i;
 
 /** @param command the executable that was to run */
 export function explainStartFailure(runtimeMessage: string, command: string): StartFailure {
+  const { message, exitCode } = explain(runtimeMessage, command);
+  return { message, exitCode, isRefusal: exitCode !== 128 || REFUSED_VALUE.test(message) };
+}
+
+function explain(runtimeMessage: string, command: string): Omit<StartFailure, 'isRefusal'> {
   const text = runtimeMessage.trim();
   const exec = `exec: "${command}"`;
   const hasSlash = command.includes('/');

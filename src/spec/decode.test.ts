@@ -65,3 +65,10 @@ test('filters come as lists or as the maps of old clients', () => {
     assert.throws(() => parseFilters(bad), { message: 'invalid filter' }, bad);
   }
 });
+
+test("the ends of Go's int64, which a double has not, stay within it", () => {
+  const { X } = decodeJson(point, '{"X": 9223372036854775807}');
+  assert.ok(BigInt(X) < 2n ** 63n, String(X));
+  assert.ok(BigInt(decodeJson(point, '{"X": -9223372036854775808}').X) >= -(2n ** 63n));
+  assert.throws(() => decodeJson(point, '{"X": 1e19}'), /into Go struct field/);
+});

@@ -46,7 +46,13 @@ function scalar<T>(goType: string, zero: T, accepts: (value: unknown) => value i
 
 export const string: Decoder<string> = scalar('string', '', (v) => typeof v === 'string');
 export const bool: Decoder<boolean> = scalar('bool', false, (v) => typeof v === 'boolean');
-/** A JSON integer within ±2^53; `int64` of Go, with the precision of a double. */
+/** The largest double that an int64 holds. */
+const INT64_MAX = 2 ** 63 - 1024;
+
+/**
+ * `int64` of Go, with the precision of a double: its ends, which clients write for "no limit",
+ * become the nearest double within.
+ */
 export const int: Decoder<number> = {
   zero: () => 0,
   decode: (value, path) => {
@@ -57,7 +63,7 @@ export const int: Decoder<number> = {
         `json: cannot unmarshal number ${value} into Go struct field ${path} of type int64`,
       );
     }
-    return value;
+    return Math.max(-INT64_MAX, Math.min(value, INT64_MAX));
   },
 };
 /** An integer that fits an unsigned 16-bit field. */

@@ -1,5 +1,5 @@
 import path from 'node:path';
-import { internal, invalidArgument } from '../../base/errors.ts';
+import { invalidArgument } from '../../base/errors.ts';
 import { type DeviceNode, devicesBelow, findDevice } from '../../kernel/device-nodes.ts';
 import { checkDeviceAccess, type GrantedDevice } from '../../policy/devices.ts';
 import type { BlockDevice } from '../../policy/resources.ts';
@@ -23,13 +23,13 @@ export function grantedDevices(host: HostConfig): GrantedDevice[] {
   });
 }
 
-/** The device at a path, or all below it when it is a folder. */
+/** The device at a path, or all below it when it is a folder. @throws invalidArgument */
 function devicesAt(host: string): DeviceNode[] {
   const found = findDevice(host);
   if (found !== undefined) return [{ ...found, path: host }];
   const below = devicesBelow(host);
   if (below.length > 0) return below;
-  throw internal(
+  throw invalidArgument(
     `error gathering device information while adding custom device "${host}": no such file or directory`,
   );
 }

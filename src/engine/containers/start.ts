@@ -173,10 +173,11 @@ async function startProcess(
   try {
     return await shim.start();
   } catch (cause) {
-    const { message, exitCode } = explainStartFailure(messageOf(cause), container.document.path);
+    const { path } = container.document;
+    const { message, exitCode, isRefusal } = explainStartFailure(messageOf(cause), path);
     const runtime = runtimeOf(engine, container).path.split('/').at(-1) ?? '';
     const text = `failed to create task for container: failed to create shim task: OCI runtime create failed: ${runtime} create failed: ${message}: unknown`;
-    const make = exitCode === 128 ? internal : invalidArgument;
+    const make = isRefusal ? invalidArgument : internal;
     throw new StartError(exitCode, make(text, { cause }));
   }
 }

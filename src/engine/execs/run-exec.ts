@@ -148,11 +148,12 @@ export function killExec(engine: Engine, exec: Exec, signal: number): void {
 }
 
 function endFailed(engine: Engine, exec: Exec, shim: Shim, cause: unknown): EngineError {
-  const { message, exitCode } = explainStartFailure(messageOf(cause), exec.config.Cmd[0] ?? '');
+  const command = exec.config.Cmd[0] ?? '';
+  const { message, exitCode, isRefusal } = explainStartFailure(messageOf(cause), command);
   shim.detach();
   settle(engine, exec, exitCode);
   const text = `OCI runtime exec failed: exec failed: ${message}: unknown`;
-  return exitCode === 128 ? internal(text, { cause }) : invalidArgument(text, { cause });
+  return isRefusal ? invalidArgument(text, { cause }) : internal(text, { cause });
 }
 
 function endExec(engine: Engine, exec: Exec, exitCode: number): void {
