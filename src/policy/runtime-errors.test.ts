@@ -49,13 +49,18 @@ for (const [said, command, told, exitCode] of RECORDED) {
     assert.deepEqual(explainStartFailure(said, command), {
       message: `unable to start container process: ${told}`,
       exitCode,
+      isRefusal: true,
     });
   });
 }
 
 test('what is not about the command keeps its words', () => {
   const said = 'error mounting "/x" to rootfs at "/y": not a directory';
-  assert.deepEqual(explainStartFailure(said, 'sh'), { message: said, exitCode: 128 });
+  assert.deepEqual(explainStartFailure(said, 'sh'), {
+    message: said,
+    exitCode: 128,
+    isRefusal: false,
+  });
   assert.equal(
     explainStartFailure('mount `/a` to `b`: No such file or directory', 'sh').exitCode,
     127,
