@@ -6,6 +6,7 @@ import { messageOf } from '../src/base/errors.ts';
 import type { Logger } from '../src/base/log.ts';
 import { COMMIT, VERSION } from '../src/base/version.ts';
 import { openEngine } from '../src/engine/open-engine.ts';
+import { tellReload } from '../src/engine/system/reload.ts';
 import { systemClock } from '../src/kernel/clock.ts';
 import { lockFolder, lockPidFile } from '../src/kernel/daemon-lock.ts';
 import { openSyscalls } from '../src/kernel/ffi.ts';
@@ -69,7 +70,11 @@ export async function runDaemon(start: DaemonStart): Promise<number> {
   const activity = await serveApi(api, { config, env: start.env, log });
 
   process.on('SIGHUP', () => {
-    config = reload(config, start, manager, log);
+    const next = reload(config, start, manager, log);
+    if (next !== undefined) {
+      config = next;
+      tellReload(opened.engine);
+    }
   });
   using _beat = beat(manager);
   using _idle = pageOutWhenIdle(sys, activity, log);
@@ -146,13 +151,13 @@ function beat(manager: ServiceManager): Disposable {
   return { [Symbol.dispose]: () => clearInterval(timer) };
 }
 
-/** SIGHUP: reads the file again. A bad one changes nothing. */
+/** SIGHUP: reads the file again. Undefined for a bad one, which changes nothing. */
 function reload(
   config: DaemonConfig,
   start: DaemonStart,
   manager: ServiceManager,
   log: Logger,
-): DaemonConfig {
+): DaemonConfig | undefined {
   const microseconds = process.hrtime.bigint() / 1000n;
   manager.notify('RELOADING=1', `MONOTONIC_USEC=${microseconds}`);
   try {
@@ -164,7 +169,7 @@ function reload(
     return next;
   } catch (error) {
     log.error('cannot reload the configuration', { error: messageOf(error) });
-    return config;
+    return undefined;
   } finally {
     manager.notify('READY=1');
   }

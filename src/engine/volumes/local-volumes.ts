@@ -301,10 +301,26 @@ export class LocalVolumes implements Volumes {
           break;
         case 'volume':
           sources.push(await this.#prepareVolume(containerId, mount, rootfs));
+          this.#tellMount(containerId, mount);
           break;
       }
     }
     return sources;
+  }
+
+  #tellMount(containerId: string, mount: MountPoint): void {
+    this.#engine.events.publish({
+      type: 'volume',
+      action: 'mount',
+      id: mount.name,
+      attributes: {
+        container: containerId,
+        destination: mount.destination,
+        driver: mount.driver,
+        propagation: mount.propagation,
+        'read/write': String(mount.readWrite),
+      },
+    });
   }
 
   async #prepareBind(mount: MountPoint): Promise<void> {
@@ -407,7 +423,14 @@ export class LocalVolumes implements Volumes {
 
   async release(containerId: string): Promise<void> {
     for (const [name, containers] of this.#active) {
-      if (!containers.delete(containerId) || containers.size > 0) continue;
+      if (!containers.delete(containerId)) continue;
+      this.#engine.events.publish({
+        type: 'volume',
+        action: 'unmount',
+        id: name,
+        attributes: { container: containerId, driver: 'local' },
+      });
+      if (containers.size > 0) continue;
       this.#active.delete(name);
       await this.#engine.locks.run(`volume/${name}`, () => {
         try {
