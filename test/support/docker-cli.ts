@@ -39,7 +39,7 @@ export async function docker(
   cli: DockerCli,
   host: string,
   args: readonly string[],
-  options: { input?: string | Uint8Array; timeoutMs?: number; env?: Record<string, string> } = {},
+  options: Parameters<typeof run>[2] = {},
 ): Promise<Outcome> {
   using config = temporaryFolder('docker-config');
   return await run(cli.path, [...args], {

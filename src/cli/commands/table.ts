@@ -57,6 +57,13 @@ const containerCommands: readonly CommandEntry[] = [
   },
   {
     noun: 'container',
+    verb: 'cp',
+    top: 'cp',
+    about: 'Copy files between a container and the local filesystem',
+    load: () => import('./container/cp.ts'),
+  },
+  {
+    noun: 'container',
     verb: 'create',
     top: 'create',
     about: 'Make a new container without starting it',

@@ -37,9 +37,9 @@ export async function treePack(input: unknown, context: JobContext): Promise<nul
   return null;
 }
 
-/** The root's entries begin with a slash, contents with nothing, others with the path's last part. */
+/** The root's entries begin with a slash, contents with `./`, others with the path's last part. */
 function nameInArchive(wanted: WantedPath): ByteString {
-  if (wanted.meansContents) return '' as ByteString;
+  if (wanted.meansContents) return '.' as ByteString;
   return fromText(wanted.clean === '/' ? '/' : path.posix.basename(wanted.clean));
 }
 
