@@ -47,6 +47,12 @@ suite("a container's files", () => {
       Cmd: ['cat', '/data/x', '/etc/x'],
       HostConfig: { Binds: ['named:/data', `${folder}:/bound`] },
     });
+    // The daemon may have a mount namespace of its own.
+    const mounts = (): string[] =>
+      readFileSync(`/proc/${box.daemon.pid}/mountinfo`, 'utf8')
+        .split('\n')
+        .filter((line) => line.includes(box.daemon.folder) || line.includes(box.daemon.execRoot));
+    const before = mounts();
     const tar = await layerTar([{ name: 'x', content: 'hello' }]);
     for (const place of ['/data', '/bound', '/etc']) {
       assert.equal((await put(id, place, tar)).status, 200, place);
@@ -60,7 +66,7 @@ suite("a container's files", () => {
     const bound = await box.daemon.api('GET', at(id, '/bound/there'));
     assert.match(bound.bytes.toString('latin1'), /bound/);
     // What was mounted for the copies is seen by nobody else, and gone.
-    assert.deepEqual(takeStock(box.daemon).mounts, []);
+    assert.deepEqual(mounts(), before);
     await box.start(id);
     await box.daemon.json('POST', `/containers/${id}/wait`);
     const logs = await box.daemon.api('GET', `/containers/${id}/logs?stdout=1`);
@@ -162,9 +168,7 @@ suite("a container's files", () => {
     await eventually(
       () => {
         const { processes, mounts } = takeStock(box.daemon);
-        return (
-          processes.length === before.processes.length && mounts.length === before.mounts.length
-        );
+        return processes.length <= before.processes.length && mounts.length <= before.mounts.length;
       },
       { what: 'the end of the workers' },
     );
