@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict';
-import { existsSync, readdirSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
+import { isDeepStrictEqual } from 'node:util';
 import { extract } from 'tar-stream';
+import { decodeLayerContents } from '../../../src/formats/layer-contents.ts';
 import type { TestDaemon } from '../../support/daemon.ts';
 import { digestOf } from '../../support/images.ts';
 import { eventually } from '../../support/processes.ts';
@@ -88,6 +90,39 @@ export async function assertContainersStart(daemon: TestDaemon): Promise<void> {
   }
 }
 
+/** `GROUP/NUMBER` of each content that layers share, as it lies on the disk. */
+function sharedContents(daemon: TestDaemon): Set<string> {
+  const folder = path.join(daemon.dataRoot, 'objects');
+  const names = readdirSync(folder, { recursive: true, encoding: 'utf8' });
+  return new Set(names.filter((name) => /\/\d+$/.test(name)));
+}
+
+/** The same, as layers list it: each of them has it, for itself or of another. */
+function listedContents(daemon: TestDaemon): Set<string> {
+  const layers = path.join(daemon.dataRoot, 'layers');
+  const listed = new Set<string>();
+  for (const dir of readdirSync(layers)) {
+    const file = path.join(layers, dir, 'contents');
+    if (!existsSync(file)) continue;
+    const contents = decodeLayerContents(readFileSync(file));
+    for (let i = 0; i < contents.count; i += 1) {
+      const { group, number } = contents.at(i);
+      listed.add(`${group || dir}/${number}`);
+    }
+  }
+  return listed;
+}
+
+function compare(
+  there: ReadonlySet<string>,
+  listed: ReadonlySet<string>,
+): { missing: string[]; unlisted: string[] } {
+  return {
+    missing: [...listed].filter((each) => !there.has(each)),
+    unlisted: [...there].filter((each) => !listed.has(each)),
+  };
+}
+
 /** What lies on the disk is what has a row, and nothing else. */
 export async function assertNothingUnlisted(daemon: TestDaemon): Promise<void> {
   const at = (folder: string): string[] => {
@@ -106,6 +141,11 @@ export async function assertNothingUnlisted(daemon: TestDaemon): Promise<void> {
         .map((row) => String(Object.values(row)[0]))
         .sort();
     assert.deepEqual(at('layers'), column('SELECT dir FROM layers'));
+    // What nobody lists any more goes in the background.
+    const known = (): object => compare(sharedContents(daemon), listedContents(daemon));
+    const equal = { missing: [], unlisted: [] };
+    await eventually(async () => isDeepStrictEqual(known(), equal)).catch(() => undefined);
+    assert.deepEqual(known(), equal);
     assert.deepEqual(at('containers'), column('SELECT id FROM containers'));
     assert.deepEqual(at('volumes'), column('SELECT name FROM volumes'));
   } finally {
