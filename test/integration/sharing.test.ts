@@ -4,9 +4,9 @@ import { lstatSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
 import type { DiffId } from '../../src/base/digest.ts';
-import { layerTar as exactTar } from '../../src/store/layers/layer-tar.ts';
-import { digestOf, type LayerEntry, layerTar } from '../support/images.ts';
-import { type OpenStore, openStore } from '../support/layers.ts';
+import { type LayerEntry, layerTar } from '../support/images.ts';
+import { assertExact } from '../support/layer-store-suite.ts';
+import { openStore } from '../support/layers.ts';
 
 const OLD = new Date(1_600_000_000_000);
 const NEW = new Date(1_700_000_000_000);
@@ -22,13 +22,6 @@ function tree(mtime: Date, more: readonly LayerEntry[] = []): LayerEntry[] {
     { name: 'srv/second', type: 'link', linkname: 'srv/first', mtime },
     ...more,
   ];
-}
-
-/** Checks that the exact tar comes back. */
-function assertExact({ context, store }: OpenStore, diffId: DiffId): void {
-  const directory = path.dirname(store.directoryOf(diffId));
-  const chunks = [...exactTar({ sys: context.sys, directory, diffId })];
-  assert.equal(digestOf(Buffer.concat(chunks)), diffId);
 }
 
 test('a layer of known contents with new times is written as stubs', async () => {

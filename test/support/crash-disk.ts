@@ -1,10 +1,19 @@
-import { closeSync, constants, mkdirSync, openSync, truncateSync, writeFileSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import {
+  closeSync,
+  constants,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import path from 'node:path';
 import { openSyscalls } from '../../src/kernel/ffi.ts';
 import { eventually, run, runOk } from './processes.ts';
 import { temporaryFolder } from './temp.ts';
 
-export type FilesystemKind = 'ext4' | 'xfs' | 'btrfs';
+export type FilesystemKind = 'ext4' | 'xfs' | 'btrfs' | 'f2fs';
 
 /** EXT4_IOC_SHUTDOWN and XFS_IOC_GOINGDOWN: _IOR('X', 125, __u32); its flag for no log flush. */
 const SHUTDOWN = 0x8004587d;
@@ -14,7 +23,15 @@ const MAKE: Readonly<Record<FilesystemKind, readonly string[]>> = {
   ext4: ['mkfs.ext4', '-q', '-F'],
   xfs: ['mkfs.xfs', '-q', '-f'],
   btrfs: ['mkfs.btrfs', '-q', '-f'],
+  f2fs: ['mkfs.f2fs', '-q', '-f'],
 };
+
+/** True when this kernel can mount such a filesystem; its module is loaded when it has one. */
+export function hasFilesystem(kind: FilesystemKind): boolean {
+  const isKnown = (): boolean =>
+    readFileSync('/proc/filesystems', 'utf8').split(/\s/).includes(kind);
+  return isKnown() || (spawnSync('modprobe', [kind]).status === 0 && isKnown());
+}
 
 /**
  * A filesystem on a loop device whose power can be cut: from then on nothing reaches the disk, and
@@ -34,7 +51,7 @@ export class CrashDisk implements AsyncDisposable {
     this.#kind = kind;
     const at = (name: string): string => path.join(this.#folder.path, name);
     const outer = new Stage(at('disk.img'), at('mnt'));
-    const isNested = kind === 'btrfs';
+    const isNested = kind === 'btrfs' || kind === 'f2fs';
     this.#stages = isNested ? [outer, new Stage(at('mnt/inner.img'), at('inner'))] : [outer];
     this.mountPoint = at(isNested ? 'inner' : 'mnt');
   }
@@ -107,7 +124,18 @@ class Stage {
 
   async mount(): Promise<void> {
     this.#device = (await runOk('losetup', ['--find', '--show', this.image])).trim();
-    await runOk('mount', [this.#device, this.mountPoint]);
+    // The kernel may need a moment to let go of the filesystem that was unmounted before.
+    let said = '';
+    await eventually(
+      async () => {
+        const { code, stderr } = await run('mount', [this.#device, this.mountPoint]);
+        said = stderr;
+        return code === 0;
+      },
+      { what: 'the mount' },
+    ).catch((cause: unknown) => {
+      throw new Error(`mount ${this.image}: ${said}`, { cause });
+    });
     this.#isMounted = true;
   }
 

@@ -1,0 +1,254 @@
+import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
+import {
+  constants,
+  copyFileSync,
+  existsSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
+import path from 'node:path';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import type { DiffId, Digest, ImageId } from '../../src/base/digest.ts';
+import { imageStore } from '../../src/store/images.ts';
+import { layerTar as exactTar } from '../../src/store/layers/layer-tar.ts';
+import { digestOf, type LayerEntry, layerTar } from './images.ts';
+import { layerPair, treeOf } from './layer-samples.ts';
+import type { OpenStore } from './layers.ts';
+
+/**
+ * What every storage driver owes, on every filesystem: the tests of one, on stores that `open` makes.
+ */
+/** A layer to lie below. */
+export const BASE_LAYER: readonly LayerEntry[] = [
+  { name: './', type: 'directory', mode: 0o751 },
+  { name: 'etc', type: 'directory', mode: 0o700, uid: 5, gid: 6 },
+  { name: 'etc/passwd', content: 'root' },
+  { name: 'etc/old', content: 'gone soon' },
+  { name: 'opt', type: 'directory' },
+  { name: 'opt/a', content: 'a' },
+  { name: 'opt/sub', type: 'directory' },
+  { name: 'opt/sub/b', content: 'b' },
+  { name: 'link', type: 'symlink', linkname: 'etc/passwd' },
+  { name: 'file', content: 'becomes a directory' },
+];
+/** One that changes, hides and replaces what is in {@link BASE_LAYER}. */
+export const TOP_LAYER: readonly LayerEntry[] = [
+  { name: './', type: 'directory', mode: 0o755 },
+  { name: 'etc/', type: 'directory', mode: 0o700, uid: 5, gid: 6 },
+  { name: 'etc/.wh.old', content: '' },
+  { name: 'etc/passwd', content: 'root and more', mode: 0o640 },
+  { name: 'opt', type: 'directory' },
+  { name: 'opt/.wh..wh..opq', content: '' },
+  { name: 'opt/c', content: 'c' },
+  { name: 'file', type: 'directory' },
+  { name: 'file/inside', content: 'x' },
+];
+
+function filesBelow(root: string, relative = ''): string[] {
+  return readdirSync(path.join(root, relative), { withFileTypes: true })
+    .flatMap((entry) => {
+      const below = path.join(relative, entry.name);
+      return entry.isDirectory() ? [`${below}/`, ...filesBelow(root, below)] : [below];
+    })
+    .sort();
+}
+
+/** Makes an image of layers, so that they are in use. */
+export function addImage({ database }: OpenStore, layers: readonly DiffId[], hex = 'a'): ImageId {
+  const id = `sha256:${hex.repeat(64)}` as ImageId;
+  const images = imageStore(database);
+  database.transaction(() =>
+    images.addInTransaction({
+      id,
+      config: Buffer.from('{}'),
+      diffIds: layers,
+      sizeBytes: 0,
+      createdMs: 0,
+    }),
+  );
+  return id;
+}
+
+function removeImage({ database }: OpenStore, id: ImageId): void {
+  database.transaction(() => imageStore(database).removeInTransaction(id));
+}
+
+/** Checks that the exact tar of a committed layer comes back. */
+export function assertExact({ context, store }: OpenStore, diffId: DiffId): void {
+  const directory = path.dirname(store.directoryOf(diffId));
+  const chunks = [...exactTar({ sys: context.sys, directory, diffId })];
+  assert.equal(digestOf(Buffer.concat(chunks)), diffId);
+}
+
+/** The suite. `open` gives an empty store. */
+export function storageDriverSuite(open: () => Promise<OpenStore>): void {
+  test('a container sees its layers as one tree and writes beside them', async () => {
+    await using here = await open();
+    const { store } = here;
+    const layers = await here.add(await layerTar(BASE_LAYER), await layerTar(TOP_LAYER));
+    await store.createRootfs('c1', layers);
+    const { merged } = await store.mountRootfs('c1', layers);
+    assert.deepEqual(filesBelow(merged), [
+      ...['etc/', 'etc/passwd', 'file/', 'file/inside', 'link', 'opt/', 'opt/c'],
+    ]);
+    assert.equal(readFileSync(path.join(merged, 'link'), 'utf8'), 'root and more');
+    assert.equal(readlinkSync(path.join(merged, 'link')), 'etc/passwd');
+    const etc = statSync(path.join(merged, 'etc'));
+    assert.deepEqual([etc.mode & 0o7777, etc.uid, etc.gid], [0o700, 5, 6]);
+    assert.equal(statSync(merged).mode & 0o7777, 0o755);
+
+    writeFileSync(path.join(merged, 'opt/c'), 'changed');
+    writeFileSync(path.join(merged, 'new'), '12345');
+    assert.equal(await store.rootfsSize('c1'), 12);
+    await store.unmountRootfs('c1');
+    assert.deepEqual(readdirSync(merged), []);
+    await store.mountRootfs('c1', layers);
+    assert.equal(readFileSync(path.join(merged, 'opt/c'), 'utf8'), 'changed');
+    const [, top] = layers;
+    assert.ok(top !== undefined);
+    assert.equal(readFileSync(path.join(store.directoryOf(top), 'opt/c'), 'utf8'), 'c');
+
+    await store.removeRootfs('c1');
+    await here.settle();
+    assert.deepEqual(readdirSync(path.join(here.context.dataRoot.containers, 'c1')), []);
+    assert.equal(existsSync(merged), false);
+  });
+
+  test('an image without layers gives an empty root', async () => {
+    await using here = await open();
+    await here.store.createRootfs('c1', []);
+    const { merged } = await here.store.mountRootfs('c1', []);
+    assert.deepEqual(readdirSync(merged), []);
+    writeFileSync(path.join(merged, 'a'), 'b');
+    await here.store.removeRootfs('c1');
+  });
+
+  test('mounting twice is mounting once', async () => {
+    await using here = await open();
+    const layers = await here.add(await layerTar(BASE_LAYER));
+    await here.store.createRootfs('c1', layers);
+    const { merged } = await here.store.mountRootfs('c1', layers);
+    await here.store.mountRootfs('c1', layers);
+    await here.store.unmountRootfs('c1');
+    assert.deepEqual(readdirSync(merged), []);
+    await here.store.unmountRootfs('c1');
+  });
+
+  test('layers go when no image and no container needs them', async () => {
+    await using here = await open();
+    const { store } = here;
+    const [base, top] = await here.add(await layerTar(BASE_LAYER), await layerTar(TOP_LAYER));
+    assert.ok(base !== undefined && top !== undefined);
+    const image = addImage(here, [base, top]);
+    assert.deepEqual(await store.collect(), []);
+    await store.createRootfs('c1', [base]);
+    removeImage(here, image);
+    assert.deepEqual(await store.collect(), [top]);
+    assert.equal(store.find(top), undefined);
+    const { merged } = await store.mountRootfs('c1', [base]);
+    assert.equal(readFileSync(path.join(merged, 'opt/a'), 'utf8'), 'a');
+    await store.removeRootfs('c1');
+    {
+      using _held = store.hold([base]);
+      assert.deepEqual(await store.collect(), []);
+    }
+    assert.deepEqual(await store.collect(), [base]);
+    await here.settle();
+    assert.deepEqual(readdirSync(here.context.dataRoot.layers), []);
+    assert.deepEqual(readdirSync(here.context.dataRoot.staging), []);
+  });
+
+  test('a layer that is here is not kept twice, but where else it came from is', async () => {
+    await using here = await open();
+    const { store } = here;
+    const tar = await layerTar(BASE_LAYER);
+    const digest = `sha256:${'b'.repeat(64)}` as Digest;
+    const blob = { digest, repository: 'docker.io/library/x', mediaType: 'm', sizeBytes: 5 };
+    const [first, second] = [await here.stage(tar), await here.stage(tar)];
+    await store.commit([first, { ...second, blob }], () => undefined);
+    const third = await here.stage(tar);
+    await store.commit([third], () => undefined);
+    assert.equal(readdirSync(here.context.dataRoot.layers).length, 1);
+    assert.equal(store.findByBlob(digest)?.diffId, first.diffId);
+    assert.deepEqual(store.blobsOf(first.diffId), [{ ...blob, diffId: first.diffId }]);
+    assert.equal(store.knownDigests()[digest], first.diffId);
+  });
+
+  test('a transaction that fails takes its layers with it', async () => {
+    await using here = await open();
+    const layer = await here.stage(await layerTar(BASE_LAYER));
+    const commit = here.store.commit([layer], () => {
+      throw new Error('no');
+    });
+    await assert.rejects(commit, /^Error: no$/);
+    await here.settle();
+    assert.equal(here.store.find(layer.diffId), undefined);
+    assert.deepEqual(readdirSync(here.context.dataRoot.layers), []);
+  });
+
+  test('a container of a missing layer is not made', async () => {
+    await using here = await open();
+    const absent = `sha256:${'c'.repeat(64)}` as DiffId;
+    await assert.rejects(here.store.createRootfs('c1', [absent]), /is not here: pull its image/);
+    await here.settle();
+    assert.equal(existsSync(path.join(here.context.dataRoot.containers, 'c1/upper')), false);
+  });
+
+  test('layers that share contents are the layers they would be without', async () => {
+    await fc.assert(
+      fc.asyncProperty(layerPair, async ([lower, upper]) => {
+        const tars = [await layerTar(lower), await layerTar(upper)] as const;
+        const trees: unknown[] = [];
+        for (const isShared of [true, false]) {
+          await using here = await open();
+          // Contents are shared with layers that are committed.
+          const staged = [await here.stage(tars[0])];
+          if (isShared) await here.store.commit(staged, () => undefined);
+          staged.push(await here.stage(tars[1]));
+          await here.store.commit(staged, () => undefined);
+          const layers = staged.map(({ diffId }) => diffId);
+          for (const diffId of layers) assertExact(here, diffId);
+          await here.store.createRootfs('c1', layers);
+          const { merged } = await here.store.mountRootfs('c1', layers);
+          trees.push(treeOf(here.context.sys, merged));
+          await here.store.removeRootfs('c1');
+          await here.settle();
+        }
+        assert.deepEqual(trees[0], trees[1]);
+      }),
+      { numRuns: 5 },
+    );
+  });
+
+  test('a layer of known contents with new times costs next to nothing', async () => {
+    await using here = await open();
+    const content = randomBytes(300_000);
+    const at = (mtime: Date) => layerTar([{ name: 'srv/data', content, mtime }]);
+    await here.add(await at(new Date(1_600_000_000_000)));
+    const staged = await here.stage(await at(new Date(1_700_000_000_000)));
+    await here.store.commit([staged], () => undefined);
+    assertExact(here, staged.diffId);
+    const canShare = await canShareContents(here);
+    assert.equal(staged.sharedBytes, canShare ? content.length : 0);
+    assert.equal(staged.writtenBytes > content.length, !canShare);
+  });
+}
+
+/** By stubs with overlay; else where the filesystem has reflinks. */
+async function canShareContents({ store, context }: OpenStore): Promise<boolean> {
+  if (store.driver === 'overlay2') return true;
+  const [from, to] = ['from', 'to'].map((name) => path.join(context.dataRoot.root, name));
+  assert.ok(from !== undefined && to !== undefined);
+  writeFileSync(from, 'x');
+  try {
+    copyFileSync(from, to, constants.COPYFILE_FICLONE_FORCE);
+    return true;
+  } catch {
+    return false; // ENOTSUP and the like: no reflinks here
+  }
+}
