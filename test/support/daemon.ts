@@ -92,6 +92,11 @@ export class TestDaemon implements AsyncDisposable {
     writeFileSync(path.join(this.#folder.path, 'daemon.json'), JSON.stringify(config));
   }
 
+  /** For a look at what it left while it does not run. */
+  get roots(): { readonly dataRoot: string; readonly execRoot: string; readonly pid: number } {
+    return { dataRoot: this.dataRoot, execRoot: this.execRoot, pid: 0 };
+  }
+
   get isRunning(): boolean {
     return this.#child !== undefined;
   }

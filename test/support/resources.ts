@@ -1,10 +1,10 @@
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import path from 'node:path';
-import { mountsBelow } from './mounts.ts';
+import { mountsBelow, mountsOf } from './mounts.ts';
 
 /** What a daemon holds of the machine, by name, so that a test can show that nothing leaked. */
 export type Resources = {
-  /** Mount points below its roots, as the test's mount namespace sees them. */
+  /** Mount points below its roots, as it sees them; while it does not run, as the test does. */
   readonly mounts: readonly string[];
   /** Control groups that name one of the containers. */
   readonly cgroups: readonly string[];
@@ -21,7 +21,10 @@ type Owner = { readonly dataRoot: string; readonly execRoot: string; readonly pi
 /** Takes stock. `containerIds` are the containers whose control groups are looked for. */
 export function takeStock(owner: Owner, containerIds: readonly string[] = []): Resources {
   return {
-    mounts: mountsBelow(owner.dataRoot, owner.execRoot),
+    mounts:
+      owner.pid === 0
+        ? mountsBelow(owner.dataRoot, owner.execRoot)
+        : mountsOf(owner.pid, owner.dataRoot, owner.execRoot),
     cgroups: cgroupsNaming(containerIds),
     netns: list(path.join(owner.execRoot, 'netns')),
     descriptors: descriptorsOf(owner.pid),

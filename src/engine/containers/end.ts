@@ -12,7 +12,7 @@ import { removeContainer } from './remove-container.ts';
 import { removeRuntimeState } from './runtime.ts';
 
 /** Exit code of a container whose shim died without telling one. */
-const UNKNOWN_EXIT_CODE = 255;
+export const UNKNOWN_EXIT_CODE = 255;
 
 /** How a run ended. */
 type End = ExitStatus & { readonly error: string };

@@ -9,13 +9,20 @@ import { MNT } from '../../kernel/constants.ts';
 import { readMountInfo } from '../../kernel/mountinfo.ts';
 import { openProcess } from '../../kernel/process-handle.ts';
 import type { ExitStatus, Shim } from '../../kernel/shim.ts';
-import { startsWithDaemon } from '../../policy/restart.ts';
+import { restartDelayMs, startsWithDaemon } from '../../policy/restart.ts';
 import type { ContainerRow } from '../../store/documents.ts';
 import type { Engine } from '../engine.ts';
 import { restoreExecs } from '../execs/exec-restore.ts';
 import { Container, lockOf } from './container.ts';
 import { decodeDocument, decodeKeptState } from './document.ts';
-import { lostEnd, recordEnd, superviseRun, takeDown } from './end.ts';
+import {
+  lostEnd,
+  recordEnd,
+  scheduleRestart,
+  superviseRun,
+  takeDown,
+  UNKNOWN_EXIT_CODE,
+} from './end.ts';
 import { networkClientOf } from './network-client.ts';
 import { containerPaths } from './paths.ts';
 import { readState } from './persistence.ts';
@@ -120,10 +127,7 @@ function takeOver(engine: Engine, container: Container, state: Found): void {
       endMeanwhile(engine, container, { ...state.status, error: '' });
       return;
     case 'unstarted':
-      container.cleanup = takeDown(engine, container);
-      engine.tasks.spawn(`forget the start of ${container.id}`, () =>
-        recordFailure(engine, container, unavailable('the daemon died while it started it')),
-      );
+      forgetStart(engine, container);
       return;
     case 'lost':
       endMeanwhile(
@@ -167,6 +171,31 @@ function startedAtNsOf(container: Container): bigint {
   return parseTimeNs(container.kept.startedAt) ?? 0n;
 }
 
+/** The daemon died while it started a container: a start of its policy's is made again. */
+function forgetStart(engine: Engine, container: Container): void {
+  container.cleanup = takeDown(engine, container);
+  const { restartCount, stoppedByUser } = container.kept;
+  const delayMs =
+    restartCount === 0
+      ? undefined
+      : restartDelayMs({
+          policy: container.document.hostConfig.RestartPolicy,
+          exitCode: UNKNOWN_EXIT_CODE,
+          restartCount: restartCount - 1,
+          stopAsked: stoppedByUser,
+          ranMs: 0,
+          lastDelayMs: 0,
+        });
+  if (delayMs !== undefined) {
+    container.kept = { ...container.kept, restartCount: restartCount - 1 };
+    scheduleRestart(engine, container, delayMs, startContainer);
+    return;
+  }
+  engine.tasks.spawn(`forget the start of ${container.id}`, () =>
+    recordFailure(engine, container, unavailable('the daemon died while it started it')),
+  );
+}
+
 /** Acts on an end that no daemon saw, once. */
 function endMeanwhile(
   engine: Engine,
@@ -184,10 +213,12 @@ function endMeanwhile(
   });
 }
 
-/** A `--rm` container that has ended, and whose removal its daemon did not come to. */
+/**
+ * A `--rm` container that does not run: its daemon did not come to its removal, or to its start,
+ * or a reboot ended it, which nothing was written for. Docker removes all of these.
+ */
 function removeIfAsked(engine: Engine, container: Container): void {
-  const { kept, document } = container;
-  if (!document.hostConfig.AutoRemove || kept.startedAt === '') return;
+  if (!container.document.hostConfig.AutoRemove) return;
   engine.tasks.spawn(`remove ${container.id}`, () =>
     removeContainer(engine, container, { removeVolumes: true }),
   );
