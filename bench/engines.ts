@@ -18,14 +18,14 @@ export class BenchEngine implements AsyncDisposable {
   readonly dataRoot: string;
   readonly group: EngineGroup;
   readonly #folder: string;
-  readonly #execRoot: string;
+  readonly execRoot: string;
   #child: ChildProcess | undefined;
 
   constructor(name: EngineName, folder: string) {
     this.name = name;
     this.#folder = path.join(folder, name);
     this.dataRoot = path.join(this.#folder, 'data');
-    this.#execRoot = `/run/coracle-bench-${process.pid}-${name}`;
+    this.execRoot = `/run/coracle-bench-${process.pid}-${name}`;
     this.socket = path.join(this.#folder, 'api.sock');
     this.group = new EngineGroup(`coracle-bench-${name}`);
     mkdirSync(this.#folder, { recursive: true });
@@ -37,7 +37,7 @@ export class BenchEngine implements AsyncDisposable {
   }
 
   #command(): readonly string[] {
-    const common = ['--data-root', this.dataRoot, '--exec-root', this.#execRoot];
+    const common = ['--data-root', this.dataRoot, '--exec-root', this.execRoot];
     const listen = ['-H', `unix://${this.socket}`, '--pidfile', path.join(this.#folder, 'pid')];
     if (this.name === 'coracle') {
       return [
@@ -130,7 +130,7 @@ export class BenchEngine implements AsyncDisposable {
     if (this.#child?.exitCode === null) await this.clear().catch(() => undefined);
     await this.stop();
     this.group[Symbol.dispose]();
-    unmountAllBelow(this.#folder, this.#execRoot);
-    rmSync(this.#execRoot, { recursive: true, force: true });
+    unmountAllBelow(this.#folder, this.execRoot);
+    rmSync(this.execRoot, { recursive: true, force: true });
   }
 }

@@ -167,3 +167,19 @@ test('two daemons on one host leave each other alone', async (t) => {
     assert.match(await here.ask('127.0.0.1', 8070 + i), new RegExp(`^c${i} `));
   assert.match(await outside.ask('10.77.0.1', 8070), /^c0 /);
 });
+
+test('a program of the host that stays in a namespace keeps no address from the next container', async (t) => {
+  const { networks } = await makeHost(t, '--bridge=cbr0').start();
+  const gone = client('gone');
+  const before = await networks.open(gone);
+  const [here, debugging] = [new Peer(t), new Peer(t, before.netnsPath)];
+  await debugging.serve(80, 'gone');
+  await networks.close(gone.id);
+  const after = await networks.open(client('next'));
+  const ip = after.endpoints['bridge']?.IPAddress ?? '';
+  assert.equal(ip, before.endpoints['bridge']?.IPAddress);
+  await new Peer(t, after.netnsPath).serve(80, 'next');
+  await sleep(1200);
+  for (let i = 0; i < 3; i += 1) assert.match(await here.ask(ip, 80), /^next /);
+  assert.equal(run('ip -br link show master cbr0').trim().split('\n').length, 1);
+});

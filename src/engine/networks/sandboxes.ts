@@ -40,6 +40,9 @@ import {
 } from './sandbox-dns.ts';
 import { hostsOf, legacyLinks, resolvConfOf, rewriteMounted } from './sandbox-files.ts';
 
+/** The kernel takes the links of a namespace away within 0.1 s of the last process in it. */
+const LINKS_GONE_MS = 1000;
+
 /** A network that a container wants to join, and how. */
 export type Wish = { readonly network: Network; readonly settings: EndpointSettings };
 
@@ -285,11 +288,24 @@ export class Sandboxes {
     const isShared = this.list().some((each) => each.donor === containerId);
     this.#drop(sandbox, sandbox.joined);
     await this.#host.unpublish(rules);
-    if (!isShared) return;
+    const links = sandbox.joined.flatMap(({ endpoint }) => endpoint.hostLink || []);
+    if (links.length === 0) return;
     // Others keep the namespace alive, so its links do not go by themselves.
-    for (const { endpoint } of sandbox.joined) {
-      if (endpoint.hostLink !== '') await this.#context.route.deleteLink(endpoint.hostLink);
-    }
+    if (isShared) await this.#deleteLinks(links);
+    else this.#context.tasks.spawn('see that links are gone', (s) => this.#expectGone(links, s));
+  }
+
+  /**
+   * Links go with their namespace, soon; not when a program of the host is in it (`nsenter --net`).
+   * Such a link would go on answering for an address that another container has now.
+   */
+  async #expectGone(links: readonly string[], signal: AbortSignal): Promise<void> {
+    await this.#context.clock.sleep(LINKS_GONE_MS, { signal, unref: true });
+    await this.#deleteLinks(links);
+  }
+
+  async #deleteLinks(links: readonly string[]): Promise<void> {
+    for (const link of links) await this.#context.route.deleteLink(link);
   }
 
   /** Joins a running container to one more network. */
