@@ -184,7 +184,7 @@ function damaged(why: string): Error {
  */
 export function* readLayerHeaders(read: (n: number) => Buffer): Generator<LayerRecord> {
   for (const frame of readHeadersFrames(read)) {
-    for (const record of recordsOfFrame(frame)) {
+    for (const record of recordsOfFrame(unpackFrame(frame))) {
       yield record;
       if (record.kind === 'end') return;
     }
@@ -211,15 +211,16 @@ export function* readHeadersFrames(read: (n: number) => Buffer): Generator<Buffe
 }
 
 /**
- * The records of one frame. Their bytes stay valid.
+ * The records of one frame, which {@link unpackFrame} has unpacked. Raw bytes are views of it.
  * @throws dataLoss when it is damaged
  */
-export function* recordsOfFrame(frame: Buffer): Generator<LayerRecord> {
-  const cursor = new Cursor(decompressed(frame));
+export function* recordsOfFrame(unpacked: Buffer): Generator<LayerRecord> {
+  const cursor = new Cursor(unpacked);
   while (!cursor.isDone) yield cursor.record();
 }
 
-function decompressed(frame: Buffer): Buffer {
+/** A frame's records as bytes. @throws dataLoss when it is damaged */
+export function unpackFrame(frame: Buffer): Buffer {
   try {
     return zstdDecompressSync(frame, { maxOutputLength: CHUNK_BYTES });
   } catch (cause) {

@@ -52,9 +52,10 @@ export async function applyDeltaLayer(options: ApplyOptions): Promise<StagedLaye
     for await (const chunk of inflated(blob.chunks())) {
       for (let at = 0; at < chunk.length; at += SLICE_BYTES) {
         for (const command of reader.push(chunk.subarray(at, at + SLICE_BYTES))) {
-          if (command.kind === 'literal') await take(extraction, command.bytes);
+          if (command.kind === 'literal') take(extraction, command.bytes);
           else await copy(extraction, options, command.at, command.bytes);
         }
+        if (extraction.isBehind) await extraction.catchUp();
       }
     }
     reader.end();
@@ -104,14 +105,14 @@ async function copy(
 ): Promise<void> {
   for (const piece of basis.read(at, bytes)) {
     signal.throwIfAborted();
-    await take(extraction, piece);
+    take(extraction, piece);
+    if (extraction.isBehind) await extraction.catchUp();
   }
 }
 
-async function take(extraction: LayerExtraction, bytes: Uint8Array): Promise<void> {
+function take(extraction: LayerExtraction, bytes: Uint8Array): void {
   extraction.received(bytes);
   extraction.push(bytes);
-  if (extraction.isBehind) await extraction.catchUp();
 }
 
 async function finish(

@@ -7,7 +7,6 @@ import { decodeJson } from '../spec/decode.ts';
 import { imageConfig } from '../spec/oci/image.ts';
 import type { StagedLayer } from '../store/layer-store.ts';
 import { type BasisLayer, LayerBasis } from '../store/layers/layer-basis.ts';
-import { layerTar } from '../store/layers/layer-tar.ts';
 import type { LoadedImage, LoadInput, LoadQuestion } from './archive-protocol.ts';
 import { applyDeltaLayer, copyBaseLayer } from './delta-apply.ts';
 import type { DeltaAnswer } from './delta-protocol.ts';
@@ -100,7 +99,9 @@ async function makeTarget(
     const line = new LayerProgress(shortId(diffId), context.report);
     const layer = await folderOf(loader, image.diffIds[position] ?? diffId);
     if (!input.quiet) line.say('Applying delta');
-    const source = layerTar({ sys, ...layer });
+    // Its tar, through one buffer: it was verified when it came.
+    using tar = new LayerBasis(sys, [layer]);
+    const source = tar.read(0, tar.bytes);
     staged.set(diffId, await applyDeltaLayer({ ...options, source, expected: {} }));
     if (!input.quiet) line.say('Delta applied');
   }

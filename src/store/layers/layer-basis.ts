@@ -1,10 +1,12 @@
 import { readSync } from 'node:fs';
 import type { DiffId } from '../../base/digest.ts';
 import { dataLoss, messageOf } from '../../base/errors.ts';
+import { Lru } from '../../base/lru.ts';
 import {
   type ContentPlace,
   readHeadersFrames,
   recordsOfFrame,
+  unpackFrame,
 } from '../../formats/layer-headers.ts';
 import type { Syscalls } from '../../kernel/syscalls.ts';
 import { LayerFiles } from './layer-tar.ts';
@@ -16,17 +18,10 @@ export type BasisLayer = {
   readonly directory: string;
 };
 
-/** A stretch of a tar: bytes of its own, or of a file. */
-type Stretch = {
-  /** In the basis. */
-  readonly at: number;
-  readonly bytes: number;
-  readonly raw: Buffer | undefined;
-  readonly place: ContentPlace | undefined;
-  /** Number of the record among the layer's contents. */
-  readonly content: number;
-  /** In the file. */
-  readonly offset: number;
+type OpenLayer = {
+  readonly diffId: DiffId;
+  readonly files: LayerFiles;
+  readonly headers: ReturnType<LayerFiles['headers']>;
 };
 
 /** A frame of some layer's headers, and what has to be known to read it alone. */
@@ -35,21 +30,37 @@ type Frame = {
   /** In the file `headers`. */
   readonly offset: number;
   readonly bytes: number;
-  /** Of the basis, before it. */
-  readonly at: number;
+  /** Where in the basis begins what it describes. */
+  readonly start: number;
   /** Records of contents before it. */
   readonly contents: number;
 };
 
-type OpenLayer = {
-  readonly diffId: DiffId;
-  readonly files: LayerFiles;
-  readonly headers: ReturnType<LayerFiles['headers']>;
+/** The stretches of the basis that a frame describes, in order. */
+type Stretches = {
+  /** Where each begins in the basis, and the end of the last. */
+  readonly starts: Float64Array;
+  /** Where each begins in its file, or in the unpacked frame. */
+  readonly offsets: Float64Array;
+  /** The record of contents that each belongs to, counted in this frame; else RAW or ZEROS. */
+  readonly contents: Int32Array;
+  readonly places: readonly ContentPlace[];
 };
 
+/** Bytes of the frame itself. */
+const RAW = -1;
+/**
+ * Zeros: the padding of a file. A delta copies the end of a file together with it, and should not
+ * have to unpack a frame for that.
+ */
+const ZEROS = -2;
+const ZERO_BYTES = Buffer.alloc(512);
+
 const OUTPUT_BYTES = 256 << 10;
-/** Frames that are kept unpacked: one is 256 KiB and describes some 400 files. */
-const FRAMES_MAX = 8;
+/** One unpacked frame is 256 KiB and describes some 400 files. */
+const UNPACKED_MAX = 8;
+/** What is known of a frame takes 50 kB or so: a delta may jump about in 50,000 files. */
+const STRETCHES_MAX = 128;
 const FILES_MAX = 32;
 /** The magic of a `headers` file, and the length before each frame. */
 const HEAD_BYTES = 8;
@@ -58,7 +69,7 @@ const LENGTH_BYTES = 4;
 /**
  * The exact tars of layers, one behind the other, bottom first, to be read at any place. They are
  * never made: what is not in the layers' files comes from their kept headers. Memory does not
- * depend on their size, but for 40 bytes for each 400 files or so.
+ * depend on the size of either.
  *
  * What is read is not verified: who makes something of it verifies that.
  */
@@ -66,11 +77,13 @@ export class LayerBasis implements Disposable {
   /** Length of all tars. */
   readonly bytes: number;
   readonly #layers: OpenLayer[] = [];
-  readonly #starts: { readonly diffId: DiffId; readonly at: number; readonly bytes: number }[] = [];
+  readonly #tars: { readonly diffId: DiffId; readonly at: number; readonly bytes: number }[] = [];
   readonly #frames: Frame[] = [];
-  /** The frames and files that were read last, the latest at the end. */
-  readonly #stretches = new Map<Frame, readonly Stretch[]>();
-  readonly #open = new Map<string, Disposable & { readonly fd: number }>();
+  readonly #unpacked = new Lru<Frame, Buffer>(UNPACKED_MAX);
+  readonly #stretches = new Lru<Frame, Stretches>(STRETCHES_MAX);
+  readonly #open = new Lru<string, Disposable & { readonly fd: number }>(FILES_MAX, (file) =>
+    file[Symbol.dispose](),
+  );
   readonly #output = Buffer.allocUnsafeSlow(OUTPUT_BYTES);
 
   /** @throws dataLoss when the headers of a layer are damaged or files are missing */
@@ -80,7 +93,7 @@ export class LayerBasis implements Disposable {
       for (const { diffId, directory } of layers) {
         const start = at;
         at = translated(diffId, () => this.#index(sys, diffId, directory, start));
-        this.#starts.push({ diffId, at: start, bytes: at - start });
+        this.#tars.push({ diffId, at: start, bytes: at - start });
       }
     } catch (error) {
       this[Symbol.dispose]();
@@ -91,7 +104,7 @@ export class LayerBasis implements Disposable {
 
   /** Where the tar of a layer lies; undefined when the basis has no such layer. */
   find(diffId: DiffId): { readonly at: number; readonly bytes: number } | undefined {
-    return this.#starts.find((each) => each.diffId === diffId);
+    return this.#tars.find((each) => each.diffId === diffId);
   }
 
   /**
@@ -101,19 +114,20 @@ export class LayerBasis implements Disposable {
   *read(at: number, bytes: number): Generator<Buffer> {
     if (at < 0 || bytes < 0 || at + bytes > this.bytes) throw new RangeError('beyond the basis');
     const end = at + bytes;
+    const starts = { length: this.#frames.length, at: (i: number) => this.#frames[i]?.start ?? 0 };
     let next = at;
-    for (let i = lastNotAfter(this.#frames, next); next < end; i += 1) {
+    for (let i = lastNotAfter(starts, next); next < end; i += 1) {
       const frame = this.#frames[i];
       if (frame === undefined) throw new RangeError('beyond the basis');
-      const stretches = this.#unpacked(frame);
-      for (let j = lastNotAfter(stretches, next); next < end && j < stretches.length; j += 1) {
-        const stretch = stretches[j];
-        if (stretch === undefined) break;
-        const until = Math.min(end, stretch.at + stretch.bytes);
+      const { diffId } = frame.layer;
+      const stretches = translated(diffId, () => this.#stretchesOf(frame));
+      const count = stretches.contents.length;
+      const begins = { length: count, at: (j: number) => stretches.starts[j] ?? 0 };
+      for (let j = lastNotAfter(begins, next); next < end && j < count; j += 1) {
+        const until = Math.min(end, stretches.starts[j + 1] ?? 0);
         while (next < until) {
-          const piece = translated(frame.layer.diffId, () =>
-            this.#piece(frame.layer, stretch, next - stretch.at, until - next),
-          );
+          const from = next;
+          const piece = translated(diffId, () => this.#piece(frame, stretches, j, from, until));
           next += piece.length;
           yield piece;
         }
@@ -121,34 +135,20 @@ export class LayerBasis implements Disposable {
     }
   }
 
-  #piece(layer: OpenLayer, stretch: Stretch, from: number, bytes: number): Buffer {
-    if (stretch.raw !== undefined) return stretch.raw.subarray(from, from + bytes);
-    const { fd } = this.#file(layer, stretch);
-    const wanted = Math.min(bytes, OUTPUT_BYTES);
-    const read = readSync(fd, this.#output, 0, wanted, stretch.offset + from);
+  #piece(frame: Frame, stretches: Stretches, j: number, from: number, until: number): Buffer {
+    const offset = (stretches.offsets[j] ?? 0) + from - (stretches.starts[j] ?? 0);
+    const bytes = until - from;
+    const content = stretches.contents[j] ?? RAW;
+    if (content === ZEROS) return ZERO_BYTES.subarray(0, bytes);
+    if (content === RAW) return this.#unpackedOf(frame).subarray(offset, offset + bytes);
+    const place = stretches.places[content];
+    if (place === undefined) throw new Error('assertion failed: contents have a place');
+    const { files, diffId } = frame.layer;
+    const number = frame.contents + content;
+    const { fd } = this.#open.get(`${diffId} ${number}`, () => files.open(place, number));
+    const read = readSync(fd, this.#output, 0, Math.min(bytes, OUTPUT_BYTES), offset);
     if (read === 0) throw dataLoss('a file is shorter than it was');
     return this.#output.subarray(0, read);
-  }
-
-  #file(layer: OpenLayer, { place, content }: Stretch): { readonly fd: number } {
-    const key = `${layer.diffId} ${content}`;
-    const known = this.#open.get(key);
-    if (known !== undefined) {
-      this.#open.delete(key);
-      this.#open.set(key, known);
-      return known;
-    }
-    if (place === undefined) throw new Error('assertion failed: a stretch has bytes or a place');
-    if (this.#open.size >= FILES_MAX) {
-      const [oldest] = this.#open;
-      if (oldest !== undefined) {
-        oldest[1][Symbol.dispose]();
-        this.#open.delete(oldest[0]);
-      }
-    }
-    const file = layer.files.open(place, content);
-    this.#open.set(key, file);
-    return file;
   }
 
   /** Goes through a layer's headers once. @returns where the basis ends now */
@@ -169,38 +169,39 @@ export class LayerBasis implements Disposable {
     let tarBytes: number | undefined;
     for (const packed of readHeadersFrames(headers.read)) {
       offset += LENGTH_BYTES;
-      const frame = { layer, offset, bytes: packed.length, at, contents };
+      const frame = { layer, offset, bytes: packed.length, start: at, contents };
       offset += packed.length;
-      for (const record of recordsOfFrame(packed)) {
+      for (const record of recordsOfFrame(unpackFrame(packed))) {
         if (record.kind === 'end') tarBytes = record.tarBytes;
-        else if (record.kind === 'contents') contents += 1;
         if (record.kind === 'raw') at += record.bytes.length;
-        if (record.kind === 'contents') for (const { bytes } of record.segments) at += bytes;
+        if (record.kind !== 'contents') continue;
+        contents += 1;
+        for (const { bytes } of record.segments) at += bytes;
       }
-      if (at > frame.at) this.#frames.push(frame);
+      if (at > frame.start) this.#frames.push(frame);
     }
     if (tarBytes !== at - start) throw dataLoss('its headers do not add up to its tar');
     return at;
   }
 
-  #unpacked(frame: Frame): readonly Stretch[] {
-    const known = this.#stretches.get(frame);
-    if (known !== undefined) {
-      this.#stretches.delete(frame);
-      this.#stretches.set(frame, known);
-      return known;
-    }
-    if (this.#stretches.size >= FRAMES_MAX) {
-      const [oldest] = this.#stretches.keys();
-      if (oldest !== undefined) this.#stretches.delete(oldest);
-    }
-    const stretches = translated(frame.layer.diffId, () => stretchesOf(frame));
-    this.#stretches.set(frame, stretches);
-    return stretches;
+  #unpackedOf(frame: Frame): Buffer {
+    return this.#unpacked.get(frame, () => {
+      const packed = Buffer.allocUnsafe(frame.bytes);
+      for (let at = 0; at < packed.length; ) {
+        const { fd } = frame.layer.headers;
+        const read = readSync(fd, packed, at, packed.length - at, frame.offset + at);
+        if (read === 0) throw dataLoss('its headers are cut off');
+        at += read;
+      }
+      return unpackFrame(packed);
+    });
+  }
+
+  #stretchesOf(frame: Frame): Stretches {
+    return this.#stretches.get(frame, () => describe(this.#unpackedOf(frame), frame.start));
   }
 
   [Symbol.dispose](): void {
-    for (const file of this.#open.values()) file[Symbol.dispose]();
     this.#open.clear();
     for (const { files, headers } of this.#layers.splice(0)) {
       headers[Symbol.dispose]();
@@ -209,43 +210,56 @@ export class LayerBasis implements Disposable {
   }
 }
 
-function stretchesOf({ layer, offset, bytes, at: start, contents }: Frame): Stretch[] {
-  const packed = Buffer.allocUnsafe(bytes);
-  for (let have = 0; have < bytes; ) {
-    const read = readSync(layer.headers.fd, packed, have, bytes - have, offset + have);
-    if (read === 0) throw dataLoss('its headers are cut off');
-    have += read;
-  }
-  const stretches: Stretch[] = [];
+function describe(unpacked: Buffer, start: number): Stretches {
+  const starts: number[] = [];
+  const offsets: number[] = [];
+  const contents: number[] = [];
+  const places: ContentPlace[] = [];
   let at = start;
-  let content = contents;
-  const add = (stretch: Omit<Stretch, 'at'>): void => {
-    if (stretch.bytes === 0) return;
-    stretches.push({ at, ...stretch });
-    at += stretch.bytes;
+  const add = (bytes: number, offset: number, content: number): void => {
+    if (bytes === 0) return;
+    starts.push(at);
+    offsets.push(offset);
+    contents.push(content);
+    at += bytes;
   };
-  for (const record of recordsOfFrame(packed)) {
+  for (const record of recordsOfFrame(unpacked)) {
     if (record.kind === 'raw') {
-      const { bytes: raw } = record;
-      add({ bytes: raw.length, raw, place: undefined, content: 0, offset: 0 });
+      const { length, byteOffset } = record.bytes;
+      const zeros = leadingZeros(record.bytes);
+      add(zeros, 0, ZEROS);
+      add(length - zeros, byteOffset - unpacked.byteOffset + zeros, RAW);
     } else if (record.kind === 'contents') {
-      const { place } = record;
-      for (const segment of record.segments) {
-        add({ bytes: segment.bytes, raw: undefined, place, content, offset: segment.offset });
-      }
-      content += 1;
+      for (const { bytes, offset } of record.segments) add(bytes, offset, places.length);
+      places.push(record.place);
     }
   }
-  return stretches;
+  starts.push(at);
+  return {
+    starts: Float64Array.from(starts),
+    offsets: Float64Array.from(offsets),
+    contents: Int32Array.from(contents),
+    places,
+  };
+}
+
+function leadingZeros(bytes: Buffer): number {
+  const max = Math.min(bytes.length, ZERO_BYTES.length);
+  let count = 0;
+  while (count < max && bytes[count] === 0) count += 1;
+  return count;
 }
 
 /** Index of the last one that does not begin after `at`; they are in order, the first begins before. */
-function lastNotAfter(list: readonly { readonly at: number }[], at: number): number {
+function lastNotAfter(
+  list: { readonly length: number; readonly at: (i: number) => number },
+  at: number,
+): number {
   let low = 0;
   let high = list.length;
   while (high - low > 1) {
     const middle = (low + high) >> 1;
-    if ((list[middle]?.at ?? 0) <= at) low = middle;
+    if (list.at(middle) <= at) low = middle;
     else high = middle;
   }
   return low;
