@@ -20,6 +20,25 @@ export type OverlayMount = {
   readonly target: string;
 };
 
+/** One parameter of an overlay, as fsconfig(2) takes it. */
+export type OverlayParameter = readonly [key: string, value: string];
+
+/**
+ * What an overlay is made of, in the kernel's order. Mounts and the recipes of `native/mobynit.c`
+ * both come from here, so that a container is the same whoever mounts it.
+ */
+export function overlayParameters(mount: Omit<OverlayMount, 'target'>): OverlayParameter[] {
+  const { lower, data, upper, work } = mount;
+  return [
+    ...lower.map((each): OverlayParameter => ['lowerdir+', each]),
+    ...data.map((each): OverlayParameter => ['datadir+', each]),
+    ...(upper === undefined ? [] : [['upperdir', upper] as const]),
+    ...(work === undefined ? [] : [['workdir', work] as const]),
+    ['index', 'off'],
+    ...(data.length === 0 ? [] : [['metacopy', 'on'] as const]),
+  ];
+}
+
 /** fsconfig(2) takes strings of less than this. */
 const FSCONFIG_BYTES_MAX = 256;
 /** What mount(2) reads of its data. */
@@ -45,8 +64,8 @@ export function mountOverlay(sys: Syscalls, mount: OverlayMount): void {
 
 /** False when this kernel, or the length of a path, does not allow it. */
 export function mountByFsopen(sys: Syscalls, mount: OverlayMount): boolean {
-  const paths = [...mount.lower, ...mount.data, mount.upper ?? '', mount.work ?? ''];
-  if (paths.some((each) => Buffer.byteLength(each) >= FSCONFIG_BYTES_MAX)) return false;
+  const parameters = overlayParameters(mount);
+  if (parameters.some(([, value]) => Buffer.byteLength(value) >= FSCONFIG_BYTES_MAX)) return false;
   let fd: number;
   try {
     fd = sys.fsopen('overlay');
@@ -55,18 +74,15 @@ export function mountByFsopen(sys: Syscalls, mount: OverlayMount): boolean {
     throw error;
   }
   try {
-    try {
-      for (const lower of mount.lower) sys.fsconfigString(fd, 'lowerdir+', lower);
-      for (const data of mount.data) sys.fsconfigString(fd, 'datadir+', data);
-    } catch (error) {
-      // An older kernel does not know the parameter; a wrong path shows up in the other way too.
-      if (errnoOf(error) === 'EINVAL') return false;
-      throw error;
+    for (const [key, value] of parameters) {
+      try {
+        sys.fsconfigString(fd, key, value);
+      } catch (error) {
+        // An older kernel does not know the parameter; a wrong path shows up in the other way too.
+        if (key.endsWith('+') && errnoOf(error) === 'EINVAL') return false;
+        throw error;
+      }
     }
-    if (mount.upper !== undefined) sys.fsconfigString(fd, 'upperdir', mount.upper);
-    if (mount.work !== undefined) sys.fsconfigString(fd, 'workdir', mount.work);
-    sys.fsconfigString(fd, 'index', 'off');
-    if (mount.data.length > 0) sys.fsconfigString(fd, 'metacopy', 'on');
     sys.fsconfigCreate(fd);
     const mountFd = sys.fsmount(fd, 0);
     try {
@@ -84,11 +100,15 @@ export function mountByFsopen(sys: Syscalls, mount: OverlayMount): boolean {
 export function mountByData(sys: Syscalls, mount: OverlayMount): void {
   const base = commonFolder(mount.lower);
   const relative = (each: string): string => escaped(path.relative(base, each) || '.');
-  let data = `index=off,lowerdir=${mount.lower.map(relative).join(':')}`;
-  for (const each of mount.data) data += `::${relative(each)}`;
-  if (mount.data.length > 0) data += ',metacopy=on';
-  if (mount.upper !== undefined) data += `,upperdir=${escaped(mount.upper)}`;
-  if (mount.work !== undefined) data += `,workdir=${escaped(mount.work)}`;
+  const parameters = overlayParameters(mount);
+  const layers = (kind: string): string[] =>
+    parameters.filter(([key]) => key === kind).map(([, value]) => relative(value));
+  const lower = layers('lowerdir+').join(':');
+  const options = parameters
+    .filter(([key]) => !key.endsWith('+'))
+    .map(([key, value]) => `${key}=${escaped(value)}`);
+  const lowerdir = [lower, ...layers('datadir+')].join('::');
+  const data = [`lowerdir=${lowerdir}`, ...options].join();
   if (Buffer.byteLength(data) > MOUNT_DATA_BYTES_MAX) {
     throw internal(`${mount.lower.length} layers do not fit the kernel's mount data`);
   }

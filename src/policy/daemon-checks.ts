@@ -5,7 +5,7 @@ import type { OptionValue } from './daemon-values.ts';
 /** Checks of single options and of options together; each throws invalidArgument with one sentence. */
 
 /** Names that users may not give to a runtime of their own. */
-const RESERVED_RUNTIMES = ['runc', 'crun'];
+const RESERVED_RUNTIMES = ['runc', 'crun', 'bare'];
 
 export function customRuntimes(runtimes: OptionValue['runtimes']): OptionValue['runtimes'] {
   for (const name of Object.keys(runtimes)) {

@@ -13,6 +13,12 @@ import { checkUlimits } from './ulimits.ts';
  * `daemon/container.go`, `daemon/daemon_unix.go` and `runconfig/hostconfig_unix.go`.
  */
 
+/**
+ * The runtime of containers whose filesystem a host boots from: the engine puts nothing into it. One
+ * that is started is run by the default runtime.
+ */
+export const BARE_RUNTIME = 'bare';
+
 /** What the checks need to know of the daemon and its host. */
 export type HostConfigFacts = ResourceFacts & {
   readonly runtimes: readonly string[];
@@ -153,7 +159,7 @@ function checkPlatform(host: HostConfig, facts: HostConfigFacts): void {
   if (!['', 'default'].includes(host.Isolation)) {
     throw invalidArgument(`invalid isolation '${host.Isolation}' on linux`);
   }
-  if (host.Runtime !== '' && !facts.runtimes.includes(host.Runtime)) {
+  if (!['', BARE_RUNTIME, ...facts.runtimes].includes(host.Runtime)) {
     throw invalidArgument(`unknown or invalid runtime name: ${host.Runtime}`);
   }
   if (facts.cgroupDriver === 'systemd' && host.CgroupParent !== '') {

@@ -57,7 +57,14 @@ export type RootfsPaths = {
   readonly data: readonly string[];
   readonly upper: string;
   readonly work: string;
+  /** Mount point: in the exec root, or in the data root for one that a host boots from. */
   readonly merged: string;
+};
+
+/** What is special about a container's filesystem. */
+export type RootfsOptions = {
+  /** A host boots from it: it gets a mount recipe, and a mount point in the data root. */
+  readonly forBoot?: boolean;
 };
 
 /** How the layers of an image and a writable layer become a filesystem. One implementation for each storage driver. */
@@ -99,10 +106,16 @@ export type LayerStore = {
   readonly collect: () => Promise<DiffId[]>;
 
   /** Makes the writable layer of a container (durable when this resolves). */
-  readonly createRootfs: (containerId: string, layers: readonly DiffId[]) => Promise<void>;
-  /** Mounts at `execRoot/containers/ID/rootfs`; mounted already is fine. */
+  readonly createRootfs: (
+    containerId: string,
+    layers: readonly DiffId[],
+    options?: RootfsOptions,
+  ) => Promise<void>;
+  /** Mounts at {@link RootfsPaths.merged}; mounted already is fine. */
   readonly mountRootfs: (containerId: string, layers: readonly DiffId[]) => Promise<RootfsPaths>;
   readonly rootfsPaths: (containerId: string, layers: readonly DiffId[]) => RootfsPaths;
+  /** {@link RootfsPaths.merged}, whether its layers are here or not. */
+  readonly mountPointOf: (containerId: string) => string;
   readonly unmountRootfs: (containerId: string) => Promise<void>;
   readonly removeRootfs: (containerId: string) => Promise<void>;
   /** Bytes of regular files in the writable layer. */

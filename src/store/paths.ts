@@ -13,6 +13,7 @@ import path from 'node:path';
  *     objects/        shared contents         shim.sock spec pid exit …     (the shim's)
  *     containers/ID/                          exec/EXECID/ …
  *       upper/ work/    the writable layer    netns/ID
+ *       mount rootfs/   of a bare container: its recipe and mount point
  *       ID-json.log     its log             netns/      bind-mounted network namespaces
  *     volumes/NAME/_data
  */

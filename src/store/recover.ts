@@ -61,6 +61,7 @@ function containersWithoutRow({ sys, database, dataRoot, execRoot }: LayerStoreC
   const left = entries(dataRoot.containers).filter((folder) => !known.has(path.basename(folder)));
   for (const folder of left) {
     unmountIfMounted(sys, path.join(execRoot.containers, path.basename(folder), 'rootfs'));
+    unmountIfMounted(sys, path.join(folder, 'rootfs'));
   }
   return left;
 }

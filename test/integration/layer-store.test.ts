@@ -1,5 +1,13 @@
 import assert from 'node:assert/strict';
-import { chmodSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
 import type { DiffId } from '../../src/base/digest.ts';
@@ -35,6 +43,28 @@ test('127 layers mount, by either way of the kernel', async () => {
       unmountIfMounted(sys, at('merged'));
     }
   }
+});
+
+test('the recipe of a container that is booted follows a repaired layer, and goes first', async () => {
+  await using here = await openStore('overlay2');
+  const { store, context } = here;
+  const tar = await layerTar(BASE_LAYER);
+  const [base] = await here.add(tar);
+  assert.ok(base !== undefined);
+  addImage(here, [base]);
+  await store.createRootfs('c1', [base], { forBoot: true });
+  const recipe = path.join(context.dataRoot.containers, 'c1/mount');
+  const lower = (): string =>
+    `lowerdir+=${path.relative(context.dataRoot.root, store.directoryOf(base))}\n`;
+  const before = lower();
+  assert.ok(readFileSync(recipe, 'utf8').includes(before));
+  store.setDamaged(base, 'a test');
+  await here.add(tar);
+  assert.notEqual(lower(), before);
+  assert.ok(readFileSync(recipe, 'utf8').includes(lower()));
+  await store.removeRootfs('c1');
+  assert.equal(existsSync(recipe), false);
+  await here.settle();
 });
 
 test('recovery takes away what has no row and names what lost its files', async () => {

@@ -14,7 +14,6 @@ import type { Engine } from '../engine.ts';
 import type { Container } from './container.ts';
 import { containerEvent } from './events.ts';
 import { inDockersWords, withRoot, withView } from './filesystem.ts';
-import { containerPaths } from './paths.ts';
 
 /** `docker cp` and `docker export`: a container's files as tars, in and out. */
 
@@ -235,7 +234,7 @@ export async function containerArchivePut(
 function ownerOf(engine: Engine, container: Container): TreeUnpackInput['owner'] {
   const { User } = container.document.config;
   if (User === '') return undefined;
-  const { rootfs } = containerPaths(engine, container.id);
+  const rootfs = engine.layers.mountPointOf(container.id);
   const read = (file: string): string =>
     readInRoot(engine.sys, rootfs, file, LIMITS.accountFileBytesMax);
   const files = { passwd: read('/etc/passwd'), group: read('/etc/group') };

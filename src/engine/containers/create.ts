@@ -5,7 +5,7 @@ import { invalidArgument, notFound } from '../../base/errors.ts';
 import { type ContainerId, NAME_PATTERN, newId } from '../../base/id.ts';
 import { checkConfig, commandOf, mergeConfig } from '../../policy/container-config.ts';
 import { generatedName } from '../../policy/container-names.ts';
-import { checkHostConfig } from '../../policy/host-config.ts';
+import { BARE_RUNTIME, checkHostConfig } from '../../policy/host-config.ts';
 import { mergeLogConfig, planLog } from '../../policy/log-options.ts';
 import { MASKED_PATHS, READONLY_PATHS } from '../../policy/masked-paths.ts';
 import {
@@ -201,11 +201,12 @@ function documentOf(args: {
 }
 
 async function makeFilesystem(engine: Engine, container: Container): Promise<void> {
-  await engine.layers.createRootfs(container.id, container.document.layers);
+  const isBare = container.document.hostConfig.Runtime === BARE_RUNTIME;
+  await engine.layers.createRootfs(container.id, container.document.layers, { forBoot: isBare });
   try {
     const paths = containerPaths(engine, container.id);
     mkdirSync(paths.run, { recursive: true, mode: 0o711 });
-    if (container.document.hostConfig.Runtime !== 'bare') {
+    if (!isBare) {
       const { upper } = engine.layers.rootfsPaths(container.id, container.document.layers);
       // Programs tell by it that they run in a container.
       writeFileSync(path.join(upper, '.dockerenv'), '', { mode: 0o755 });

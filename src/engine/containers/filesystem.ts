@@ -3,7 +3,6 @@ import { INIT_DESTINATION } from '../../policy/runtime-spec-mounts.ts';
 import { MISSING, type TreeDiffInput, type TreeView } from '../../worker/tree-protocol.ts';
 import type { Engine } from '../engine.ts';
 import { type Container, lockOf } from './container.ts';
-import { containerPaths } from './paths.ts';
 
 /** Access to a container's files from outside, whether it runs or not. */
 
@@ -49,7 +48,7 @@ export async function withRoot<T>(
   body: (merged: string) => Promise<T>,
 ): Promise<T> {
   if (container.run !== undefined) {
-    return await body(containerPaths(engine, container.id).rootfs);
+    return await body(engine.layers.mountPointOf(container.id));
   }
   return await engine.locks.run(lockOf(container), () => whileMounted(engine, container, body));
 }

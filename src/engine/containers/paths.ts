@@ -5,7 +5,6 @@ import type { DataRoot, ExecRoot } from '../../store/paths.ts';
 export type ContainerPaths = {
   /** Exec root: gone after a reboot. */
   readonly run: string;
-  readonly rootfs: string;
   readonly bundle: string;
   readonly config: string;
   readonly hosts: string;
@@ -32,7 +31,6 @@ export function containerPaths(
   const at = (name: string): string => `${run}/${name}`;
   return {
     run,
-    rootfs: at('rootfs'),
     bundle: at('bundle'),
     config: at('bundle/config.json'),
     hosts: at('hosts'),

@@ -5,6 +5,7 @@ import { promisify } from 'node:util';
 import { invalidArgument } from '../../base/errors.ts';
 import { cgroupPids, removeCgroup } from '../../kernel/cgroup.ts';
 import { type CgroupPlace, cgroupPlace } from '../../policy/cgroup-path.ts';
+import { BARE_RUNTIME } from '../../policy/host-config.ts';
 import type { Engine } from '../engine.ts';
 import type { Container } from './container.ts';
 import { cgroupDriver } from './host-config-facts.ts';
@@ -23,8 +24,7 @@ export type RuntimeCommand = {
 export function runtimeOf(engine: Engine, container: Container): RuntimeCommand {
   const config = engine.config();
   const { Runtime } = container.document.hostConfig;
-  // A bare container differs in its filesystem only.
-  const name = Runtime === 'bare' || Runtime === '' ? config.defaultRuntime : Runtime;
+  const name = Runtime === BARE_RUNTIME || Runtime === '' ? config.defaultRuntime : Runtime;
   const runtime = config.runtimes[name];
   if (runtime === undefined) throw invalidArgument(`unknown or invalid runtime name: ${name}`);
   const root = runtimeRoot(engine.execRoot, name);

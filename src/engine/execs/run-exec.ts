@@ -13,7 +13,6 @@ import { parseSecurityOptions } from '../../policy/security-options.ts';
 import { lookUpUser } from '../../policy/user-spec.ts';
 import type { RuntimeProcess } from '../../spec/oci/runtime.ts';
 import { containerEvent } from '../containers/events.ts';
-import { containerPaths } from '../containers/paths.ts';
 import { runtimeOf } from '../containers/runtime.ts';
 import type { Engine } from '../engine.ts';
 import { NO_LOG } from '../logs/shim-log.ts';
@@ -54,7 +53,7 @@ export async function launchExec(
 function processOf(engine: Engine, exec: Exec): RuntimeProcess {
   const { config, container } = exec;
   const { config: own, hostConfig } = container.document;
-  const { rootfs } = containerPaths(engine, container.id);
+  const rootfs = engine.layers.mountPointOf(container.id);
   const read = (file: string): string =>
     readInRoot(engine.sys, rootfs, file, LIMITS.accountFileBytesMax);
   const user = lookUpUser(config.User || own.User, hostConfig.GroupAdd ?? [], {

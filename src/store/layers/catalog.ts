@@ -41,6 +41,7 @@ export type LayerCatalog = Omit<
   | 'createRootfs'
   | 'mountRootfs'
   | 'rootfsPaths'
+  | 'mountPointOf'
   | 'unmountRootfs'
   | 'removeRootfs'
   | 'rootfsSize'
@@ -50,8 +51,14 @@ export type LayerCatalog = Omit<
   readonly discard: (tree: string) => void;
 };
 
-/** Opens the catalog; makes its folders when they are missing. */
-export function layerCatalog(context: LayerStoreContext): LayerCatalog {
+/**
+ * Opens the catalog; makes its folders when they are missing. `onRepaired` is called when layers
+ * have got other folders, while the old ones are still there.
+ */
+export function layerCatalog(
+  context: LayerStoreContext,
+  onRepaired: () => void = () => undefined,
+): LayerCatalog {
   const { sys, dataRoot, database, clock, random, tasks } = context;
   const { layers, staging, containers, objects } = dataRoot;
   for (const folder of [layers, staging, containers, objects]) {
@@ -138,6 +145,7 @@ export function layerCatalog(context: LayerStoreContext): LayerCatalog {
       throw error;
     }
     if (repaired.length === 0) return;
+    onRepaired();
     // What a container has mounted stays until a start finds it without a row and unused.
     const mounted = mountedLayers();
     for (const dir of repaired) {

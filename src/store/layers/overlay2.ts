@@ -1,8 +1,9 @@
 import { chmodSync, chownSync, mkdirSync, statSync } from 'node:fs';
 import path from 'node:path';
-import { mountOverlay, unmountIfMounted } from '../../kernel/mount.ts';
+import { mountOverlay, overlayParameters, unmountIfMounted } from '../../kernel/mount.ts';
 import { isMountPoint } from '../../kernel/mountinfo.ts';
 import type { LayerStore, RootfsPaths } from '../layer-store.ts';
+import { bootRootfs } from './boot-rootfs.ts';
 import {
   type LayerStoreContext,
   layerCatalog,
@@ -24,11 +25,11 @@ export function overlay2(
   options: { readonly hasMetacopy: boolean },
 ): LayerStore {
   const { sys, dataRoot, execRoot, database } = context;
-  const { table, discard, ...catalog } = layerCatalog(context);
+  const { table, discard, ...catalog } = layerCatalog(context, () => boot.refresh());
   const at = (containerId: string, name: string): string =>
     path.join(dataRoot.containers, containerId, name);
   const merged = (containerId: string): string =>
-    path.join(execRoot.containers, containerId, 'rootfs');
+    boot.mountPoint(containerId) ?? path.join(execRoot.containers, containerId, 'rootfs');
 
   const rootfsPaths: LayerStore['rootfsPaths'] = (containerId, layers): RootfsPaths => {
     const lower = layers.map(catalog.directoryOf).reverse();
@@ -42,10 +43,17 @@ export function overlay2(
     };
   };
 
+  const boot = bootRootfs(dataRoot, (containerId) => {
+    const layers = table.layersOfRootfs(containerId);
+    if (layers.some((diffId) => table.find(diffId) === undefined)) return undefined;
+    return { type: 'overlay', parameters: overlayParameters(rootfsPaths(containerId, layers)) };
+  });
+  boot.refresh();
+
   return {
     driver: 'overlay2',
     ...catalog,
-    createRootfs: async (containerId, layers) => {
+    createRootfs: async (containerId, layers, options = {}) => {
       const { lower, upper } = rootfsPaths(containerId, layers);
       const names = layers.length > 0 ? ['upper', 'work'] : ['upper', 'work', 'lower'];
       try {
@@ -56,6 +64,7 @@ export function overlay2(
           chmodSync(upper, root.mode & 0o7777);
         });
         database.transaction(() => table.setRootfsInTransaction(containerId, layers));
+        if (options.forBoot === true) boot.add(containerId);
       } catch (error) {
         for (const name of names) discard(at(containerId, name));
         throw error;
@@ -68,10 +77,12 @@ export function overlay2(
       return paths;
     },
     rootfsPaths,
+    mountPointOf: merged,
     unmountRootfs: async (containerId) => unmountIfMounted(sys, merged(containerId)),
     removeRootfs: async (containerId) => {
       unmountIfMounted(sys, merged(containerId));
       removeMountPoint(merged(containerId));
+      boot.remove(containerId);
       table.removeRootfs(containerId);
       for (const name of ['upper', 'work', 'lower']) discard(at(containerId, name));
     },

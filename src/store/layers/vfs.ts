@@ -6,6 +6,7 @@ import { MS } from '../../kernel/constants.ts';
 import { unmountIfMounted } from '../../kernel/mount.ts';
 import { isMountPoint } from '../../kernel/mountinfo.ts';
 import type { LayerStore, RootfsPaths } from '../layer-store.ts';
+import { bootRootfs } from './boot-rootfs.ts';
 import {
   type LayerStoreContext,
   layerCatalog,
@@ -26,8 +27,12 @@ export function vfs(context: LayerStoreContext): LayerStore {
   const { table, discard, ...catalog } = layerCatalog(context);
   const copy = (containerId: string): string =>
     path.join(dataRoot.containers, containerId, 'upper');
+  const boot = bootRootfs(dataRoot, (containerId) => ({
+    type: 'bind',
+    parameters: [['source', copy(containerId)]],
+  }));
   const merged = (containerId: string): string =>
-    path.join(execRoot.containers, containerId, 'rootfs');
+    boot.mountPoint(containerId) ?? path.join(execRoot.containers, containerId, 'rootfs');
 
   const rootfsPaths: LayerStore['rootfsPaths'] = (containerId, layers): RootfsPaths => ({
     lower: layers.map(catalog.directoryOf).reverse(),
@@ -40,7 +45,7 @@ export function vfs(context: LayerStoreContext): LayerStore {
   return {
     driver: 'vfs',
     ...catalog,
-    createRootfs: async (containerId, layers) => {
+    createRootfs: async (containerId, layers, options = {}) => {
       const directories = layers.map(catalog.directoryOf);
       try {
         await makeContainerFolders(context, containerId, ['upper'], async () => {
@@ -50,6 +55,7 @@ export function vfs(context: LayerStoreContext): LayerStore {
           await syncAll(sys, dataRoot.containers);
         });
         database.transaction(() => table.setRootfsInTransaction(containerId, layers));
+        if (options.forBoot === true) boot.add(containerId);
       } catch (error) {
         discard(copy(containerId));
         throw error;
@@ -64,10 +70,12 @@ export function vfs(context: LayerStoreContext): LayerStore {
       return paths;
     },
     rootfsPaths,
+    mountPointOf: merged,
     unmountRootfs: async (containerId) => unmountIfMounted(sys, merged(containerId)),
     removeRootfs: async (containerId) => {
       unmountIfMounted(sys, merged(containerId));
       removeMountPoint(merged(containerId));
+      boot.remove(containerId);
       table.removeRootfs(containerId);
       discard(copy(containerId));
     },
