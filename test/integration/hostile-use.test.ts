@@ -72,7 +72,7 @@ describe('clients that vanish', () => {
     const before = takeStock(box.daemon).descriptors.length;
     const address = `/containers/${id}/attach?stream=1&stdout=1`;
     const sockets = Array.from({ length: 5 }, () => {
-      const socket = connect(box.daemon.socket);
+      const socket = connect(box.daemon.socket).resume();
       socket.on('error', () => undefined);
       socket.write(
         `POST ${address} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n`,
