@@ -8,6 +8,9 @@ import path from 'node:path';
 const ROOT = '/sys/fs/cgroup';
 const isV2 = existsSync(path.join(ROOT, 'cgroup.controllers'));
 
+/** Fields of smaps_rollup: all memory, what is shared counted by halves, and that without files. */
+export type MemoryField = 'Rss' | 'Pss' | 'Pss_Anon';
+
 export class EngineGroup implements Disposable {
   readonly #folder: string;
 
@@ -34,12 +37,12 @@ export class EngineGroup implements Disposable {
   }
 
   /** Sum of a field of /proc/PID/smaps_rollup over its processes, kB. */
-  memoryKb(field: 'Pss' | 'Rss'): number {
+  memoryKb(field: MemoryField): number {
     return this.pids().reduce((sum, pid) => sum + this.memoryOf(pid, field), 0);
   }
 
   /** The same for one process; 0 when it has ended. */
-  memoryOf(pid: number, field: 'Pss' | 'Rss'): number {
+  memoryOf(pid: number, field: MemoryField): number {
     try {
       const text = readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8');
       return Number(new RegExp(`^${field}:\\s+(\\d+)`, 'm').exec(text)?.[1] ?? 0);

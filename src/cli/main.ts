@@ -104,6 +104,14 @@ async function noun(
       : `unknown shorthand flag: '${verb.slice(1, 2)}' in ${verb}`;
     throw new ExitError(EXIT.usage, `${unknown}\n\n${hint}`);
   }
+  const two = findVerb(name, `${verb} ${rest[0] ?? ''}`);
+  if (two !== undefined) {
+    return await run(context, globals, {
+      entry: two,
+      path: `${name} ${two.verb}`,
+      args: rest.slice(1),
+    });
+  }
   const entry = findVerb(name, verb);
   if (entry === undefined) {
     throw new ExitError(EXIT.failure, `${program}: unknown command: ${path} ${verb}\n\n${hint}`);

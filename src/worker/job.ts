@@ -22,6 +22,7 @@ export type JobName =
   | 'tree-diff'
   | 'delta-create'
   | 'delta-publish'
+  | 'delta-plan'
   | 'delta-apply';
 
 /** A running job as the daemon sees it. */

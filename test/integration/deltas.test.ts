@@ -1,9 +1,12 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
-import { readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
 import { after, before, test } from 'node:test';
-import { startDaemon, type TestDaemon } from '../support/daemon.ts';
+import type { DeltaPlan } from '../../src/spec/delta-plan.ts';
+import { clientCommand, startDaemon, type TestDaemon } from '../support/daemon.ts';
 import { type BuiltImage, buildImage, type LayerEntry, pushImage } from '../support/images.ts';
+import { eventually, run } from '../support/processes.ts';
 import { type Registry, startRegistry } from '../support/registry.ts';
 
 /** Deltas between two daemons: a builder that has both images, and a device that has the base. */
@@ -32,7 +35,7 @@ function program(version: number): Buffer {
 }
 
 /** Versions of an app: a base layer in common, a layer with a program, one with its text. */
-async function app(version: number): Promise<BuiltImage> {
+async function app(name: string, version: number): Promise<BuiltImage> {
   const mtime = new Date(1_700_000_000_000 + version * 1000);
   const common: LayerEntry[] = [
     { name: 'usr/', type: 'directory' },
@@ -43,6 +46,8 @@ async function app(version: number): Promise<BuiltImage> {
     { name: 'app/program', content: program(version), mode: 0o755, mtime },
     { name: `app/data-${version}.bin`, content: noise('data', 200_000), mtime },
     { name: 'app/link', type: 'symlink', linkname: 'program', mtime },
+    // A registry keeps equal blobs once: what one test spoils must not be another's.
+    { name: 'app/name', content: `${name} ${version}`, mtime },
   ];
   const text = Array.from({ length: 2000 }, (_, i) => `line ${i} ${i === 77 ? version : ''}\n`);
   const notes: LayerEntry[] = [{ name: 'app/notes', content: text.join(''), mtime }];
@@ -85,7 +90,7 @@ async function publish(name: string, target: string, ...bases: string[]): Promis
 async function prepare(name: string, ...versions: number[]): Promise<BuiltImage[]> {
   const images: BuiltImage[] = [];
   for (const version of versions) {
-    const image = await app(version);
+    const image = await app(name, version);
     images.push(image);
     await pushImage(registry, name, `v${version}`, image);
     await pull(builder, name, `v${version}`, 'never');
@@ -114,4 +119,167 @@ test('a plain pull finds a delta from what is here, and what comes is the image,
   const saved = await device.api('GET', `/images/${registry.host}/app:v2/get`);
   assert.equal(saved.status, 200);
   for (const { diffId } of image?.layers ?? []) assert.ok(saved.text.includes(diffId.slice(7)));
+});
+
+test('a plan says what a pull would cost, before a byte of content is paid for', async () => {
+  await prepare('planned', 1, 2);
+  await publish('planned', 'v2', 'v1');
+  await using device = await startDaemon();
+  const target = encodeURIComponent(`${registry.host}/planned:v2`);
+  const plan = async () => (await device.json('GET', `/deltas/plan?target=${target}`)) as DeltaPlan;
+  const empty = await plan();
+  assert.equal(empty.Choice, 'layers');
+  assert.equal(empty.Layers.Missing, 3);
+  assert.deepEqual(
+    empty.Deltas.map(({ BaseName }) => BaseName),
+    [''],
+    'the base is not here',
+  );
+  await pull(device, 'planned', 'v1');
+  const start = readFileSync(registry.log, 'utf8').length;
+  const based = await plan();
+  assert.equal(based.Choice, based.Deltas[0]?.Digest);
+  assert.equal(based.Deltas[0]?.BaseName, `${registry.host}/planned:v1`);
+  assert.equal(based.Layers.Missing, 2);
+  assert.ok((based.Deltas[0]?.Bytes ?? 0) < based.Layers.Bytes / 100);
+  // Documents alone: the config is the only blob.
+  const blobs = readFileSync(registry.log, 'utf8')
+    .slice(start)
+    .match(/GET \/v2\/planned\/blobs/g);
+  assert.equal(new Set(blobs).size, 1);
+  await pull(device, 'planned', 'v2');
+  assert.equal((await plan()).Choice, 'nothing');
+  const shown = await run(clientCommand(), [
+    ...['-H', device.host, 'image', 'delta', 'plan', `${registry.host}/planned:v2`],
+  ]);
+  assert.equal(shown.stdout, 'Everything is here: a pull downloads nothing.\n');
+});
+
+test('never and require mean what they say, by the pull or by the daemon', async () => {
+  await prepare('modes', 1, 2, 3);
+  await publish('modes', 'v2', 'v1');
+  await using device = await startDaemon({ flags: ['--delta=never'] });
+  await pull(device, 'modes', 'v1');
+  const isDelta = (found: readonly string[]): boolean =>
+    found.some((line) => line.startsWith('Using a delta'));
+  assert.equal(isDelta(await pull(device, 'modes', 'v2')), false, "the daemon's never");
+  await device.json('DELETE', `/images/${registry.host}/modes:v2`);
+  assert.equal(isDelta(await pull(device, 'modes', 'v2', 'require')), true);
+  const refused = await pull(device, 'modes', 'v3', 'require');
+  assert.match(
+    refused.at(-1) ?? '',
+    /^cannot pull .*modes:v3 by a delta: the registry has none whose base is here; pull it with --delta=auto/,
+  );
+  assert.equal(
+    await device.api('GET', `/images/${registry.host}/modes:v3/json`).then((a) => a.status),
+    404,
+  );
+  const bad = await device.api(
+    'POST',
+    `/images/create?fromImage=${registry.host}/modes&tag=v3&delta=maybe`,
+  );
+  assert.equal(bad.status, 400);
+  assert.match(bad.text, /invalid value for delta: \\"maybe\\": use auto, never or require/);
+});
+
+test('a part that is damaged, gone or a lie: the same pull falls back to layers', async () => {
+  const [, image] = await prepare('damaged', 1, 2);
+  await publish('damaged', 'v2', 'v1');
+  const target = encodeURIComponent(`${registry.host}/damaged:v2`);
+  const plan = (await builder.json('GET', `/deltas/plan?target=${target}`)) as DeltaPlan;
+  const manifest = JSON.parse(
+    readFileSync(registry.blobFile(plan.Deltas[0]?.Digest ?? ''), 'utf8'),
+  ) as { layers: { digest: string; mediaType: string }[] };
+  const part = manifest.layers.find(({ mediaType }) => mediaType.includes('part'));
+  const file = registry.blobFile(part?.digest ?? '');
+  const good = readFileSync(file);
+  const flipped = Buffer.from(good);
+  flipped[20] = (flipped[20] ?? 0) ^ 0x10;
+  for (const bytes of [flipped, good.subarray(0, good.length - 1), Buffer.alloc(good.length)]) {
+    writeFileSync(file, bytes);
+    await using device = await startDaemon();
+    await pull(device, 'damaged', 'v1');
+    const pulled = await pull(device, 'damaged', 'v2');
+    assert.ok(
+      pulled.some((line) => line.startsWith('The delta cannot be used, fetching layers: ')),
+      pulled.join('\n'),
+    );
+    assert.equal(await idOf(device, 'damaged:v2'), image?.config.digest);
+    assert.deepEqual(readdirSync(path.join(device.dataRoot, 'staging')), []);
+  }
+  rmSync(file);
+  await using device = await startDaemon();
+  await pull(device, 'damaged', 'v1');
+  const required = await pull(device, 'damaged', 'v2', 'require');
+  assert.doesNotMatch(required.at(-1) ?? '', /Downloaded/);
+  assert.equal((await device.api('GET', `/images/${registry.host}/damaged:v2/json`)).status, 404);
+  await pull(device, 'damaged', 'v2');
+  assert.equal(await idOf(device, 'damaged:v2'), image?.config.digest);
+});
+
+test('a base whose files were changed makes no image: the pull falls back to layers', async () => {
+  const [, image] = await prepare('changed', 1, 2);
+  await publish('changed', 'v2', 'v1');
+  await using device = await startDaemon();
+  await pull(device, 'changed', 'v1');
+  const changed = readdirSync(path.join(device.dataRoot, 'layers'))
+    .map((layer) => path.join(device.dataRoot, 'layers', layer, 'diff/app/program'))
+    .filter((file) => existsSync(file));
+  assert.equal(changed.length, 1);
+  const bytes = program(1);
+  bytes[5000] = (bytes[5000] ?? 0) ^ 1;
+  writeFileSync(changed[0] ?? '', bytes);
+  const pulled = await pull(device, 'changed', 'v2');
+  assert.ok(
+    pulled.some((line) => line.startsWith('The delta cannot be used')),
+    pulled.join('\n'),
+  );
+  assert.equal(await idOf(device, 'changed:v2'), image?.config.digest);
+});
+
+test('a device that dies in the middle has its base, and pulls the rest by the same delta', async () => {
+  const [, image] = await prepare('killed', 1, 2);
+  await publish('killed', 'v2', 'v1');
+  await using device = await startDaemon();
+  await pull(device, 'killed', 'v1');
+  const pulling = pull(device, 'killed', 'v2').catch(() => []);
+  await eventually(() => readdirSync(path.join(device.dataRoot, 'staging')).length > 0, {
+    what: 'a layer in staging',
+  });
+  await device.stop('SIGKILL');
+  await pulling;
+  await device.start();
+  assert.match(await idOf(device, 'killed:v1'), /^sha256:/);
+  assert.ok((await pull(device, 'killed', 'v2')).some((line) => line.startsWith('Using a delta')));
+  assert.equal(await idOf(device, 'killed:v2'), image?.config.digest);
+});
+
+test('several bases, one read of the target; the same images give the same bytes', async () => {
+  const images = await prepare('many', 1, 2, 3);
+  const made = await publish('many', 'v3', 'v1', 'v2');
+  const digests = made.join('\n').match(/sha256:[0-9a-f]{64}/g);
+  assert.equal(digests?.length, 2);
+  assert.deepEqual(
+    (await publish('many', 'v3', 'v1', 'v2')).join('\n').match(/sha256:[0-9a-f]{64}/g),
+    digests,
+  );
+  for (const base of ['v1', 'v2']) {
+    await using device = await startDaemon();
+    await pull(device, 'many', base);
+    assert.ok((await pull(device, 'many', 'v3')).some((line) => line.startsWith('Using a delta')));
+    assert.equal(await idOf(device, 'many:v3'), images[2]?.config.digest);
+  }
+});
+
+test('a delta to an image that the registry does not have is refused with what to do', async () => {
+  await prepare('here', 1, 2);
+  await builder.json(
+    'POST',
+    `/images/${registry.host}/here:v2/tag?repo=${registry.host}/elsewhere&tag=v2`,
+  );
+  const target = encodeURIComponent(`${registry.host}/elsewhere:v2`);
+  const base = encodeURIComponent(`${registry.host}/here:v1`);
+  const answer = await builder.api('POST', `/deltas/publish?target=${target}&base=${base}`);
+  assert.equal(answer.status, 404);
+  assert.match(answer.text, /elsewhere does not have this image; push it first/);
 });

@@ -1,8 +1,16 @@
-import { type EndpointSpec, progress } from './endpoint.ts';
+import type { DeltaPlan } from '../../spec/delta-plan.ts';
+import { type EndpointSpec, progress, value } from './endpoint.ts';
 import { registryAuth, text, texts } from './fields.ts';
 
 /** Endpoints of our own deltas (docs/deltas.md). Docker has none of them. */
 export const deltaEndpoints = {
+  deltaPlan: {
+    method: 'GET',
+    path: '/deltas/plan',
+    query: { target: text, platform: text },
+    headers: { registryAuth },
+    answer: value<DeltaPlan>(),
+  },
   deltaPublish: {
     method: 'POST',
     path: '/deltas/publish',

@@ -227,6 +227,12 @@ const imageCommands: readonly CommandEntry[] = [
   },
   {
     noun: 'image',
+    verb: 'delta plan',
+    about: 'Show what a pull would download, by each way there is',
+    load: () => import('./image/delta-plan.ts'),
+  },
+  {
+    noun: 'image',
     verb: 'history',
     top: 'history',
     about: 'Show how an image was made',

@@ -71,7 +71,7 @@ export async function imagePull(
 ): Promise<void> {
   const { fromImage, tag, platform: platformText } = args.query;
   const delta = args.query.delta === '' ? engine.config().delta : parseDeltaMode(args.query.delta);
-  const reference = referenceOf(fromImage, tag);
+  const reference = pullReference(fromImage, tag);
   const host = hostOf();
   const platform = platformText === '' ? undefined : parsePlatform(platformText, host);
   if (platform !== undefined && platform.os !== 'linux') {
@@ -92,7 +92,7 @@ export async function imagePull(
 }
 
 /** The `fromImage` and `tag` of a request as one reference; `tag` may be a digest. */
-function referenceOf(fromImage: string, tag: string): Reference {
+export function pullReference(fromImage: string, tag: string): Reference {
   const reference = parseReference(fromImage.replace(/:$/, ''));
   if (tag === '') return reference;
   if (isSha256(tag)) return { ...reference, tag: undefined, digest: parseDigest(tag) };
@@ -171,7 +171,7 @@ async function runPull(
     delta: delta === 'auto' && engine.store.images.count() === 0 ? 'never' : delta,
     staging: staging.directory,
   };
-  await using answers = new Answers(engine);
+  await using answers = new PullAnswers(engine);
   await using job = await engine.workers.start('pull', input, {
     signal,
     onReport: (message) => report(message as ProgressMessage),
@@ -239,7 +239,7 @@ function decodeManifest({ digest, mediaType, base64 }: PulledManifest) {
 }
 
 /** Answers a pull worker's questions, and holds for it what it relies on until it is done. */
-class Answers implements AsyncDisposable {
+export class PullAnswers implements AsyncDisposable {
   readonly #engine: PullEngine;
   readonly #held: Disposable[] = [];
   readonly #claims = new Map<DiffId, Disposable>();

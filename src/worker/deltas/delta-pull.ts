@@ -7,7 +7,6 @@ import type { Syscalls } from '../../kernel/syscalls.ts';
 import type { DeltaMode } from '../../policy/delta-mode.ts';
 import type { WantedLayer } from '../../policy/pull-plan.ts';
 import { readBlob } from '../../registry/blobs.ts';
-import { isTransient } from '../../registry/registry-error.ts';
 import type { StagedLayer } from '../../store/layer-store.ts';
 import { LayerEntries } from '../../store/layers/layer-entries.ts';
 import type { LayerProgress } from '../layer-progress.ts';
@@ -47,13 +46,9 @@ function required(familiar: string, why: string): Error {
   );
 }
 
-/**
- * True for what layers may help against. A link that is down takes the layers with it, and the next
- * pull can use the delta; a disk that fails takes anything.
- */
+/** True for all that layers may help against: not a disk that fails, and not a cancellation. */
 function mayFallBack(error: unknown): boolean {
-  if (!isEngineError(error) || isTransient(error)) return false;
-  return error.kind !== 'internal' && error.kind !== 'canceled';
+  return isEngineError(error) && error.kind !== 'internal' && error.kind !== 'canceled';
 }
 
 /** A delta that a pull uses in place of layers, until something is wrong with it. */

@@ -2,7 +2,7 @@ import { rmSync } from 'node:fs';
 import path from 'node:path';
 import { Semaphore } from '../../base/async.ts';
 import { type Digest, parseDigest, shortId } from '../../base/digest.ts';
-import { EngineError, invalidArgument, isEngineError } from '../../base/errors.ts';
+import { isEngineError } from '../../base/errors.ts';
 import { LIMITS } from '../../base/limits.ts';
 import { parseReference } from '../../base/reference.ts';
 import { openSyscalls } from '../../kernel/ffi.ts';
@@ -10,7 +10,6 @@ import { type BalenaDelta, balenaDeltaOf, checkCommonLayers } from '../../policy
 import {
   checkManifest,
   checkPlatform,
-  chooseManifest,
   layersToFetch,
   type WantedLayer,
   wantedLayers,
@@ -19,8 +18,7 @@ import { fetchBlob, readBlob } from '../../registry/blobs.ts';
 import { type FetchedManifest, fetchManifest } from '../../registry/manifests.ts';
 import { pullError } from '../../registry/registry-error.ts';
 import type { RegistrySession } from '../../registry/session.ts';
-import { decodeJson } from '../../spec/decode.ts';
-import { type ImageConfig, imageConfig, type Manifest } from '../../spec/oci/image.ts';
+import type { Manifest } from '../../spec/oci/image.ts';
 import type { StagedLayer } from '../../store/layer-store.ts';
 import { LayerBasis } from '../../store/layers/layer-basis.ts';
 import { applyDeltaLayer, copyBaseLayer } from '../delta-apply.ts';
@@ -31,9 +29,8 @@ import type { JobContext } from '../job.ts';
 import { LayerProgress } from '../layer-progress.ts';
 import type { PulledManifest, PullInput, PullQuestion, PullResult } from '../pull-protocol.ts';
 import { openWorkerSession } from '../registry-session.ts';
+import { decodeImageConfig, resolveImage } from '../resolve-image.ts';
 
-/** Lists inside lists are followed so deep. */
-const INDEX_DEPTH_MAX = 3;
 /** A layer whose bytes turn out wrong is fetched once more: links corrupt, caches too. */
 const LAYER_ATTEMPTS = 2;
 
@@ -71,7 +68,8 @@ class Pull {
   async run(): Promise<PullResult> {
     const { path: repository, reference, familiar, platform, attempts } = this.#job;
     const named = await fetchManifest(this.#session, repository, reference);
-    const { chain, manifest } = await this.#resolve(named);
+    const want = platform ?? this.#job.host;
+    const { chain, manifest } = await resolveImage(this.#session, repository, named, want);
     const { config, configBytes } = checkManifest(manifest);
     const manifests = chain.map(encodeManifest);
     const found = { digest: named.digest, imageId: config, manifests };
@@ -88,7 +86,7 @@ class Pull {
       bytesMax: LIMITS.imageConfigBytesMax,
       what: 'image config',
     });
-    const decoded = decodeConfig(configText);
+    const decoded = decodeImageConfig(configText);
     const delta = isHere ? undefined : balenaDeltaOf(decoded);
     if (delta !== undefined) {
       checkPlatform(delta.targetImage, platform ?? undefined, familiar);
@@ -133,29 +131,6 @@ class Pull {
 
   #ask(question: PullQuestion): Promise<unknown> {
     return this.#context.ask(question);
-  }
-
-  /** From what the reference names to the manifest of one image. */
-  async #resolve(
-    named: FetchedManifest,
-  ): Promise<{ chain: FetchedManifest[]; manifest: Manifest }> {
-    const want = this.#job.platform ?? this.#job.host;
-    const chain = [named];
-    let current = named;
-    while (current.content.kind === 'index') {
-      if (chain.length > INDEX_DEPTH_MAX) {
-        throw invalidArgument('the manifest list has lists inside lists inside lists');
-      }
-      const { digest, size } = chooseManifest(current.content.index, want);
-      current = await fetchManifest(this.#session, this.#job.path, digest);
-      if (current.bytes.length !== size) {
-        throw invalidArgument(
-          `the manifest list says that ${digest} has ${size} bytes, but it has ${current.bytes.length}`,
-        );
-      }
-      chain.push(current);
-    }
-    return { chain, manifest: current.content.manifest };
   }
 
   /** `image` is what they make, when deltas to it may be looked for. */
@@ -302,13 +277,4 @@ function unreachableLine(): never {
 
 function encodeManifest({ digest, mediaType, bytes }: FetchedManifest): PulledManifest {
   return { digest, mediaType, base64: Buffer.from(bytes).toString('base64') };
-}
-
-function decodeConfig(bytes: Buffer): ImageConfig {
-  try {
-    return decodeJson(imageConfig, bytes.toString('utf8'));
-  } catch (cause) {
-    const why = cause instanceof EngineError ? cause.message : String(cause);
-    throw invalidArgument(`the image config is not valid: ${why}`, { cause });
-  }
 }

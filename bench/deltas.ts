@@ -1,0 +1,213 @@
+/**
+ * Measures deltas on pairs of root filesystems: Coracle's, made by a builder and used by a device
+ * over a registry, and those of Debian's delta tools beside it. Started by script/bench-delta.
+ *
+ *   deltas.ts [--pairs DIR] [--no-peers] [PAIR...]
+ *
+ * DIR has `pairs/NAME/{old,new}.tar`; of `ctx/NAME/{old,new}/` and `roots/p3`, where they are there,
+ * the same filesystems are made as images of several layers.
+ */
+import { execFileSync } from 'node:child_process';
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { buildImage, pushImage } from '../test/support/images.ts';
+import { type Registry, startRegistry } from '../test/support/registry.ts';
+import { Peak, writtenBytes } from './accounting.ts';
+import { measurePeers } from './delta-peers.ts';
+import { BenchEngine } from './engines.ts';
+
+/** Two versions of an image. */
+type Pair = { readonly name: string; readonly old: Side; readonly new: Side };
+/** Files of the layers' tars, bottom first. */
+type Side = readonly string[];
+
+/** What must be reached: bytes, MB, seconds. */
+type Target = { size: number; createSec: number; applySec: number; writtenMb: number };
+const TARGETS: Readonly<Record<string, Target>> = {
+  P1: { size: 10_000, createSec: 4, applySec: 0.9, writtenMb: 4 },
+  P2: { size: 9_500_000, createSec: 60, applySec: 3, writtenMb: 185 },
+  P5: { size: 15_000, createSec: 6, applySec: 2, writtenMb: 12 },
+};
+const CREATE_RSS_MB = 700;
+const APPLY_MB = 24;
+
+export type Figures = Readonly<Record<string, number>>;
+
+const tarOf = (folder: string, prefix: string, file: string): string => {
+  const names = ['--sort=name', '--numeric-owner', '--format=gnu', '--owner=0', '--group=0'];
+  execFileSync('tar', [...names, `--transform=s,^\\.,${prefix},`, '-C', folder, '-cf', file, '.']);
+  return file;
+};
+
+/** The pair as one layer, as several layers, and its largest binary alone. */
+function pairsIn(folder: string, name: string, work: string): Pair[] {
+  const side = (which: string): Side => [path.join(folder, 'pairs', name, `${which}.tar`)];
+  const pairs: Pair[] = [{ name, old: side('old'), new: side('new') }];
+  const context = path.join(folder, 'ctx', name);
+  if (!existsSync(context)) return pairs;
+  const base = tarOf(path.join(folder, 'roots/p3'), '.', path.join(work, `${name}-base.tar`));
+  const layered = (which: string): Side => [
+    base,
+    ...[
+      ['node', './usr/local'],
+      ['deps', './srv/app'],
+      ['app', './srv/app'],
+    ].map(([part = '', prefix = '']) =>
+      tarOf(
+        path.join(context, which, part),
+        prefix,
+        path.join(work, `${name}-${which}-${part}.tar`),
+      ),
+    ),
+  ];
+  return [...pairs, { name: `${name} in layers`, old: layered('old'), new: layered('new') }];
+}
+
+const reference = (name: string): string => name.toLowerCase().replaceAll(' ', '-');
+
+/** Runs `body` while the engine's memory is watched. */
+async function watched(engine: BenchEngine, body: () => Promise<unknown>): Promise<Figures> {
+  await sleep(1500);
+  const idle = engine.group.memoryKb('Pss');
+  const idleAnon = engine.group.memoryKb('Pss_Anon');
+  let anon = 0;
+  const cpu = engine.group.cpuMs();
+  const written = writtenBytes(engine.pid);
+  const before = new Set(engine.group.pids());
+  let rss = 0;
+  const sample = (): number => {
+    for (const pid of engine.group.pids()) {
+      if (!before.has(pid)) rss = Math.max(rss, engine.group.memoryOf(pid, 'Rss'));
+    }
+    anon = Math.max(anon, engine.group.memoryKb('Pss_Anon'));
+    return engine.group.memoryKb('Pss');
+  };
+  using peak = new Peak(sample, 50);
+  await body();
+  await sleep(500);
+  return {
+    cpuSec: (engine.group.cpuMs() - cpu) / 1e3,
+    aboveIdleMb: (anon - idleAnon) / 1024,
+    withTextMb: (peak.peak - idle) / 1024,
+    workerRssMb: rss / 1024,
+    writtenMb: (writtenBytes(engine.pid) - written) / 1e6,
+  };
+}
+
+async function pull(engine: BenchEngine, registry: Registry, name: string, tag: string) {
+  const query = `fromImage=${registry.host}/${reference(name)}&tag=${tag}`;
+  const answer = await engine.call('POST', `/images/create?${query}`);
+  const failure = /"errorDetail"|cannot be used|not used/.exec(answer);
+  if (failure !== null) throw new Error(answer.slice(-2000));
+  return answer;
+}
+
+async function measure(pair: Pair, folder: string): Promise<Figures> {
+  await using registry = await startRegistry();
+  const name = reference(pair.name);
+  for (const [tag, files] of [['old', pair.old] as const, ['new', pair.new] as const]) {
+    const layers = files.map((file) => readFileSync(file));
+    await pushImage(registry, name, tag, await buildImage({ layers, compression: 'none' }));
+  }
+  const inFolder = (role: string): string => path.join(folder, `${name}-${role}`);
+  let create: Figures;
+  let size: number;
+  {
+    await using builder = new BenchEngine('coracle', inFolder('builder'));
+    await builder.start();
+    await pull(builder, registry, name, 'old');
+    await pull(builder, registry, name, 'new');
+    const of = (tag: string): string => encodeURIComponent(`${registry.host}/${name}:${tag}`);
+    let answer = '';
+    create = await watched(builder, async () => {
+      const address = `/deltas/publish?target=${of('new')}&base=${of('old')}`;
+      answer = await builder.call('POST', address);
+    });
+    const digest = /sha256:[0-9a-f]{64}/.exec(answer)?.[0];
+    if (digest === undefined) throw new Error(answer);
+    const manifest = JSON.parse(readFileSync(registry.blobFile(digest), 'utf8')) as {
+      annotations: Record<string, string>;
+    };
+    size = Number(manifest.annotations['dev.coracle.delta.size']);
+  }
+  rmSync(inFolder('builder'), { recursive: true, force: true });
+  await using device = new BenchEngine('coracle', inFolder('device'));
+  await device.start();
+  await pull(device, registry, name, 'old');
+  let answer = '';
+  const apply = await watched(device, async () => {
+    answer = await pull(device, registry, name, 'new');
+  });
+  if (!answer.includes('Using a delta')) throw new Error(answer.slice(-2000));
+  return {
+    size,
+    createSec: create['cpuSec'] ?? 0,
+    createRssMb: create['workerRssMb'] ?? 0,
+    applySec: apply['cpuSec'] ?? 0,
+    applyMb: apply['aboveIdleMb'] ?? 0,
+    applyTextMb: apply['withTextMb'] ?? 0,
+    writtenMb: apply['writtenMb'] ?? 0,
+  };
+}
+
+function show(value: number | undefined): string {
+  if (value === undefined) return '–';
+  return value >= 1000 ? value.toLocaleString('en') : value.toFixed(value >= 100 ? 0 : 2);
+}
+
+function print(name: string, figures: Figures): void {
+  const target = TARGETS[name.split(' ')[0] ?? ''];
+  const most: Record<string, number | undefined> = {
+    ...target,
+    createRssMb: CREATE_RSS_MB,
+    applyMb: APPLY_MB,
+  };
+  const labels: Record<string, string> = {
+    size: 'size, bytes',
+    createSec: 'create: CPU, s',
+    createRssMb: 'create: peak RSS, MB',
+    applySec: 'apply: CPU, s',
+    applyMb: 'apply: memory above idle, MB',
+    applyTextMb: '  with program text, MB',
+    writtenMb: 'apply: written, MB',
+  };
+  console.log(`\n${name}`);
+  for (const [key, label] of Object.entries(labels)) {
+    const value = figures[key];
+    const limit = most[key];
+    const verdict =
+      limit === undefined || value === undefined
+        ? ''
+        : `≤ ${show(limit)}  ${value <= limit ? 'reached' : 'MISSED'}`;
+    console.log(`  ${label.padEnd(32)}${show(value).padStart(12)}   ${verdict}`);
+  }
+}
+
+async function main(args: readonly string[]): Promise<void> {
+  const at = args.indexOf('--pairs');
+  const pairs = at < 0 ? '/var/tmp/coracle-pairs' : (args[at + 1] ?? '');
+  const words = args.filter((arg, i) => !arg.startsWith('-') && (at < 0 || i !== at + 1));
+  const names = words.length > 0 ? words : ['P1', 'P2', 'P5'];
+  const work = mkdtempSync(path.join(tmpdir(), 'coracle-bench-'));
+  try {
+    for (const name of names) {
+      for (const pair of pairsIn(pairs, name, work)) {
+        print(pair.name, await measure(pair, work));
+      }
+      if (args.includes('--no-peers')) continue;
+      const [old, target] = ['old', 'new'].map((w) => path.join(pairs, 'pairs', name, `${w}.tar`));
+      await measurePeers({ name, old: old ?? '', target: target ?? '', work });
+    }
+    const binaries = ['old', 'new'].map((which) => path.join(pairs, 'bin', `node-${which}`));
+    if (!args.includes('--no-peers') && binaries.every((file) => statSync(file).isFile())) {
+      const [old = '', target = ''] = binaries;
+      await measurePeers({ name: 'node binary', old, target, work, all: true });
+    }
+  } finally {
+    rmSync(work, { recursive: true, force: true });
+  }
+}
+
+await main(process.argv.slice(2));
