@@ -1,67 +1,24 @@
 import assert from 'node:assert/strict';
 import { readdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { Readable } from 'node:stream';
-import { buffer } from 'node:stream/consumers';
 import { test } from 'node:test';
-import { TaskGroup } from '../../src/base/async.ts';
-import type { Call, ProgressCall } from '../../src/engine/call.ts';
-import { Containers } from '../../src/engine/containers/containers.ts';
-import { imageDelta } from '../../src/engine/deltas/create.ts';
-import type { Engine } from '../../src/engine/engine.ts';
-import { imageLoad } from '../../src/engine/images/load.ts';
 import { imageRemove } from '../../src/engine/images/remove.ts';
 import { findImage, getImage } from '../../src/engine/images/resolve.ts';
-import { imageSave } from '../../src/engine/images/save.ts';
-import type { ProgressMessage } from '../../src/spec/docker/progress.ts';
-import { HAS_VECTORS, imagesOf, membersOf, VECTOR_IDS, vector } from '../support/deltas.ts';
-import { openImageEngine } from '../support/image-engine.ts';
+import { openDeltaEngine } from '../support/delta-engine.ts';
+import { deltaLayer, rdiffOf } from '../support/delta-layer.ts';
+import {
+  archiveOf,
+  configOf,
+  HAS_VECTORS,
+  imagesOf,
+  membersOf,
+  noise,
+  VECTOR_IDS,
+  vector,
+} from '../support/deltas.ts';
+import { digestOf, layerTar } from '../support/images.ts';
 import { runOk } from '../support/processes.ts';
 import { temporaryFolder } from '../support/temp.ts';
-
-const CALL: Call = { signal: new AbortController().signal, apiVersion: [1, 41] };
-
-type Opened = AsyncDisposable & { readonly engine: Engine; readonly staging: string };
-
-async function open(): Promise<Opened> {
-  const here = await openImageEngine();
-  const failures: unknown[] = [];
-  const tasks = new TaskGroup((_, error) => failures.push(error));
-  return {
-    engine: {
-      ...here.engine,
-      ...{ database: here.database, tasks, containers: new Containers() },
-    } as unknown as Engine,
-    staging: here.dataRoot.staging,
-    [Symbol.asyncDispose]: async () => {
-      await tasks.close();
-      await here[Symbol.asyncDispose]();
-      assert.deepEqual(failures, []);
-    },
-  };
-}
-
-async function load(engine: Engine, archive: Uint8Array): Promise<string> {
-  const lines: ProgressMessage[] = [];
-  const call: ProgressCall = { ...CALL, progress: (message) => lines.push(message) };
-  const body = Readable.from([archive]);
-  await imageLoad(engine, { query: { quiet: true, platform: [] }, body }, call);
-  return lines.map((line) => line.stream ?? '').join('');
-}
-
-async function save(engine: Engine, ...names: string[]): Promise<Buffer> {
-  const { body } = await imageSave(engine, { query: { names } }, CALL);
-  return await buffer(body);
-}
-
-async function makeDelta(
-  engine: Engine,
-  query: { src: string; dest: string; t: string },
-): Promise<ProgressMessage[]> {
-  const lines: ProgressMessage[] = [];
-  await imageDelta(engine, { query }, { ...CALL, progress: (message) => lines.push(message) });
-  return lines;
-}
 
 const options = HAS_VECTORS ? {} : { skip: '../shared/vectors is missing' };
 
@@ -69,16 +26,13 @@ test(
   "balenaEngine's delta makes the target, under its own ID and the delta's tag",
   options,
   async () => {
-    await using here = await open();
-    await load(here.engine, vector('old.tar'));
-    assert.equal(
-      await load(here.engine, vector('delta.tar')),
-      'Loaded image: delta-vector:delta\n',
-    );
+    await using here = await openDeltaEngine();
+    await here.load(vector('old.tar'));
+    assert.equal(await here.load(vector('delta.tar')), 'Loaded image: delta-vector:delta\n');
     const { image } = getImage(here.engine, 'delta-vector:delta');
     assert.equal(image.id, VECTOR_IDS.new);
     // What it is made of is what balenaEngine has: byte for byte.
-    const [made] = await imagesOf(await save(here.engine, 'delta-vector:delta'));
+    const [made] = await imagesOf(await here.save('delta-vector:delta'));
     const [expected] = await imagesOf(vector('new.tar'));
     assert.deepEqual(made?.layers, expected?.layers);
     assert.deepEqual(made?.config, expected?.config);
@@ -90,15 +44,15 @@ test(
 );
 
 test("our delta is balenaEngine's, byte for byte, and rdiff decodes it", options, async () => {
-  await using here = await open();
-  await load(here.engine, vector('old.tar'));
-  await load(here.engine, vector('new.tar'));
-  const lines = await makeDelta(here.engine, {
+  await using here = await openDeltaEngine();
+  await here.load(vector('old.tar'));
+  await here.load(vector('new.tar'));
+  const lines = await here.delta({
     src: 'delta-vector:old',
     dest: 'delta-vector:new',
     t: 'delta-vector:mine',
   });
-  const [ours] = await imagesOf(await save(here.engine, 'delta-vector:mine'));
+  const [ours] = await imagesOf(await here.save('delta-vector:mine'));
   const [theirs] = await imagesOf(vector('delta.tar'));
   assert.deepEqual(ours?.layers, theirs?.layers);
   assert.deepEqual(ours?.config.rootfs, theirs?.config.rootfs);
@@ -166,8 +120,8 @@ test(
   'a delta whose base is missing is refused in balenaEngine words, and changes nothing',
   options,
   async () => {
-    await using here = await open();
-    await assert.rejects(load(here.engine, vector('delta.tar')), {
+    await using here = await openDeltaEngine();
+    await assert.rejects(here.load(vector('delta.tar')), {
       kind: 'notFound',
       message: `loading delta base image "${VECTOR_IDS.old}": failed to get digest ${VECTOR_IDS.old}: No such image: pull the base first`,
     });
@@ -177,10 +131,10 @@ test(
 );
 
 test('a damaged delta is refused, and changes nothing', options, async () => {
-  await using here = await open();
-  await load(here.engine, vector('old.tar'));
+  await using here = await openDeltaEngine();
+  await here.load(vector('old.tar'));
   for (const name of ['delta-tampered.tar', 'delta-badmagic.tar']) {
-    await assert.rejects(load(here.engine, vector(name)), {
+    await assert.rejects(here.load(vector(name)), {
       message: /^invalid diffID for layer [12]: expected "sha256:\w{64}", got "sha256:\w{64}"$/,
     });
   }
@@ -189,23 +143,23 @@ test('a damaged delta is refused, and changes nothing', options, async () => {
 });
 
 test('a target that is here already gets the tag of the delta', options, async () => {
-  await using here = await open();
-  await load(here.engine, vector('new.tar'));
+  await using here = await openDeltaEngine();
+  await here.load(vector('new.tar'));
   assert.equal(
-    await load(here.engine, vector('delta.tar')),
+    await here.load(vector('delta.tar')),
     'Target image already exists locally, no need to load it.\nLoaded image: delta-vector:delta\n',
   );
   assert.equal(getImage(here.engine, 'delta-vector:delta').image.id, VECTOR_IDS.new);
 });
 
 test('a delta may come in one archive with its base', options, async () => {
-  await using maker = await open();
-  await load(maker.engine, vector('old.tar'));
-  await load(maker.engine, vector('new.tar'));
-  await makeDelta(maker.engine, { src: VECTOR_IDS.old, dest: VECTOR_IDS.new, t: 'd:1' });
-  const archive = await save(maker.engine, 'delta-vector:old', 'd:1');
-  await using device = await open();
-  await load(device.engine, archive);
+  await using maker = await openDeltaEngine();
+  await maker.load(vector('old.tar'));
+  await maker.load(vector('new.tar'));
+  await maker.delta({ src: VECTOR_IDS.old, dest: VECTOR_IDS.new, t: 'd:1' });
+  const archive = await maker.save('delta-vector:old', 'd:1');
+  await using device = await openDeltaEngine();
+  await device.load(archive);
   assert.equal(getImage(device.engine, 'd:1').image.id, VECTOR_IDS.new);
   // Where the delta's own layers are here, but not the target, they are used where they lie.
   await imageRemove(maker.engine, {
@@ -213,6 +167,77 @@ test('a delta may come in one archive with its base', options, async () => {
     query: { force: false },
   });
   assert.equal(findImage(maker.engine, VECTOR_IDS.new), undefined);
-  await load(maker.engine, archive);
+  await maker.load(archive);
   assert.equal(getImage(maker.engine, 'd:1').image.id, VECTOR_IDS.new);
+});
+
+test('images without layers make deltas, and come from them', async () => {
+  await using maker = await openDeltaEngine();
+  const layer = Buffer.from(await layerTar([{ name: 'a', content: 'a' }]));
+  await maker.load(await archiveOf(configOf([], { v: '1' }), [], 'none:1'));
+  await maker.load(await archiveOf(configOf([layer]), [layer], 'one:1'));
+  for (const [src, dest] of [
+    ['none:1', 'one:1'],
+    ['one:1', 'none:1'],
+  ] as const) {
+    const lines = await maker.delta({ src, dest, t: 'delta:1' });
+    assert.match(lines.at(-3)?.status ?? '', /^Normal size: \S+B, Delta size: \S+B, \S+x improve/);
+    await using device = await openDeltaEngine();
+    await device.load(await maker.save(src));
+    await device.load(await maker.save('delta:1'));
+    const made = getImage(device.engine, 'delta:1').image;
+    assert.equal(made.id, getImage(maker.engine, dest).image.id);
+  }
+});
+
+test('a delta that does not fit together is refused, and changes nothing', async () => {
+  await using here = await openDeltaEngine();
+  const [one, two] = [
+    Buffer.from(await layerTar([{ name: 'a', content: 'one way' }])),
+    Buffer.from(await layerTar([{ name: 'a', content: 'two ways' }])),
+  ];
+  await here.load(await archiveOf(configOf([one]), [one], 'base:1'));
+  const base = getImage(here.engine, 'base:1').image.id;
+  const common = Buffer.alloc(1024);
+  const delta = deltaLayer(rdiffOf(one, two));
+  const target = configOf([two]);
+  const tries: [layers: Buffer[], base: string, target: string, message: RegExp][] = [
+    [[], base, target, /^invalid delta: it has 0 layers, and its target has 1$/],
+    [[delta, delta], base, target, /^invalid delta: it has 2 layers, and its target has 1$/],
+    [[common], base, target, /^invalid delta: its layer 0 is empty, but base and target do not/],
+    [[delta], 'sha256:abc', target, /^invalid image ID "sha256:abc"/],
+    [[delta], base, '{', /^invalid delta: the config of its target: /],
+    [[one], base, target, /^cannot apply the delta: invalid delta: got magic number/],
+    [[delta], base, target.replace(/.{4}"]/, 'ffff"]'), /invalid diffID/],
+  ];
+  for (const [layers, id, config, message] of tries) {
+    const labels = { 'io.resin.delta.base': id, 'io.resin.delta.config': config };
+    const archive = await archiveOf(configOf(layers, labels), layers, 'delta:1');
+    await assert.rejects(here.load(archive), { message });
+    assert.equal(here.engine.store.images.count(), 1);
+    assert.deepEqual(readdirSync(here.staging), []);
+  }
+  const labels = { 'io.resin.delta.base': base, 'io.resin.delta.config': target };
+  await here.load(await archiveOf(configOf([delta], labels), [delta], 'delta:1'));
+  assert.deepEqual(getImage(here.engine, 'delta:1').image.diffIds, [digestOf(two)]);
+});
+
+test('base and target stay while a delta is made of them', async () => {
+  await using here = await openDeltaEngine();
+  const content = noise('some', 1 << 20);
+  const old = Buffer.from(await layerTar([{ name: 'a', content }]));
+  const next = Buffer.from(await layerTar([{ name: 'b', content }]));
+  await here.load(await archiveOf(configOf([old]), [old], 'app:1'));
+  await here.load(await archiveOf(configOf([next]), [next], 'app:2'));
+  const making = here.delta({ src: 'app:1', dest: 'app:2', t: 'app:delta' });
+  for (const name of ['app:1', 'app:2']) {
+    await imageRemove(here.engine, { params: { name }, query: { force: false } });
+  }
+  await making;
+  assert.deepEqual(here.engine.store.images.count(), 1);
+  const [delta] = await imagesOf(await here.save('app:delta'));
+  const [layer] = delta?.layers ?? [];
+  assert.ok((layer?.length ?? 0) < 10_000);
+  // Nobody needs them any more.
+  assert.equal((await here.engine.layers.collect()).length, 2);
 });

@@ -3,7 +3,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import { extract } from 'tar-stream';
-import { type BuiltImage, buildImage, busyboxImage } from './images.ts';
+import { type BuiltImage, buildImage, busyboxImage, digestOf, layerTar } from './images.ts';
 import { CHECKOUT } from './tools.ts';
 
 const FOLDER = path.join(CHECKOUT, '../shared/vectors/balena-delta');
@@ -114,4 +114,30 @@ export async function applicationPair(
     config: { ...config, Labels: { note: '<new> & "better"' } },
   });
   return { base, target };
+}
+
+/** An archive of one image, as `docker save` wrote it before version 25. */
+export async function archiveOf(
+  config: string,
+  layers: readonly Uint8Array[],
+  tag: string,
+): Promise<Uint8Array> {
+  const files = layers.map((content, i) => ({ name: `${i}/layer.tar`, content }));
+  const manifest = [{ Config: 'config.json', RepoTags: [tag], Layers: files.map((f) => f.name) }];
+  return await layerTar([
+    ...files,
+    { name: 'config.json', content: config },
+    { name: 'manifest.json', content: JSON.stringify(manifest) },
+  ]);
+}
+
+/** A config of so many layers as an image has. */
+export function configOf(
+  layers: readonly Uint8Array[],
+  labels: Readonly<Record<string, string>> = {},
+): string {
+  return JSON.stringify({
+    config: { Labels: labels },
+    rootfs: { type: 'layers', diff_ids: layers.map(digestOf) },
+  });
 }
