@@ -7,6 +7,8 @@ export type MountInfo = {
   /** Path within its filesystem that is mounted. */
   readonly root: string;
   readonly mountPoint: string;
+  /** Flags of the mount itself: `ro`, `nosuid` … */
+  readonly options: readonly string[];
   /** `shared:1`, `master:2` … */
   readonly propagation: readonly string[];
   readonly type: string;
@@ -32,6 +34,7 @@ export function readMountInfo(file = '/proc/self/mountinfo'): MountInfo[] {
       parentId: Number(fields[1]),
       root: decodeOctal(fields[3] ?? ''),
       mountPoint: decodeOctal(fields[4] ?? ''),
+      options: (fields[5] ?? '').split(','),
       propagation: fields.slice(6, dash),
       type: fields[dash + 1] ?? '',
       source: decodeOctal(fields[dash + 2] ?? ''),

@@ -18,6 +18,8 @@ export type MountWish = {
   readonly readWrite: boolean;
   readonly propagation: string;
   readonly recursive: boolean;
+  /** How deep read-only goes: '' as deep as the kernel can, `top` the mount itself, `all` or an error. */
+  readonly readOnlyDepth: ReadOnlyDepth;
   readonly copyUp: boolean;
   readonly subpath: string;
   readonly tmpfsOptions: string;
@@ -28,6 +30,9 @@ export type MountWish = {
   readonly labels: Readonly<Record<string, string>>;
   readonly origin: 'binds' | 'mounts' | 'tmpfs' | 'image';
 };
+
+export const READ_ONLY_DEPTHS = ['', 'top', 'all'] as const;
+export type ReadOnlyDepth = (typeof READ_ONLY_DEPTHS)[number];
 
 const PROPAGATION = new Set(['shared', 'rshared', 'slave', 'rslave', 'private', 'rprivate']);
 const READ_WRITE = new Set(['rw', 'ro']);
@@ -42,6 +47,7 @@ const NOTHING = {
   readWrite: true,
   propagation: '',
   recursive: true,
+  readOnlyDepth: '',
   copyUp: false,
   subpath: '',
   tmpfsOptions: '',
@@ -205,6 +211,7 @@ export function parseMount(mount: Mount): MountWish {
         destination,
         propagation: propagation || 'rprivate',
         recursive: BindOptions?.NonRecursive !== true,
+        readOnlyDepth: readOnlyDepth(mount, propagation),
         createSource: BindOptions?.CreateMountpoint === true,
       };
     }
@@ -245,6 +252,21 @@ export function parseMount(mount: Mount): MountWish {
     default:
       throw mountError(type, 'mount type unknown');
   }
+}
+
+function readOnlyDepth({ ReadOnly, BindOptions }: Mount, propagation: string): ReadOnlyDepth {
+  const top = BindOptions?.ReadOnlyNonRecursive === true;
+  const all = BindOptions?.ReadOnlyForceRecursive === true;
+  if (!top && !all) return '';
+  const option = top ? 'ReadOnlyNonRecursive' : 'ReadOnlyForceRecursive';
+  if (top && all) {
+    throw mountError('bind', 'ReadOnlyNonRecursive and ReadOnlyForceRecursive exclude each other');
+  }
+  if (!ReadOnly) throw mountError('bind', `${option} needs ReadOnly`);
+  if (all && !['', 'rprivate'].includes(propagation)) {
+    throw mountError('bind', `${option} needs the propagation rprivate`);
+  }
+  return top ? 'top' : 'all';
 }
 
 function tmpfsText(mount: Mount): string {

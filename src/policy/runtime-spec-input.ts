@@ -69,6 +69,10 @@ export type PreparedMount = {
   readonly readWrite: boolean;
   readonly propagation: string;
   readonly recursive: boolean;
+  /** Flags that the source has on the host: `ro`, `nosuid` … */
+  readonly sourceFlags: readonly string[];
+  /** What is mounted below it is read-only as well. */
+  readonly readOnlyBelow: boolean;
   readonly tmpfsOptions: string;
 };
 

@@ -113,7 +113,9 @@ function ownMount(mount: PreparedMount): RuntimeMount {
     source: mount.hostPath,
     options: [
       mount.recursive ? 'rbind' : 'bind',
-      mount.readWrite ? 'rw' : 'ro',
+      mount.readWrite ? 'rw' : mount.readOnlyBelow ? 'rro' : 'ro',
+      // Last, so that a source that is read-only stays so.
+      ...mount.sourceFlags,
       mount.propagation || 'rprivate',
     ],
   };

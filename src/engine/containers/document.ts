@@ -1,5 +1,6 @@
 import type { DiffId, ImageId } from '../../base/digest.ts';
 import { invalidArgument } from '../../base/errors.ts';
+import { READ_ONLY_DEPTHS } from '../../policy/mounts.ts';
 import {
   array,
   bool,
@@ -42,6 +43,7 @@ const mountPoint: Decoder<MountPoint> = struct('MountPoint', {
   readWrite: bool,
   propagation: string,
   recursive: bool,
+  readOnlyDepth: oneOf(READ_ONLY_DEPTHS),
   copyUp: bool,
   subpath: string,
   tmpfsOptions: string,

@@ -14,6 +14,7 @@ import { lookUpUser, type ProcessUser } from '../../policy/user-spec.ts';
 import type { Engine } from '../engine.ts';
 import { shimLog } from '../logs/shim-log.ts';
 import type { Sandbox } from '../networks/networks.ts';
+import { bindFacts } from '../volumes/bind-facts.ts';
 import type { Container } from './container.ts';
 import { blockDeviceAt, grantedDevices } from './devices.ts';
 import { logSubjectOf } from './logs.ts';
@@ -43,6 +44,7 @@ export async function prepareRun(
   const user = containerUser(engine, container, merged);
   undo.defer(() => engine.volumes.release(id));
   const hostPaths = await engine.volumes.prepare(id, document.mounts, merged);
+  const facts = bindFacts(engine.sys, document.mounts, hostPaths);
   undo.defer(() => engine.networks.close(id));
   const sandbox = await engine.networks.open(networkClientOf(container));
   undo.defer(() => unmountShm(engine, container));
@@ -70,6 +72,8 @@ export async function prepareRun(
         (mount, i): PreparedMount => ({
           ...mount,
           hostPath: hostPaths[i] ?? '',
+          sourceFlags: facts[i]?.sourceFlags ?? [],
+          readOnlyBelow: facts[i]?.readOnlyBelow ?? false,
         }),
       ),
       hosts: paths.hosts,

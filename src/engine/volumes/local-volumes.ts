@@ -12,7 +12,7 @@ import {
   notFound,
 } from '../../base/errors.ts';
 import { newId, newShortName } from '../../base/id.ts';
-import { RENAME } from '../../kernel/constants.ts';
+import { MS, RENAME } from '../../kernel/constants.ts';
 import { copyTree, resolveInRoot } from '../../kernel/copy-tree.ts';
 import { fsyncDirectory, syncFilesystem } from '../../kernel/durable.ts';
 import { isMountPoint } from '../../kernel/mountinfo.ts';
@@ -23,7 +23,7 @@ import {
   mountWishes,
   parseVolumesFrom,
 } from '../../policy/mounts.ts';
-import { checkVolumeOptions, localMount } from '../../policy/volume-options.ts';
+import { checkVolumeOptions, type LocalMount, localMount } from '../../policy/volume-options.ts';
 import type { Engine } from '../engine.ts';
 import { ANONYMOUS_LABEL, decodeVolume, encodeVolume, type Volume } from './volume.ts';
 import type { MountPoint, Volumes, VolumeWish } from './volumes.ts';
@@ -255,6 +255,7 @@ export class LocalVolumes implements Volumes {
       readWrite: wish.readWrite,
       propagation: wish.propagation,
       recursive: wish.recursive,
+      readOnlyDepth: wish.readOnlyDepth,
       copyUp: wish.copyUp,
       subpath: wish.subpath,
       tmpfsOptions: wish.tmpfsOptions,
@@ -369,14 +370,7 @@ export class LocalVolumes implements Volumes {
         const found = await withTimeout(lookup(wish.addressToResolve), LOOKUP_TIMEOUT_MS);
         data = data.replace(`addr=${wish.addressToResolve}`, `addr=${found.address}`);
       }
-      const isBind = (wish.flags & 4096) !== 0;
-      this.#engine.sys.mount({
-        source: wish.device,
-        target: volume.mountpoint,
-        ...(isBind ? {} : { type: wish.type }),
-        flags: wish.flags,
-        data,
-      });
+      mountLocal(this.#engine.sys, { ...wish, data }, volume.mountpoint);
     } catch (cause) {
       throw internal(
         `error while mounting volume '${volume.mountpoint}': failed to mount local volume: mount ${wish.device}:${volume.mountpoint}, flags: 0x${wish.flags.toString(16)}, data: ${data}: ${messageOf(cause).replace(/^.*: /, '')}`,
@@ -455,6 +449,24 @@ export class LocalVolumes implements Volumes {
         await this.remove(name);
       }
     }
+  }
+}
+
+/** mount(2) for a volume. A bind takes flags such as read-only by a second call alone. */
+function mountLocal(sys: Context['sys'], wish: LocalMount, target: string): void {
+  const { device: source, flags, data, type } = wish;
+  if ((flags & MS.BIND) === 0) {
+    sys.mount({ source, target, type, flags, data });
+    return;
+  }
+  sys.mount({ source, target, flags: flags & (MS.BIND | MS.REC), data });
+  const rest = flags & ~(MS.BIND | MS.REC);
+  if (rest === 0) return;
+  try {
+    sys.mount({ source: '', target, flags: rest | MS.BIND | MS.REMOUNT, data: '' });
+  } catch (error) {
+    sys.umount(target);
+    throw error;
   }
 }
 

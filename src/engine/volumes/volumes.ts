@@ -1,3 +1,4 @@
+import type { ReadOnlyDepth } from '../../policy/mounts.ts';
 import type { HostConfig } from '../../spec/docker/container.ts';
 import type { Volume } from './volume.ts';
 
@@ -17,6 +18,8 @@ export type MountPoint = {
   readonly propagation: string;
   /** False: `bind` rather than `rbind`. */
   readonly recursive: boolean;
+  /** Of what is mounted below a read-only mount. */
+  readonly readOnlyDepth: ReadOnlyDepth;
   /** Copy the image's content into a new volume. */
   readonly copyUp: boolean;
   readonly subpath: string;
