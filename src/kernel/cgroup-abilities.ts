@@ -15,6 +15,8 @@ export function cgroupAbilities(cgroups: Cgroups): {
   readonly cpuset: boolean;
   readonly blkioWeight: boolean;
   readonly blkioThrottle: boolean;
+  readonly kernelTcp: boolean;
+  readonly cpuRealtime: boolean;
 } {
   const has = (controller: string, file: string): boolean => {
     const mount = cgroups.mountOf(controller);
@@ -36,6 +38,8 @@ export function cgroupAbilities(cgroups: Cgroups): {
       cpuset: hasController('cpuset'),
       blkioWeight: hasController('blkio'),
       blkioThrottle: hasController('blkio'),
+      kernelTcp: false,
+      cpuRealtime: false,
     };
   }
   return {
@@ -50,6 +54,8 @@ export function cgroupAbilities(cgroups: Cgroups): {
     cpuset: has('cpuset', 'cpuset.cpus'),
     blkioWeight: has('blkio', 'blkio.weight') || has('blkio', 'blkio.bfq.weight'),
     blkioThrottle: has('blkio', 'blkio.throttle.read_bps_device'),
+    kernelTcp: has('memory', 'memory.kmem.tcp.limit_in_bytes'),
+    cpuRealtime: has('cpu', 'cpu.rt_period_us'),
   };
 }
 

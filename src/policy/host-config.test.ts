@@ -17,6 +17,8 @@ const abilities = {
   cpuset: true,
   blkioWeight: true,
   blkioThrottle: true,
+  kernelTcp: true,
+  cpuRealtime: true,
 };
 const facts: HostConfigFacts = {
   abilities,
@@ -61,6 +63,7 @@ describe('refusals, in words that clients know', () => {
     [{ CpusetCpus: '0-9' }, /^Requested CPUs are not available - requested 0-9, available: 0-3$/],
     [{ CpusetCpus: 'x' }, /^Invalid value x for cpuset cpus$/],
     [{ CpusetCpus: '0-99999999999' }, /^Invalid value/],
+    [{ CpuRealtimePeriod: 1000, CpuRealtimeRuntime: 1001 }, /^cpu real-time runtime cannot be/],
     [{ BlkioWeight: 9 }, /^Range of blkio weight is from 10 to 1000$/],
     [{ OomScoreAdj: 1001 }, /range for oom score adj is \[-1000, 1000\]$/],
     [{ PidMode: 'nope' }, /^invalid PID mode: nope$/],
@@ -170,5 +173,41 @@ test('an update lays its limits over those in force', () => {
   assert.throws(
     () => updatedResources(make({ NanoCpus: 1e9 }), make({ CpuQuota: 5000 })),
     /CPU Quota cannot be updated as NanoCPUs has already been set/,
+  );
+});
+
+test('cgroup v2 is told what it has, in the numbers that runtimes turn into its own', () => {
+  const v2 = {
+    ...abilities,
+    ...{ swappiness: false, oomKillDisable: false, kernelTcp: false, cpuRealtime: false },
+  };
+  const { hostConfig: kept, warnings } = check(
+    {
+      ...{ Memory: 64 * MB, MemorySwap: 96 * MB, MemoryReservation: 32 * MB, MemorySwappiness: 7 },
+      ...{ OomKillDisable: true, KernelMemoryTCP: MB, NanoCpus: 5e8, CpuShares: 512 },
+      ...{ CpusetCpus: '0-1', PidsLimit: 9, BlkioWeight: 300 },
+      BlkioDeviceReadBps: [{ Path: '/dev/x', Rate: 5 }],
+    },
+    { abilities: v2, isCgroupV2: true },
+  );
+  assert.deepEqual(
+    warnings.map((each) => /swappiness|OomKillDisable|TCP/.exec(each)?.[0]),
+    ['swappiness', 'OomKillDisable', 'TCP'],
+  );
+  assert.deepEqual(
+    runtimeResources(kept, () => ({ major: 8, minor: 0 })),
+    {
+      // memory.max, memory.swap.max = swap - limit, memory.low
+      memory: { limit: 64 * MB, swap: 96 * MB, reservation: 32 * MB },
+      // cpu.weight, cpu.max, cpuset.cpus
+      cpu: { shares: 512, period: 100_000, quota: 50_000, cpus: '0-1' },
+      // io.bfq.weight or io.weight, io.max
+      blockIO: { weight: 300, throttleReadBpsDevice: [{ major: 8, minor: 0, rate: 5 }] },
+      pids: { limit: 9 },
+    },
+  );
+  assert.throws(
+    () => check({ CpuRealtimePeriod: 1000 }, { abilities: v2 }),
+    /Your kernel does not support CPU real-time scheduler$/,
   );
 });

@@ -21,6 +21,8 @@ export type CgroupAbilities = {
   readonly cpuset: boolean;
   readonly blkioWeight: boolean;
   readonly blkioThrottle: boolean;
+  readonly kernelTcp: boolean;
+  readonly cpuRealtime: boolean;
 };
 
 export type ResourceFacts = {
@@ -127,6 +129,12 @@ function dropMemory(r: Resources, can: CgroupAbilities, drop: Drop): void {
       'Your kernel does not support OomKillDisable. OomKillDisable discarded.',
     );
   }
+  if (r.KernelMemoryTCP !== 0 && !can.kernelTcp) {
+    drop(
+      { KernelMemoryTCP: 0 },
+      `Your kernel does not support kernel memory TCP limit capabilities ${NOT_MOUNTED} Limitation discarded.`,
+    );
+  }
   if (r.KernelMemory !== 0) {
     drop(
       { KernelMemory: 0 },
@@ -220,6 +228,12 @@ function checkCpu(r: Resources, facts: ResourceFacts): void {
     throw invalidArgument(
       `range of CPUs is from 0.01 to ${facts.cpus}.00, as there are only ${facts.cpus} CPUs available`,
     );
+  }
+  if ((r.CpuRealtimePeriod !== 0 || r.CpuRealtimeRuntime !== 0) && !facts.abilities.cpuRealtime) {
+    throw invalidArgument('Your kernel does not support CPU real-time scheduler');
+  }
+  if (r.CpuRealtimePeriod !== 0 && r.CpuRealtimeRuntime > r.CpuRealtimePeriod) {
+    throw invalidArgument('cpu real-time runtime cannot be higher than cpu real-time period');
   }
   if (r.CpuShares < 0) throw invalidArgument(`invalid CPU shares: ${r.CpuShares}`);
   if (r.CpuPeriod !== 0 && (r.CpuPeriod < 1000 || r.CpuPeriod > 1_000_000)) {
