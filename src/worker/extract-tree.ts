@@ -184,22 +184,24 @@ export class LayerTree implements Disposable {
     try {
       using found = held?.writer.end();
       if (held !== undefined && found !== undefined) return this.#share(held, found);
-      return this.#closeFile(held);
+      return this.#closeFile(held, held?.writer.sum);
     } catch (error) {
       throw explain(error, entry);
     }
   }
 
-  #closeFile(held: HeldFile | undefined): ContentPlace | undefined {
+  /** Ends the file that is open. With a `sum` it has a content of its own, for others to share. */
+  #closeFile(held: HeldFile | undefined, sum: number | undefined): ContentPlace | undefined {
     const file = this.#file;
     if (file === undefined) return undefined;
     this.#file = undefined;
-    const { entry, place, fd } = file;
+    const { entry, place } = file;
     try {
       this.#seal(file);
-      if (held !== undefined) {
-        const { clean: path, writer } = held;
-        this.#options.sharing?.offer({ fd, sum: writer.sum, bytes: entry.sizeBytes, path });
+      if (held !== undefined && sum !== undefined) {
+        const { clean, parent, name } = held;
+        const at = { dirFd: this.#dirs.open(parent).fd, name: pathArg(name), path: clean };
+        this.#options.sharing?.offer({ ...at, sum, bytes: entry.sizeBytes });
       }
     } finally {
       this.#options.writeback.closed();
@@ -208,8 +210,9 @@ export class LayerTree implements Disposable {
   }
 
   /** Makes a file of a content that is here already. */
-  #share({ entry, clean, parent, name }: HeldFile, found: OpenContent): ContentPlace | undefined {
+  #share(held: HeldFile, found: OpenContent): ContentPlace | undefined {
     const { sharing } = this.#options;
+    const { entry, clean, parent, name } = held;
     if (sharing === undefined) return undefined;
     const linked = this.#orReplace(entry, parent, name, (dir) => {
       const at = { path: clean, dirFd: dir.fd, name: pathArg(name) };
@@ -217,10 +220,14 @@ export class LayerTree implements Disposable {
     });
     if (linked !== undefined) return { kind: 'content', path: linked };
     const fd = this.#create(entry, parent, name);
-    const writtenBytes = sharing.fill(found, entry, clean, fd);
-    if (writtenBytes > 0) this.#wrote(writtenBytes);
-    else ftruncateSync(fd, entry.sizeBytes);
-    return this.#closeFile(undefined);
+    const how = sharing.fill(found, clean, fd);
+    if (how === 'stub') {
+      // All of it is a hole.
+      ftruncateSync(fd, entry.sizeBytes);
+      return this.#closeFile(held, undefined);
+    }
+    if (how === 'copy') this.#wrote(entry.sizeBytes);
+    return this.#closeFile(held, found.content.sum);
   }
 
   /** Gives directories their times. Nothing may be added afterwards. */

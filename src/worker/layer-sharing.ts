@@ -5,7 +5,7 @@ import type { ByteString } from '../formats/byte-string.ts';
 import { HEAD_BYTES, LayerContentsWriter, placeSum } from '../formats/layer-contents.ts';
 import { isReservedXattr } from '../formats/layer-path.ts';
 import type { TarEntry } from '../formats/tar-entry.ts';
-import { AT, FADV, O_CLOEXEC } from '../kernel/constants.ts';
+import { FADV, O_CLOEXEC } from '../kernel/constants.ts';
 import { CWD, type Syscalls } from '../kernel/syscalls.ts';
 import { CONTENTS, METACOPY, REDIRECT, STAGED_OBJECTS } from '../store/layers/objects.ts';
 import { ContentWriter, copyBytes } from './content-writer.ts';
@@ -14,6 +14,7 @@ import { type LocalContents, localContents, type OpenContent } from './local-con
 /** One file of one layer has at most so many names more; ext4 allows 65,000. */
 const LINKS_MAX = 32_000;
 const BILLION = 1_000_000_000n;
+const NOTHING = Buffer.alloc(0);
 
 /**
  * What a layer that is being extracted shares with those that are here, and what it offers to those
@@ -121,24 +122,23 @@ export class LayerSharing implements Disposable {
   }
 
   /**
-   * Gives an empty file the content that was found: by saying where it is, by a reflink, or, where
-   * neither works, by a copy. Returns the bytes that were written.
+   * Gives an empty file the content that was found: as a stub, which says where it is, by a reflink,
+   * or, where neither works, by a copy.
    */
-  fill(found: OpenContent, entry: TarEntry, path: ByteString, fd: number): number {
-    const { content } = found;
+  fill(found: OpenContent, path: ByteString, fd: number): 'stub' | 'reflink' | 'copy' {
+    const { group, number, bytes } = found.content;
     if (this.#local.hasMetacopy) {
-      this.#sys.fsetxattr(fd, METACOPY, Buffer.alloc(0));
-      const redirect = `/${content.group}/${content.number}`;
-      this.#sys.fsetxattr(fd, REDIRECT, Buffer.from(redirect));
-      // seal() gives it its size: all of it is a hole.
+      this.#sys.fsetxattr(fd, METACOPY, NOTHING);
+      this.#sys.fsetxattr(fd, REDIRECT, Buffer.from(`/${group}/${number}`));
       this.#shared(found, path);
-      return 0;
+      return 'stub';
     }
-    const isReflink = this.#reflink(found, fd);
-    if (isReflink) this.#sharedBytes += entry.sizeBytes;
-    else copyBytes(this.#sys, found.fd, fd, entry.sizeBytes);
-    this.offer({ fd, sum: content.sum, bytes: entry.sizeBytes, path });
-    return isReflink ? 0 : entry.sizeBytes;
+    if (this.#reflink(found, fd)) {
+      this.#sharedBytes += bytes;
+      return 'reflink';
+    }
+    copyBytes(this.#sys, found.fd, fd, bytes);
+    return 'copy';
   }
 
   #reflink(found: OpenContent, fd: number): boolean {
@@ -157,15 +157,20 @@ export class LayerSharing implements Disposable {
     this.#sharedBytes += bytes;
   }
 
-  /** Notes a content that was written, for layers to come. */
-  offer(file: { fd: number; sum: number; bytes: number; path: ByteString }): void {
-    const { fd, sum, bytes, path: place } = file;
+  /** Notes a file that has a content of its own, for layers to come. */
+  offer(file: {
+    readonly dirFd: number;
+    readonly name: string | Uint8Array;
+    readonly path: ByteString;
+    readonly sum: number;
+    readonly bytes: number;
+  }): void {
+    const { sum, bytes } = file;
     if (this.#objectsFd < 0) this.#objectsFd = openFolder(this.#directory);
     this.#objects += 1;
     const number = this.#objects;
-    const from = `/proc/self/fd/${fd}`;
-    this.#sys.linkat(CWD, from, this.#objectsFd, String(number), AT.SYMLINK_FOLLOW);
-    this.#contents.add({ sum, place: placeSum(place), group: '', number, bytes });
+    this.#sys.linkat(file.dirFd, file.name, this.#objectsFd, String(number));
+    this.#contents.add({ sum, place: placeSum(file.path), group: '', number, bytes });
   }
 
   /** The layer has a hard link to this path. */
