@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, openSync, readFileSync, rmSync } from 'node:fs';
+import { closeSync, mkdirSync, openSync, readFileSync, rmSync } from 'node:fs';
 import { request } from 'node:http';
 import path from 'node:path';
 import { daemonCommand } from '../test/support/daemon.ts';
@@ -59,6 +59,7 @@ export class BenchEngine implements AsyncDisposable {
     const [command = '', ...args] = this.group.wrap(this.#command());
     const began = performance.now();
     const child = spawn(command, args, { stdio: ['ignore', log, log] });
+    closeSync(log);
     this.#child = child;
     await eventually(
       async () => {

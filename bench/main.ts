@@ -2,7 +2,9 @@
  * Measures Coracle, and Docker beside it in the same run where dockerd is installed, and prints a
  * table. Started by script/bench, in a network namespace of its own.
  *
- *   main.ts [--engine coracle|docker] [--json FILE] [SCENARIO...]
+ *   main.ts [--engine coracle|docker] [--json FILE] [--pairs DIR] [SCENARIO...]
+ *
+ * The scenario `update` needs pairs of root filesystems (see update.ts).
  */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -20,6 +22,7 @@ import { BenchEngine, type EngineName } from './engines.ts';
 import type { Measure } from './measures.ts';
 import * as measures from './measures.ts';
 import { bridge, names, ports } from './network-measures.ts';
+import { updates } from './update.ts';
 
 type Row = { measure: Measure; values: Partial<Record<EngineName, number>> };
 
@@ -96,7 +99,8 @@ function hasDocker(): boolean {
 
 async function main(args: string[]): Promise<void> {
   const json = args.includes('--json') ? args[args.indexOf('--json') + 1] : undefined;
-  const chosen = args.filter((arg) => arg in SCENARIOS) as (keyof typeof SCENARIOS)[];
+  const pairs = args.includes('--pairs') ? args[args.indexOf('--pairs') + 1] : undefined;
+  const chosen = args.filter((arg) => arg in SCENARIOS || arg === 'update');
   const wantedScenarios = chosen.length > 0 ? new Set<string>(chosen) : undefined;
   const only = args.includes('--engine') ? args[args.indexOf('--engine') + 1] : undefined;
   const wanted: EngineName[] = ['docker', 'coracle'];
@@ -120,19 +124,28 @@ async function main(args: string[]): Promise<void> {
       largeLayers: large.image.layers.map(({ digest }) => registry.blobFile(digest)),
     };
     for (const name of engines) {
-      await using engine = new BenchEngine(name, folder);
-      await engine.start();
-      await engine.call('POST', `/images/create?fromImage=${encodeURIComponent(images.busybox)}`);
-      for (const [scenario, body] of Object.entries(SCENARIOS)) {
-        if (wantedScenarios?.has(scenario) === false) continue;
-        process.stderr.write(`${name}: ${scenario}\n`);
-        const report = (measure: Measure, value: number): void => {
-          const row = rows.get(measure.name) ?? { measure, values: {} };
-          row.values[name] = value;
-          rows.set(measure.name, row);
-        };
-        await body(engine, report, images);
+      const report = (measure: Measure, value: number): void => {
+        const row = rows.get(measure.name) ?? { measure, values: {} };
+        row.values[name] = value;
+        rows.set(measure.name, row);
+      };
+      {
+        await using engine = new BenchEngine(name, folder);
+        await engine.start();
+        await engine.call('POST', `/images/create?fromImage=${encodeURIComponent(images.busybox)}`);
+        for (const [scenario, body] of Object.entries(SCENARIOS)) {
+          if (wantedScenarios?.has(scenario) === false) continue;
+          process.stderr.write(`${name}: ${scenario}\n`);
+          await body(engine, report, images);
+        }
       }
+      if (wantedScenarios?.has('update') === false) continue;
+      if (pairs === undefined) {
+        console.log('update is left out: --pairs DIR says where pairs of root filesystems are');
+        continue;
+      }
+      process.stderr.write(`${name}: update\n`);
+      await updates(name, folder, { pairs, registry }, report);
     }
   } finally {
     rmSync(folder, { recursive: true, force: true });

@@ -1,12 +1,23 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
-import { lstatSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  futimesSync,
+  lstatSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
 import type { DiffId } from '../../src/base/digest.ts';
+import { FADV } from '../../src/kernel/constants.ts';
 import { type LayerEntry, layerTar } from '../support/images.ts';
 import { assertExact } from '../support/layer-store-suite.ts';
 import { openStore } from '../support/layers.ts';
+import { temporaryFolder } from '../support/temp.ts';
 
 const OLD = new Date(1_600_000_000_000);
 const NEW = new Date(1_700_000_000_000);
@@ -91,4 +102,69 @@ test('shared contents stay while a layer uses them, and go with the last', async
   await store.collect();
   await here.settle();
   assert.deepEqual(objects(), []);
+});
+
+test('what was damaged here is not taken for what it was', async () => {
+  await using here = await openStore('overlay2');
+  const { store } = here;
+  const [old] = await here.add(await layerTar(tree(OLD)));
+  assert.ok(old !== undefined);
+  const damaged = path.join(store.directoryOf(old), 'srv/big');
+  const fd = openSync(damaged, 'r+');
+  writeSync(fd, 'X', 500_000);
+  futimesSync(fd, OLD, OLD);
+  closeSync(fd);
+  const next = await here.stage(await layerTar(tree(NEW)));
+  assert.equal(next.sharedBytes, 'a small file'.length + 'two names'.length);
+  await store.commit([next], () => undefined);
+  assertExact(here, next.diffId);
+  assert.throws(() => assertExact(here, old), /is damaged/);
+});
+
+test('comparing leaves the page cache as it was', async () => {
+  await using here = await openStore('overlay2');
+  const { sys, dataRoot } = here.context;
+  await here.add(await layerTar(tree(OLD)));
+  const [group] = readdirSync(dataRoot.objects).filter((name) => !name.startsWith('.'));
+  const objects = path.join(dataRoot.objects, group ?? '');
+  const big = readdirSync(objects)
+    .map((name) => path.join(objects, name))
+    .find((file) => lstatSync(file).size === BIG.length);
+  assert.ok(big !== undefined);
+  const fd = openSync(big, 'r');
+  try {
+    if (sys.cachedPages(fd) === undefined) return; // before Linux 6.5 nobody can tell
+    sys.fadvise(fd, 0, 0, FADV.DONTNEED);
+    await here.stage(await layerTar(tree(NEW)));
+    assert.equal(sys.cachedPages(fd), 0);
+    readFileSync(big);
+    const used = sys.cachedPages(fd);
+    assert.ok(used !== undefined && used >= BIG.length / 4096 - 1);
+    await here.stage(await layerTar(tree(NEW)));
+    assert.equal(sys.cachedPages(fd), used);
+  } finally {
+    closeSync(fd);
+  }
+});
+
+test('stubs are files of their own where containers are full copies', async () => {
+  using root = temporaryFolder('drivers');
+  let layer: DiffId | undefined;
+  {
+    await using here = await openStore('overlay2', root.path);
+    await here.add(await layerTar(tree(OLD)));
+    const staged = await here.stage(await layerTar(tree(NEW)));
+    assert.ok(staged.sharedBytes > BIG.length);
+    await here.store.commit([staged], () => undefined);
+    layer = staged.diffId;
+  }
+  await using here = await openStore('vfs', root.path);
+  assert.ok(layer !== undefined);
+  await here.store.createRootfs('c1', [layer]);
+  const { merged } = await here.store.mountRootfs('c1', [layer]);
+  const big = path.join(merged, 'srv/big');
+  assert.deepEqual(readFileSync(big), BIG);
+  assert.equal(lstatSync(big).mtimeMs, NEW.getTime());
+  assert.deepEqual(here.context.sys.llistxattr(big), []);
+  assertExact(here, layer);
 });
