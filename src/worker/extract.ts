@@ -26,7 +26,7 @@ export type ExtractOptions = ExtractionOptions & {
 /**
  * Extracts one layer in one pass and without a temporary copy ({@link LayerExtraction}).
  *
- * Everything is on the disk when this resolves, but nothing is named yet: that is
+ * All contents are written when this resolves, but nothing is durable and named yet: that is
  * `LayerStore.commit`. On failure the caller drops `directory`.
  *
  * @throws dataLoss for bytes that are not those expected ("filesystem layer verification failed for

@@ -211,7 +211,7 @@ export class LayerExtraction implements AsyncDisposable {
     await this.#writeback.turn();
   }
 
-  /** All bytes have come. Everything is on the disk when this resolves. */
+  /** All bytes have come. Contents are written when this resolves; the commit makes them durable. */
   async finish(): Promise<ExtractedLayer> {
     const received = this.#compressed.digest();
     const digest = parseDigest(`sha256:${received.toString('hex')}`);

@@ -1,5 +1,5 @@
 import { closeSync } from 'node:fs';
-import { FADV } from '../kernel/constants.ts';
+import { FADV, SYNC_FILE_RANGE } from '../kernel/constants.ts';
 import type { Syscalls } from '../kernel/syscalls.ts';
 
 /**
@@ -10,6 +10,9 @@ import type { Syscalls } from '../kernel/syscalls.ts';
  */
 const BATCH_BYTES = 16 << 20;
 const BATCH_FILES = 1024;
+const FEW_FILES = 64;
+const WRITE_AND_WAIT =
+  SYNC_FILE_RANGE.WAIT_BEFORE | SYNC_FILE_RANGE.WRITE | SYNC_FILE_RANGE.WAIT_AFTER;
 
 export class Writeback implements AsyncDisposable {
   readonly #sys: Syscalls;
@@ -74,8 +77,18 @@ export class Writeback implements AsyncDisposable {
     }
   }
 
-  /** Everything written is on the disk and out of the cache when this resolves. */
+  /**
+   * All contents are written and out of the cache when this resolves; what makes them findable need
+   * not be: that is the syncfs of the commit. A few files are therefore written one by one, as a
+   * syncfs writes all metadata that is half filled, here and then once more.
+   */
   async finish(): Promise<void> {
+    await this.#inFlight;
+    const hasFew = this.#closed.length <= FEW_FILES && this.#bytes < BATCH_BYTES;
+    if (hasFew && this.#current < 0) {
+      for (const fd of this.#closed) this.#sys.syncFileRange(fd, 0, 0, WRITE_AND_WAIT);
+      this.#bytes = 0;
+    }
     await this.turn();
     await this.#inFlight;
   }
