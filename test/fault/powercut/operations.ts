@@ -80,6 +80,27 @@ const load: Kind = {
   },
 };
 
+/** A delta, when its base is here: its name becomes the target's. */
+const delta: Kind = {
+  make: (draw, world, supplies) => {
+    const isHere = new Set(keys(world, 'image').map((key) => world.get(key)));
+    const usable = supplies.deltas.filter(({ baseId }) => isHere.has(baseId));
+    const chosen = pick(draw, usable);
+    if (chosen === undefined) return undefined;
+    const { reference, targetId, archive } = chosen;
+    const [name, tag] = split(reference);
+    const isPull = draw() < 0.6;
+    return {
+      name: `${isPull ? 'pull' : 'load'} ${tag}`,
+      run: (daemon) =>
+        isPull
+          ? stream(daemon, `/images/create?fromImage=${name}&tag=${tag}`)
+          : stream(daemon, '/images/load', readFileSync(archive)),
+      after: (before) => withEntry(before, `image ${reference}`, targetId),
+    };
+  },
+};
+
 const tag: Kind = {
   make: (draw, world) => {
     const from = pick(draw, keys(world, 'image'));
@@ -194,7 +215,7 @@ function pruned(world: World, kind: 'containers' | 'volumes' | 'images'): World 
 }
 
 const KINDS: readonly Kind[] = [
-  ...[pull, pull, pull, load, load, createContainer, createContainer],
+  ...[pull, pull, pull, load, load, delta, delta, delta, createContainer, createContainer],
   ...[createVolume, removeImage, removeContainer, tag, prune],
 ];
 

@@ -1,4 +1,6 @@
+import { writeFileSync } from 'node:fs';
 import path from 'node:path';
+import { startDaemon } from '../../support/daemon.ts';
 import { busyboxImage, type LayerEntry, pushImage } from '../../support/images.ts';
 import { runOk } from '../../support/processes.ts';
 import { type Registry, startRegistry } from '../../support/registry.ts';
@@ -14,6 +16,13 @@ export type Supplies = AsyncDisposable & {
     readonly archive: string;
     readonly loadedAs: string;
   }[];
+  /** Deltas as balenaEngine has them, from each version to the next, in the registry and beside it. */
+  readonly deltas: readonly {
+    readonly reference: string;
+    readonly baseId: string;
+    readonly targetId: string;
+    readonly archive: string;
+  }[];
 };
 
 const VERSIONS = 4;
@@ -28,8 +37,38 @@ export async function makeSupplies(): Promise<Supplies> {
   for (let version = 0; version < VERSIONS; version += 1) {
     images.push(await makeVersion(registry, folder.path, version));
   }
+  const deltas = await makeDeltas(registry, folder.path, images);
   const held = making.move();
-  return { images, [Symbol.asyncDispose]: () => held.disposeAsync() };
+  return { images, deltas, [Symbol.asyncDispose]: () => held.disposeAsync() };
+}
+
+/** Made by a daemon of their own. Ours lie beside every second version, where its pull finds it. */
+async function makeDeltas(
+  registry: Registry,
+  folder: string,
+  images: Supplies['images'],
+): Promise<Supplies['deltas']> {
+  await using builder = await startDaemon();
+  const post = async (address: string): Promise<void> => {
+    const { status, text } = await builder.api('POST', address);
+    if (status >= 300 || text.includes('"errorDetail"')) throw new Error(`${address}: ${text}`);
+  };
+  for (const { reference } of images) await post(`/images/create?fromImage=${reference}`);
+  const deltas: Supplies['deltas'][number][] = [];
+  for (const [i, target] of images.entries()) {
+    const base = images[i - 1];
+    if (base === undefined) continue;
+    const reference = `${registry.host}/app:delta-${i}`;
+    await post(`/images/delta?src=${base.reference}&dest=${target.reference}&t=${reference}`);
+    await post(`/images/${registry.host}/app/push?tag=delta-${i}`);
+    const archive = path.join(folder, `delta-${i}.tar`);
+    writeFileSync(archive, (await builder.api('GET', `/images/${reference}/get`)).bytes);
+    deltas.push({ reference, baseId: base.id, targetId: target.id, archive });
+    if (i % 2 === 0) {
+      await post(`/deltas/publish?target=${target.reference}&base=${base.reference}`);
+    }
+  }
+  return deltas;
 }
 
 async function makeVersion(
