@@ -8,7 +8,7 @@
  * the same filesystems are made as images of several layers.
  */
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -66,6 +66,29 @@ function pairsIn(folder: string, name: string, work: string): Pair[] {
 }
 
 const reference = (name: string): string => name.toLowerCase().replaceAll(' ', '-');
+
+/**
+ * A filesystem of the device's own: on a shared one, whoever syncs it makes the same blocks be
+ * written many times.
+ */
+class Disk implements Disposable {
+  readonly folder: string;
+
+  constructor(at: string) {
+    this.folder = at;
+    mkdirSync(at);
+    execFileSync('truncate', ['-s', '4G', `${at}.img`]);
+    execFileSync('mkfs.ext4', ['-q', '-F', `${at}.img`]);
+    execFileSync('mount', ['-o', 'loop', `${at}.img`, at]);
+  }
+
+  [Symbol.dispose](): void {
+    // The engine's log is still open.
+    execFileSync('umount', ['--lazy', this.folder]);
+    rmSync(this.folder, { recursive: true });
+    rmSync(`${this.folder}.img`);
+  }
+}
 
 /** Runs `body` while the engine's memory is watched. */
 async function watched(engine: BenchEngine, body: () => Promise<unknown>): Promise<Figures> {
@@ -133,7 +156,8 @@ async function measure(pair: Pair, folder: string): Promise<Figures> {
     size = Number(manifest.annotations['dev.coracle.delta.size']);
   }
   rmSync(inFolder('builder'), { recursive: true, force: true });
-  await using device = new BenchEngine('coracle', inFolder('device'));
+  using disk = new Disk(path.join(folder, 'disk'));
+  await using device = new BenchEngine('coracle', disk.folder);
   await device.start();
   await pull(device, registry, name, 'old');
   let answer = '';

@@ -37,6 +37,10 @@ function contextOf(program: string): CliContext {
       return process.stderr;
     },
     signals,
+    makeDeltas: async (input, onProgress) => {
+      const { makeLayoutDeltas } = await import('./delta-layout.ts');
+      await makeLayoutDeltas(input, onProgress);
+    },
     nowMs: Date.now,
     version: VERSION,
     commit: COMMIT,

@@ -26,8 +26,8 @@ import { containerRename } from '../engine/containers/rename.ts';
 import { containerStats } from '../engine/containers/stats.ts';
 import { containerTop } from '../engine/containers/top.ts';
 import { containerUpdate } from '../engine/containers/update.ts';
+import { deltaInspect, deltaPlan } from '../engine/deltas/ask.ts';
 import { imageDelta } from '../engine/deltas/create.ts';
-import { deltaPlan } from '../engine/deltas/plan.ts';
 import { deltaPublish } from '../engine/deltas/publish.ts';
 import { execCreate, execInspect, execResize, execStart } from '../engine/execs/api.ts';
 import { imageHistory } from '../engine/images/history.ts';
@@ -95,6 +95,7 @@ export const HANDLERS: Handlers = {
   imageSaveOne,
   imageDelta,
 
+  deltaInspect,
   deltaPlan,
   deltaPublish,
 

@@ -1,4 +1,6 @@
 import type { Readable, Writable } from 'node:stream';
+import type { DeltaLayoutInput } from '../spec/delta-layout.ts';
+import type { ProgressMessage } from '../spec/docker/progress.ts';
 
 /** The terminal or pipe that a user types into. */
 export type CliInput = Readable & {
@@ -39,6 +41,11 @@ export type CliContext = {
   readonly stdout: CliOutput;
   readonly stderr: CliOutput;
   readonly signals: CliSignals;
+  /** Makes deltas in a process of its own, without a daemon. Rejects with the job's EngineError. */
+  readonly makeDeltas: (
+    input: DeltaLayoutInput,
+    onProgress: (message: ProgressMessage) => void,
+  ) => Promise<void>;
   readonly nowMs: () => number;
   /** `0.1.0`, and the commit it was built from. */
   readonly version: string;

@@ -23,6 +23,8 @@ export type JobName =
   | 'delta-create'
   | 'delta-publish'
   | 'delta-plan'
+  | 'delta-layout'
+  | 'delta-inspect'
   | 'delta-apply';
 
 /** A running job as the daemon sees it. */

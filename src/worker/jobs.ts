@@ -16,6 +16,8 @@ export const JOBS: Readonly<Partial<Record<JobName, () => Promise<JobBody>>>> = 
   'tree-unpack': async () => (await import('./jobs/tree-unpack.ts')).treeUnpack,
   'tree-changes': async () => (await import('./jobs/tree-diff.ts')).treeChanges,
   'tree-diff': async () => (await import('./jobs/tree-diff.ts')).treeDiff,
+  'delta-inspect': async () => (await import('./jobs/delta-inspect.ts')).deltaInspect,
+  'delta-layout': async () => (await import('./jobs/delta-layout.ts')).deltaLayout,
   'delta-plan': async () => (await import('./jobs/delta-plan.ts')).deltaPlan,
   'delta-publish': async () => (await import('./jobs/delta-publish.ts')).deltaPublish,
   'delta-create': async () => (await import('./jobs/delta-create.ts')).deltaCreate,

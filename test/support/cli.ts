@@ -65,6 +65,7 @@ export async function coracle(args: readonly string[], options: CliOptions = {})
     nowMs: () => options.nowMs ?? Date.now(),
     version: '0.1.0',
     commit: 'test',
+    makeDeltas: () => Promise.reject(new Error('no worker in this test')),
     os: 'linux',
     arch: 'amd64',
   };

@@ -54,10 +54,7 @@ export async function openImageEngine(
   const random = { bytes: (n: number) => randomBytes(n) };
   const sys = openSyscalls();
   const common = { sys, dataRoot, execRoot, database, random, tasks, locks: new KeyedLock() };
-  const layers = await openLayerStore({ ...common, clock: systemClock, log: silentLogger }, '', {
-    sizeBytes: 0,
-    syncDiffs: true,
-  });
+  const layers = await openLayerStore({ ...common, clock: systemClock, log: silentLogger }, '');
   const workers = createWorkers(
     { command: process.execPath, args: [WORKER], env: process.env },
     silentLogger,

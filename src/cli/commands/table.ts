@@ -227,6 +227,12 @@ const imageCommands: readonly CommandEntry[] = [
   },
   {
     noun: 'image',
+    verb: 'delta inspect',
+    about: 'Show where the bytes of a delta go',
+    load: () => import('./image/delta-inspect.ts'),
+  },
+  {
+    noun: 'image',
     verb: 'delta plan',
     about: 'Show what a pull would download, by each way there is',
     load: () => import('./image/delta-plan.ts'),

@@ -4,7 +4,6 @@ import { messageOf, unavailable } from '../../base/errors.ts';
 import { newShortName } from '../../base/id.ts';
 import { mountOverlay, unmountIfMounted } from '../../kernel/mount.ts';
 import { removeTree } from '../../kernel/remove-tree.ts';
-import type { StorageOptions } from '../../policy/storage-options.ts';
 import type { LayerStore } from '../layer-store.ts';
 import type { LayerStoreContext } from './catalog.ts';
 import { METACOPY, metacopyMarker, REDIRECT } from './objects.ts';
@@ -19,24 +18,23 @@ import { vfs } from './vfs.ts';
 export async function openLayerStore(
   context: LayerStoreContext,
   driver: 'overlay2' | 'vfs' | '',
-  storage: StorageOptions,
 ): Promise<LayerStore> {
-  if (driver === 'vfs') return withoutMetacopy(context, storage);
+  if (driver === 'vfs') return withoutMetacopy(context);
   const problem = await overlayProblem(context);
   if (problem === undefined)
-    return overlay2(context, { hasMetacopy: await probeMetacopy(context), storage });
+    return overlay2(context, { hasMetacopy: await probeMetacopy(context) });
   if (driver === 'overlay2') {
     throw unavailable(
       `cannot use the storage driver overlay2: ${problem}. Use --storage-driver=vfs, or a data root on ext4, xfs, btrfs or f2fs`,
     );
   }
   context.log.warn('overlay cannot be used here, every container will be a full copy', { problem });
-  return withoutMetacopy(context, storage);
+  return withoutMetacopy(context);
 }
 
-function withoutMetacopy(context: LayerStoreContext, storage: StorageOptions): LayerStore {
+function withoutMetacopy(context: LayerStoreContext): LayerStore {
   rmSync(metacopyMarker(context.dataRoot.objects), { force: true });
-  return vfs(context, storage);
+  return vfs(context);
 }
 
 /** Can this kernel show stubs? Workers make them where the answer lies in `objects`. */

@@ -1,5 +1,6 @@
 import { DEFAULT_TAG, familiarReference, withDefaultTag } from '../../base/reference.ts';
 import { parsePlatform } from '../../policy/platform.ts';
+import type { InspectedDelta } from '../../spec/delta-inspect.ts';
 import type { DeltaPlan } from '../../spec/delta-plan.ts';
 import type { AuthConfig } from '../../spec/docker/auth.ts';
 import type { PullInput, PullQuestion } from '../../worker/pull-protocol.ts';
@@ -22,10 +23,36 @@ export async function deltaPlan(
   { query, headers }: DeltaPlanArgs,
   { signal }: Call,
 ): Promise<DeltaPlan> {
+  const input = questionInput(engine, query, headers.registryAuth);
+  await using answers = new PullAnswers(engine);
+  await using job = await engine.workers.start('delta-plan', input, {
+    signal,
+    onQuestion: (question) => answers.answer(question as PullQuestion),
+  });
+  return (await job.result) as DeltaPlan;
+}
+
+/** Shows where the bytes of the deltas to an image go. @throws notFound when there are none */
+export async function deltaInspect(
+  engine: PullEngine,
+  { query, headers }: DeltaPlanArgs,
+  { signal }: Call,
+): Promise<readonly InspectedDelta[]> {
+  const input = questionInput(engine, query, headers.registryAuth);
+  await using job = await engine.workers.start('delta-inspect', input, { signal });
+  return (await job.result) as InspectedDelta[];
+}
+
+/** What a pull of the image would be told. */
+function questionInput(
+  engine: PullEngine,
+  query: DeltaPlanArgs['query'],
+  auth: AuthConfig | undefined,
+): PullInput {
   const reference = withDefaultTag(pullReference(query.target, ''));
   const host = hostOf();
-  const input: PullInput = {
-    access: registryAccess(engine, reference.domain, headers.registryAuth),
+  return {
+    access: registryAccess(engine, reference.domain, auth),
     path: reference.path,
     reference: reference.digest ?? reference.tag ?? DEFAULT_TAG,
     familiar: familiarReference(reference),
@@ -36,10 +63,4 @@ export async function deltaPlan(
     delta: 'auto',
     staging: '',
   };
-  await using answers = new PullAnswers(engine);
-  await using job = await engine.workers.start('delta-plan', input, {
-    signal,
-    onQuestion: (question) => answers.answer(question as PullQuestion),
-  });
-  return (await job.result) as DeltaPlan;
 }
