@@ -171,3 +171,87 @@ test('prune removes what nobody uses, and events tell of all of it', async () =>
     ...['connect used', 'disconnect used', 'destroy used'],
   ]);
 });
+
+test('--publish-all takes a free port for each that is exposed; ports in use are told before', async () => {
+  const exposed = { ExposedPorts: { '80/tcp': {}, '53/udp': {} } };
+  const id = await box.up({
+    ...FOREVER,
+    ...exposed,
+    HostConfig: { NetworkMode: 'bridge', PublishAllPorts: true },
+  });
+  const { Ports } = (await box.inspect(id)).NetworkSettings;
+  const [tcp, udp] = [Ports['80/tcp']?.[0]?.HostPort, Ports['53/udp']?.[0]?.HostPort].map(Number);
+  assert.ok(tcp !== undefined && udp !== undefined && tcp >= 1024 && udp >= 1024, `${tcp} ${udp}`);
+  const PortBindings = { '80/tcp': [{ HostIp: '', HostPort: String(tcp) }] };
+  const second = await box.create({
+    ...FOREVER,
+    HostConfig: { NetworkMode: 'bridge', PortBindings },
+  });
+  const refused = await box.daemon.api('POST', `/containers/${second}/start`);
+  assert.equal(refused.status, 500);
+  assert.match(
+    refused.text,
+    new RegExp(`Bind for 0\\.0\\.0\\.0:${tcp} failed: port is already allocated`),
+  );
+  assert.equal((await view('bridge')).Containers[second], undefined);
+  await box.remove(id);
+  await box.start(second);
+  await box.remove(second);
+});
+
+test('bad requests get the status and the words of Docker, and leave nothing', async () => {
+  const config = { IPAM: { Config: [{ Subnet: '10.201.7.0/29', Gateway: '10.201.7.1' }] } };
+  const id = await network('small', config);
+  const refused = async (path: string, body: object, status: number, message: RegExp) => {
+    const answer = await box.daemon.api('POST', path, body);
+    assert.equal(answer.status, status, answer.text);
+    assert.match((answer.json() as { message: string }).message, message);
+  };
+  const create = (body: object, status: number, message: RegExp) =>
+    refused('/networks/create', { Name: 'bad', ...body }, status, message);
+  const subnet = (Subnet: string) => ({ IPAM: { Config: [{ Subnet }] } });
+  await create(subnet('10.201.7.4/30'), 403, /^invalid pool request: Pool overlaps with other one/);
+  await create(subnet('10.201.7.0'), 400, /invalid subnet 10\.201\.7\.0: invalid CIDR/);
+  await create({ Driver: 'overlay' }, 501, /^overlay networks are not supported/);
+  await create({ Name: 'small' }, 409, /^network with name small already exists$/);
+  await create({ Driver: 'weave' }, 404, /^plugin "weave" not found$/);
+
+  const joined = (IPv4Address: string, MacAddress = '') => ({
+    ...FOREVER,
+    HostConfig: { NetworkMode: 'small' },
+    NetworkingConfig: {
+      EndpointsConfig: { small: { IPAMConfig: { IPv4Address }, MacAddress } },
+    },
+  });
+  const outside = await box.tryCreate(joined('10.202.0.9'));
+  assert.equal(outside.status, 400);
+  assert.match(outside.text, /Invalid address 10\.202\.0\.9: It does not belong to any of this/);
+  const first = await box.up(joined('10.201.7.2', '02:00:00:00:07:02'));
+  const fails = async (body: ReturnType<typeof joined>, status: number, message: RegExp) => {
+    const container = await box.create(body);
+    await refused(`/containers/${container}/start`, {}, status, message);
+    await box.remove(container);
+  };
+  await fails(joined('10.201.7.2'), 403, /Address already in use/);
+  await fails(joined('10.201.7.3', '02:00:00:00:07:02'), 409, /MAC address .* already in use/);
+  const others: string[] = [];
+  for (let i = 3; i < 7; i += 1) others.push(await box.up(joined('')));
+  await fails(
+    joined(''),
+    503,
+    /no available IPv4 addresses on this network's address pools: small/,
+  );
+  assert.equal(Object.keys((await view(id)).Containers).length, 5);
+  const inUse = await box.daemon.api('DELETE', `/networks/${id}`);
+  assert.equal(inUse.status, 403);
+  assert.match(
+    inUse.text,
+    /error while removing network: network small id .* has active endpoints/,
+  );
+  for (const each of [first, ...others]) await box.remove(each);
+  await drop(id);
+  const missing = await box.daemon.api('DELETE', `/networks/${id}`);
+  assert.equal(missing.status, 404);
+  const filters = encodeURIComponent('{"type":["custom"]}');
+  assert.deepEqual(await box.daemon.json('GET', `/networks?filters=${filters}`), []);
+});
