@@ -48,7 +48,14 @@ const launch = async (command: string, log = NO_LOG) => {
 };
 
 const request: Omit<LogRequest, 'driver' | 'path'> = {
-  ...{ filesMax: 3, stdout: true, stderr: true, tail: undefined, sinceNs: undefined },
+  ...{
+    containerId: '',
+    filesMax: 3,
+    stdout: true,
+    stderr: true,
+    tail: undefined,
+    sinceNs: undefined,
+  },
   ...{ untilNs: undefined, timestamps: true, details: true, raw: false, follow: false },
 };
 
@@ -120,6 +127,33 @@ test('any damage to a log gives whole frames', async () => {
       const file = path.join(root, 'damaged');
       writeFileSync(file, damaged.subarray(0, cut ?? damaged.length));
       const output = shims.readLog({ ...request, driver, path: file, tail }).output;
+      unframe(Buffer.concat(await output.toArray()));
+      assert.equal(sanitizerFindings(root), '');
+    }),
+    limits,
+  );
+});
+
+test('any bytes from journalctl give whole frames', async () => {
+  const file = path.join(root, 'journal');
+  writeFileSync(path.join(root, 'journalctl'), `#!/bin/sh\ncat ${file}\n`, { mode: 0o755 });
+  const env = sanitizerEnv(root);
+  const program = path.join(root, 'shim-sanitized');
+  const reader = openShims({ program, env: { ...env, PATH: `${root}:${env['PATH'] ?? ''}` } });
+  const size = fc
+    .oneof(fc.nat(50), fc.constantFrom(0, 2 ** 31, 2 ** 32))
+    .map((value) => Buffer.from(BigUint64Array.of(BigInt(value)).buffer));
+  const words = fc.constantFrom(
+    ...['MESSAGE=', 'MESSAGE\n', 'PRIORITY=3\n', '\n', '\n\n', '__REALTIME_TIMESTAMP=179\n', '='],
+  );
+  const piece = fc.oneof(
+    ...[words.map((each) => Buffer.from(each)), size, fc.uint8Array({ maxLength: 60 })],
+    fc.integer({ min: 1, max: 300_000 }).map((length) => Buffer.alloc(length, 'y')),
+  );
+  await fc.assert(
+    fc.asyncProperty(fc.array(piece, { maxLength: 30 }), async (pieces) => {
+      writeFileSync(file, Buffer.concat(pieces));
+      const { output } = reader.readLog({ ...request, driver: 'journald', path: '' });
       unframe(Buffer.concat(await output.toArray()));
       assert.equal(sanitizerFindings(root), '');
     }),

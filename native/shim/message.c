@@ -85,8 +85,17 @@ static bool is_wanted(const struct wanted *wanted, int stream, int64_t time_ns) 
          time_ns >= wanted->since_ns;
 }
 
-static bool is_past(const struct wanted *wanted, int64_t time_ns) {
+bool message_is_past(const struct wanted *wanted, int64_t time_ns) {
   return wanted->until_ns > 0 && time_ns > wanted->until_ns;
+}
+
+void message_put(const struct wanted *wanted, int stream, int64_t time_ns, const char *bytes,
+                 size_t size, bool partial) {
+  if (!is_wanted(wanted, stream, time_ns)) return;
+  size_t start = begin_frame(wanted, stream, time_ns, (struct json){bytes, bytes});
+  put_bytes(&out, bytes, size);
+  if (!partial) put(&out, "\n");
+  end_frame(wanted, start);
 }
 
 /* --- json-file ---------------------------------------------------------------------------------- */
@@ -190,7 +199,7 @@ static enum taken take_json(const char *bytes, size_t size, const struct wanted 
   struct json_line line;
   /* Half a line that a full disk or a crash left is no message; the next one is. */
   if (newline == NULL || !parse_line(bytes, *used - 1, &line)) return TAKEN;
-  if (is_past(wanted, line.time_ns)) return REACHED_END;
+  if (message_is_past(wanted, line.time_ns)) return REACHED_END;
   if (!is_wanted(wanted, line.stream, line.time_ns)) return TAKEN;
   size_t start = begin_frame(wanted, line.stream, line.time_ns, line.attrs);
   if (json_string(&line.log, &out)) {
@@ -270,7 +279,7 @@ static enum taken take_local(const char *bytes, size_t size, const struct wanted
     return TAKEN;
   }
   int64_t time_ns = (int64_t)le64toh((uint64_t)header.time_ns);
-  if (header.kind != LOCAL_ATTRS && is_past(wanted, time_ns)) return REACHED_END;
+  if (header.kind != LOCAL_ATTRS && message_is_past(wanted, time_ns)) return REACHED_END;
   take_record(&header, bytes + sizeof header, whole - sizeof header - sizeof header.size, wanted);
   *used = whole;
   return TAKEN;

@@ -33,7 +33,13 @@ struct format {
   void (*begin)(int fd);
 };
 
-extern const struct format json_file_format, local_format;
+extern const struct format json_file_format, local_format, journal_format;
+
+/* Puts one message, if it is wanted, as a client is sent it; a whole one gets its newline. */
+void message_put(const struct wanted *wanted, int stream, int64_t time_ns, const char *bytes,
+                 size_t size, bool partial);
+/* True for a message that ends the reading. */
+bool message_is_past(const struct wanted *wanted, int64_t time_ns);
 
 /* Bytes that one message may take in a file; a longer one is stepped over. */
 enum { WINDOW = 256 << 10 };

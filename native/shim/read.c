@@ -1,10 +1,11 @@
 /*
- * Reads the log of a file driver and writes it to stdout as a client is sent it: framed, or raw for
+ * Reads a log and writes it to stdout as a client is sent it: framed, or raw for
  * a terminal. A process of its own, because it takes the daemon no memory and a tenth of the time
  * that decoding in the daemon would.
  *
- *   driver      json-file or local
+ *   driver      json-file, local or journald
  *   path        the log; files: how many there may be, rotated ones included
+ *   journalctl  for journald: that program; id: the container's
  *   streams     o, e or both
  *   tail        messages to begin with, counted from the end; -1: all
  *   since       nanoseconds since the epoch; older messages are left out
@@ -20,12 +21,15 @@
 #include <errno.h>
 #include <limits.h>
 #include <poll.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/inotify.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "chain.h"
+#include "journal.h"
 #include "message.h"
 
 enum { EXIT_BAD = 125, POLL_MS = 100 };
@@ -131,7 +135,7 @@ static void open_watch(const char *path) {
 
 /* Milliseconds to wait at the most; 0 when `until` has passed. */
 static int patience(void) {
-  int ms = watch < 0 ? POLL_MS : -1;
+  int ms = watch < 0 && format != &journal_format ? POLL_MS : -1;
   if (wanted.until_ns == 0) return ms;
   int64_t left = (wanted.until_ns - clock_ns(CLOCK_REALTIME)) / MILLISECOND_NS + 1;
   if (left <= 0) return 0;
@@ -180,14 +184,6 @@ static void run(int64_t tail) {
   message_flush();
 }
 
-static bool find_last(void) {
-  struct stat info;
-  if (!chain_newest(&last)) return false;
-  if (fstat(last.fd, &info) == 0) last.at = info.st_size;
-  close(last.fd);
-  return true;
-}
-
 static int complain(const char *what) {
   char bytes[512];
   struct text text = {bytes, 0, sizeof bytes, false};
@@ -196,13 +192,61 @@ static int complain(const char *what) {
   return write_all(STDERR_FILENO, text.bytes, text.size) ? EXIT_BAD : EXIT_BAD + 1;
 }
 
+/* Messages that a container wrote last are a moment on their way through journald. */
+enum { JOURNAL_QUIET_MS = 500 };
+
+/* Reads what there is of the journal; false when there is nothing more to do. */
+static bool read_journal(int fd) {
+  ssize_t size = read(fd, window + window_size, sizeof window - window_size);
+  if (size <= 0) return false;
+  window_size += (size_t)size;
+  return take_messages(false) && message_flush();
+}
+
+static int run_journal(int64_t tail) {
+  pid_t pid;
+  int status = 0, fd = journal_open(tail, follow, wanted.streams, &pid);
+  if (fd < 0) return complain("cannot start journalctl");
+  bool ended = !follow, more = true;
+  while (more) {
+    struct pollfd fds[] = {
+        {.fd = fd, .events = POLLIN},
+        {.fd = ended ? -1 : STDIN_FILENO, .events = POLLIN},
+        {.fd = STDOUT_FILENO},
+    };
+    int ms = !follow ? -1 : ended ? JOURNAL_QUIET_MS : patience();
+    int ready = poll(fds, 3, ms);
+    if (ready < 0) continue;
+    if (ready == 0 || fds[2].revents != 0) break;
+    if (fds[0].revents != 0) more = read_journal(fd);
+    char byte;
+    if (fds[1].revents != 0 && read(STDIN_FILENO, &byte, 1) <= 0) ended = true;
+  }
+  take_messages(true);
+  message_flush();
+  close(fd);
+  if (follow) kill(pid, SIGTERM);
+  while (waitpid(pid, &status, 0) < 0 && errno == EINTR) continue;
+  bool failed = !follow && WIFEXITED(status) && WEXITSTATUS(status) != 0;
+  return failed ? complain("journalctl cannot read the journal") : 0;
+}
+
+static bool find_last(void) {
+  struct stat info;
+  if (!chain_newest(&last)) return false;
+  if (fstat(last.fd, &info) == 0) last.at = info.st_size;
+  close(last.fd);
+  return true;
+}
+
 int read_logs(int count, char **arguments) {
   if (!settings_from_arguments(count, arguments)) return complain("bad argument");
   const char *driver = setting("driver", "");
   format = strcmp(driver, "json-file") == 0 ? &json_file_format
            : strcmp(driver, "local") == 0   ? &local_format
+           : strcmp(driver, "journald") == 0 ? &journal_format
                                             : NULL;
-  if (format == NULL) return complain("driver must be json-file or local");
+  if (format == NULL) return complain("driver must be json-file, local or journald");
   const char *streams = setting("streams", "oe");
   wanted.streams[STDOUT] = strchr(streams, 'o') != NULL;
   wanted.streams[STDERR] = strchr(streams, 'e') != NULL;
@@ -213,6 +257,7 @@ int read_logs(int count, char **arguments) {
   wanted.raw = flag_setting("raw");
   follow = flag_setting("follow");
 
+  if (format == &journal_format) return run_journal(number_setting("tail", -1));
   const char *path = setting("path", "");
   chain_open(path, (int)number_setting("files", 1));
   if (follow) open_watch(path);

@@ -1,23 +1,30 @@
 import { spawn } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import path from 'node:path';
 import { PassThrough, pipeline } from 'node:stream';
 import { callbackify } from 'node:util';
 import { deferred } from '../base/async.ts';
-import { internal, messageOf } from '../base/errors.ts';
+import { internal, messageOf, notImplemented } from '../base/errors.ts';
 import type { LogReading, LogRequest } from './shim.ts';
 
 /**
- * Reads a log by the shim's program in a process of its own: decoding in the daemon would take
+ * Reads a log by the shim's program in a process of its own (journald's by journalctl): decoding in the daemon would take
  * it ten times the time, and the memory. native/shim/read.c is the other side. The output fails
  * when the reader does, so that half a log is not taken for a whole one.
+ * @throws notImplemented for a journal on a host without journalctl
  */
 export function readLog(
   program: { readonly path: string; readonly env: Readonly<Record<string, string>> },
   request: LogRequest,
 ): LogReading {
-  const child = spawn(program.path, ['logs', ...logArguments(request)], {
-    env: program.env,
-    stdio: ['pipe', 'pipe', 'inherit'],
-  });
+  const child = spawn(
+    program.path,
+    ['logs', ...journalArguments(program.env, request), ...logArguments(request)],
+    {
+      env: program.env,
+      stdio: ['pipe', 'pipe', 'inherit'],
+    },
+  );
   const ended = deferred();
   ended.promise.catch(() => undefined); // told to whoever reads the output
   child.once('error', (cause) => {
@@ -33,6 +40,19 @@ export function readLog(
   child.stdin.on('error', () => undefined); // the reader has ended by itself: so does its output
   if (!request.follow) child.stdin.end();
   return { output, end: () => child.stdin.end() };
+}
+
+/** @throws notImplemented */
+function journalArguments(env: Readonly<Record<string, string>>, request: LogRequest): string[] {
+  if (request.driver !== 'journald') return [];
+  const folders = (env['PATH'] ?? '').split(':').filter(Boolean);
+  const journalctl = folders.map((each) => path.join(each, 'journalctl')).find(existsSync);
+  if (journalctl === undefined) {
+    throw notImplemented(
+      'configured logging driver does not support reading: journalctl is not installed on this host',
+    );
+  }
+  return [`journalctl=${journalctl}`, `id=${request.containerId}`];
 }
 
 /** Settings of `shim logs`. */

@@ -57,7 +57,8 @@ test('orders and arguments', () => {
   assert.equal(attachLine({ stdin: true, stdout: false, stderr: true }), 'attach ie\n');
   assert.equal(attachLine({ stdin: false, stdout: false, stderr: false }), 'attach \n');
   const request = {
-    ...{ driver: 'json-file' as const, path: '/x', filesMax: 3, stdout: true, stderr: false },
+    ...{ driver: 'json-file' as const, containerId: '', path: '/x', filesMax: 3 },
+    ...{ stdout: true, stderr: false },
     ...{ tail: undefined, sinceNs: 5n, untilNs: undefined },
     ...{ timestamps: true, details: false, raw: false, follow: true },
   };

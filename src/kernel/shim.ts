@@ -91,7 +91,9 @@ export type Shim = {
 
 /** What of a log to read. Times are nanoseconds since the epoch. */
 export type LogRequest = {
-  readonly driver: 'json-file' | 'local';
+  readonly driver: 'json-file' | 'local' | 'journald';
+  readonly containerId: string;
+  /** Of json-file and local. */
   readonly path: string;
   /** Files in all, rotated ones included. */
   readonly filesMax: number;
@@ -120,6 +122,7 @@ export type LogReading = {
 
 /** Starts and finds shims, and reads what they logged. */
 export type Shims = {
+  /** @throws notImplemented when the host has no program that reads the journal */
   readonly readLog: (request: LogRequest) => LogReading;
   /** Starts a shim; it is ready for `attach` and `start` when this resolves. */
   readonly launch: (spec: ShimSpec) => Promise<Shim>;

@@ -32,6 +32,22 @@ test('logs are bounded by default, as by what is asked for', () => {
   assert.deepEqual(bounds('json-file', { 'max-size': '1.5k' }), [1500, 1]);
 });
 
+test('cloud drivers are refused with a sentence that names those there are', () => {
+  for (const type of ['awslogs', 'gcplogs', 'splunk', 'gelf', 'fluentd', 'logentries']) {
+    fails(
+      () => plan(type, {}),
+      `the log driver ${type} is not part of this engine: use json-file, local, journald, syslog, none`,
+    );
+  }
+  fails(() => plan('nope', {}), "logger: no log driver named 'nope' is registered");
+});
+
+test('compress is taken with a warning, for the compose files that have it', () => {
+  const [warning] = plan('json-file', { compress: 'true', 'max-file': '3' }).warnings;
+  assert.match(warning ?? '', /compress has no effect/);
+  assert.deepEqual(plan('json-file', { compress: 'false' }).warnings, []);
+});
+
 test('bad options are refused in the words of Docker', () => {
   fails(() => plan('json-file', { size: '1' }), "unknown log opt 'size' for json-file log driver");
   fails(

@@ -29,6 +29,8 @@ export type LogPlan = {
   readonly attributes: LogAttributeOptions;
   /** Only of syslog. */
   readonly syslog: SyslogTarget | undefined;
+  /** What was asked for and is not done. */
+  readonly warnings: readonly string[];
 };
 
 /** The options labels, labels-regex, env, env-regex and tag. */
@@ -67,6 +69,9 @@ const KNOWN: Readonly<Record<LogDriver, readonly string[]>> = {
 const JSON_FILE = { maxSizeBytes: 10_000_000, filesMax: 3 };
 const LOCAL = { maxSizeBytes: 20_000_000, filesMax: 5 };
 const BUFFER_BYTES = 1 << 20;
+/** Compose files carry the option, so it is no error; a reader finds its way through plain files. */
+const NOT_COMPRESSED =
+  'the log option compress has no effect: rotated files are kept as they are, bounded by max-size and max-file';
 /** More files than this are slow to rotate and to read. */
 const FILES_MAX = 1000;
 
@@ -108,6 +113,7 @@ export function planLog(config: LogConfig): LogPlan {
     ...common,
     attributes: attributeOptions(options),
     syslog: driver === 'syslog' ? syslogOptions(options) : undefined,
+    warnings: parseBool(options['compress'] ?? 'false') ? [NOT_COMPRESSED] : [],
   };
 }
 

@@ -68,6 +68,7 @@ const fileLog = (driver: 'json-file' | 'local', more: Partial<ShimLog> = {}): Sh
 });
 
 const EVERYTHING: Omit<LogRequest, 'driver' | 'path'> = {
+  containerId: '',
   filesMax: 1000,
   stdout: true,
   stderr: true,

@@ -63,7 +63,7 @@ export async function containerCreate(
   const { name, reservation } = takeName(engine, givenName, id);
   using _name = reservation;
   const hostConfig = completeHostConfig(engine, checked.hostConfig);
-  planLog(hostConfig.LogConfig);
+  warnings.push(...planLog(hostConfig.LogConfig).warnings);
   checkBorrowedNamespaces(engine, hostConfig);
   engine.networks.check({
     mode: hostConfig.NetworkMode,

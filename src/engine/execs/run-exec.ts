@@ -34,7 +34,7 @@ export async function launchExec(
   const directory = execFolder(engine, container, exec.id);
   mkdirSync(directory, { recursive: true, mode: 0o700 });
   const processFile = path.join(directory, 'process.json');
-  writeFileSync(processFile, JSON.stringify(processOf(engine, exec)), { mode: 0o600 });
+  writeFileSync(processFile, JSON.stringify(processOf(engine, exec, consoleSize)), { mode: 0o600 });
   const shim = await engine.shims.launch({
     directory,
     containerId: container.id,
@@ -50,7 +50,11 @@ export async function launchExec(
   return shim;
 }
 
-function processOf(engine: Engine, exec: Exec): RuntimeProcess {
+function processOf(
+  engine: Engine,
+  exec: Exec,
+  consoleSize: readonly [rows: number, columns: number] | undefined,
+): RuntimeProcess {
   const { config, container } = exec;
   const { config: own, hostConfig } = container.document;
   const rootfs = engine.layers.mountPointOf(container.id);
@@ -75,8 +79,10 @@ function processOf(engine: Engine, exec: Exec): RuntimeProcess {
     id: container.id,
   });
   const security = parseSecurityOptions(hostConfig.SecurityOpt ?? []);
+  const [height, width] = consoleSize ?? [];
   return {
     terminal: config.Tty,
+    ...(height === undefined || width === undefined ? {} : { consoleSize: { height, width } }),
     user: { uid: user.uid, gid: user.gid, additionalGids: user.additionalGids },
     args: config.Cmd,
     env: overrideEnvironment(environment, config.Env ?? []),

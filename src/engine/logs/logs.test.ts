@@ -46,7 +46,7 @@ test('a query becomes a request, with times in nanoseconds', async () => {
   assert.equal(stream.contentType, 'application/vnd.docker.multiplexed-stream');
   assert.deepEqual(asked, [
     {
-      ...{ driver: 'json-file', path: '/data/abc/abc-json.log', filesMax: 3 },
+      ...{ driver: 'json-file', path: '/data/abc/abc-json.log', filesMax: 3, containerId: 'abc' },
       ...{ stdout: true, stderr: true, tail: 12, sinceNs: 1_700_000_000_500_000_000n },
       ...{ untilNs: undefined, timestamps: false, details: true, raw: false, follow: true },
     },

@@ -50,12 +50,13 @@ export async function openLogs(
   const sinceNs = parseLogTime('since', query.since);
   const untilNs = parseLogTime('until', query.until);
   const plan = planLog(source.config);
-  if (plan.driver !== 'json-file' && plan.driver !== 'local') {
+  if (plan.driver === 'syslog' || plan.driver === 'none') {
     throw notImplemented('configured logging driver does not support reading');
   }
   const follow = query.follow && source.isRunning();
   const reading = shims.readLog({
     driver: plan.driver,
+    containerId: source.id,
     path: logPath(source.folder, source.id, plan.driver),
     filesMax: plan.filesMax,
     stdout: query.stdout,
