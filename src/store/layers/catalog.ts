@@ -173,9 +173,9 @@ export function layerCatalog(
     knownDigests: table.knownDigests,
     blobsOf: table.blobsOf,
     directoryOf: (diffId) => path.join(dataRoot.layers, get(diffId).dir, 'diff'),
-    stage: ({ isMadeLater } = { isMadeLater: false }) => {
+    stage: () => {
       const directory = path.join(dataRoot.staging, newShortName(random, 12));
-      if (!isMadeLater) mkdirSync(directory, { mode: 0o700 });
+      mkdirSync(directory, { mode: 0o700 });
       const ended = Promise.withResolvers<void>();
       stages.add(ended.promise);
       return {
