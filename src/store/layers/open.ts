@@ -20,9 +20,11 @@ export async function openLayerStore(
   driver: 'overlay2' | 'vfs' | '',
 ): Promise<LayerStore> {
   if (driver === 'vfs') return withoutMetacopy(context);
+  const whyNoStubs = await metacopyProblem(context);
+  noteMetacopy(context, whyNoStubs);
+  if (whyNoStubs === undefined) return overlay2(context, { hasMetacopy: true });
   const problem = await overlayProblem(context);
-  if (problem === undefined)
-    return overlay2(context, { hasMetacopy: await probeMetacopy(context) });
+  if (problem === undefined) return overlay2(context, { hasMetacopy: false });
   if (driver === 'overlay2') {
     throw unavailable(
       `cannot use the storage driver overlay2: ${problem}. Use --storage-driver=vfs, or a data root on ext4, xfs, btrfs or f2fs`,
@@ -37,27 +39,19 @@ function withoutMetacopy(context: LayerStoreContext): LayerStore {
   return vfs(context);
 }
 
-/** Can this kernel show stubs? Workers make them where the answer lies in `objects`. */
-async function probeMetacopy(context: LayerStoreContext): Promise<boolean> {
-  const { dataRoot, log } = context;
+/** Workers make stubs when the kernel can show them: whether it can lies in `objects`. */
+function noteMetacopy({ dataRoot, log }: LayerStoreContext, problem: string | undefined): void {
   const marker = metacopyMarker(dataRoot.objects);
-  const problem = await metacopyProblem(context);
+  if (existsSync(marker) === (problem === undefined)) return;
   if (problem === undefined) {
-    if (!existsSync(marker)) {
-      mkdirSync(dataRoot.objects, { recursive: true, mode: 0o711 });
-      writeFileSync(marker, '');
-    }
-    return true;
+    mkdirSync(dataRoot.objects, { recursive: true, mode: 0o711 });
+    writeFileSync(marker, '');
+    return;
   }
-  if (existsSync(marker)) {
-    log.error('layers here need overlay with data-only layers (Linux 6.5): pull images again', {
-      problem,
-    });
-    rmSync(marker);
-  } else {
-    log.info('contents are shared by hard links and reflinks only', { problem });
-  }
-  return false;
+  rmSync(marker);
+  log.error('layers here need overlay with data-only layers (Linux 6.5): pull images again', {
+    problem,
+  });
 }
 
 /** Tries one overlay mount on the data root. */
