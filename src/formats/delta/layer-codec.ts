@@ -69,6 +69,7 @@ export function* decodeLayer(
   sink: LayerSink,
 ): Generator<number, void, Uint8Array> {
   const order = new ReferenceOrder(base.count);
+  const block = new BlockBuffer();
   let previous = NO_HEAD;
   let padding = 0;
   for (;;) {
@@ -84,7 +85,7 @@ export function* decodeLayer(
       if (padding > 0) sink.raw(new Uint8Array(padding));
       sink.raw(head);
       previous = head;
-      padding = paddingBytes(yield* decodeContent(base, sink, columns, reference));
+      padding = paddingBytes(yield* decodeContent({ base, sink, block }, columns, reference));
     }
     for (const name of COLUMNS) {
       if (!columns[name].atEnd) throw dataLoss(`invalid delta: column ${name} is too long`);
@@ -126,10 +127,15 @@ function* readColumns(): Generator<number, Columns<ByteReader> & HeadReaders, Ui
 
 const NOTHING = new Uint8Array();
 
+type Parties = {
+  readonly base: BaseEntries;
+  readonly sink: LayerSink;
+  readonly block: BlockBuffer;
+};
+
 /** Decodes an entry's content; returns its length. */
 function* decodeContent(
-  base: BaseEntries,
-  sink: LayerSink,
+  { base, sink, block }: Parties,
   columns: Columns<ByteReader>,
   reference: number,
 ): Generator<number, number, Uint8Array> {
@@ -149,7 +155,8 @@ function* decodeContent(
     case CONTENT.addOther: {
       const index = kind === CONTENT.addSame ? reference : columns.sources.unsigned();
       sourceBytes(base, index);
-      return yield* decodeAdd((into, position) => base.read(index, into, position), sink);
+      const read: ReadOld = (into, position) => base.read(index, into, position);
+      return yield* decodeAdd(read, sink, block);
     }
     case CONTENT.literal: {
       const bytes = columns.lengths.unsigned();
@@ -171,7 +178,21 @@ function sourceBytes(base: BaseEntries, index: number): number {
   return bytes;
 }
 
-function* decodeAdd(readOld: ReadOld, sink: LayerSink): Generator<number, number, Uint8Array> {
+/** One buffer for all blocks: they would be much garbage that is not in the heap. */
+class BlockBuffer {
+  #bytes = NOTHING;
+
+  take(length: number): Uint8Array {
+    if (this.#bytes.length < length) this.#bytes = new Uint8Array(length);
+    return this.#bytes.subarray(0, length);
+  }
+}
+
+function* decodeAdd(
+  readOld: ReadOld,
+  sink: LayerSink,
+  block: BlockBuffer,
+): Generator<number, number, Uint8Array> {
   let total = 0;
   let oldAt = 0;
   for (;;) {
@@ -181,7 +202,7 @@ function* decodeAdd(readOld: ReadOld, sink: LayerSink): Generator<number, number
     for (let i = 0; i < 4; i++) columns.push(yield* readUnsigned());
     const head = checkAddHead({ outputBytes, columns });
     const length = head.columns.reduce((sum, bytes) => sum + bytes, 0);
-    const out = new Uint8Array(outputBytes);
+    const out = block.take(outputBytes);
     oldAt = decodeAddBlock(head, length === 0 ? NOTHING : yield length, out, oldAt, readOld);
     sink.content(out);
     total += outputBytes;

@@ -1,0 +1,86 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { isEngineError } from '../../base/errors.ts';
+import { decodeEnvelope } from './envelope.ts';
+import { COLUMNS_BYTES_MAX, decodeLayer } from './layer-codec.ts';
+
+const seconds = Number(process.env['FUZZ_SECONDS'] ?? 2);
+const seed = process.env['FUZZ_SEED'];
+const options = {
+  numRuns: Number.POSITIVE_INFINITY,
+  interruptAfterTimeLimit: (seconds * 1000) / 2,
+  ...(seed === undefined ? {} : { seed: Number(seed) }),
+};
+
+const base = {
+  count: 3,
+  head: () => new Uint8Array(512),
+  contentBytes: (index: number) => [10, undefined, 5000][index],
+  read: (index: number, into: Uint8Array, position: number) =>
+    position >= 0 && position + into.length <= ([10, 0, 5000][index] ?? 0),
+};
+
+/** A group with plausible lengths of its columns, and any bytes in them. */
+const group = fc
+  .tuple(
+    fc.integer({ min: 1, max: 5 }),
+    fc.array(fc.nat(12), { minLength: 10, maxLength: 10 }),
+    fc.uint8Array({ minLength: 120, maxLength: 400 }),
+  )
+  .map(([entries, columns, rest]) => Uint8Array.from([entries, ...columns, ...rest]));
+/** Small numbers, which mean something everywhere. */
+const small = fc.array(fc.constantFrom(0, 0, 1, 1, 2, 3, 4, 5, 127, 128, 255), { maxLength: 300 });
+
+test('no bytes make the decoder fail otherwise than by a refusal, or ask for too much', () => {
+  const stream = fc.oneof(
+    group,
+    fc.uint8Array({ maxLength: 300 }),
+    small.map((bytes) => Uint8Array.from(bytes)),
+  );
+  fc.assert(
+    fc.property(stream, (bytes) => {
+      const sink = { raw: () => undefined, content: () => undefined, copy: () => undefined };
+      const decoder = decodeLayer(base, sink);
+      try {
+        let at = 0;
+        for (let step = decoder.next(); step.done !== true; ) {
+          assert.ok(step.value <= 2 * COLUMNS_BYTES_MAX, `${step.value} bytes at once`);
+          if (at + step.value > bytes.length) return;
+          at += step.value;
+          step = decoder.next(bytes.subarray(at - step.value, at));
+        }
+      } catch (error) {
+        if (!isEngineError(error, 'dataLoss')) throw error;
+      }
+    }),
+    options,
+  );
+});
+
+test('no text makes the reader of envelopes fail otherwise than by a refusal', () => {
+  const digest = fc.constantFrom(`sha256:${'a'.repeat(64)}`, 'sha256:', '');
+  const side = fc.record({ config: digest, diffIds: fc.array(digest, { maxLength: 3 }) });
+  const number = fc.oneof(fc.integer(), fc.constantFrom(2 ** 50, 2 ** 53, -1));
+  const part = fc.record({ digest, size: number, tarBytes: number });
+  const envelope = fc.record({
+    ...{ version: fc.constantFrom(1, 1, 1, 2, 0), base: side, target: side, manifest: digest },
+    ...{ config: fc.string(), parts: fc.array(fc.option(part), { maxLength: 3 }) },
+  });
+  const text = fc.oneof(
+    fc.json(),
+    fc.string(),
+    envelope.map((value) => JSON.stringify(value)),
+  );
+  fc.assert(
+    fc.property(text, (json) => {
+      try {
+        const { parts } = decodeEnvelope(json);
+        for (const each of parts) assert.ok((each?.tarBytes ?? 0) <= 2 ** 40);
+      } catch (error) {
+        if (!isEngineError(error)) throw error;
+      }
+    }),
+    options,
+  );
+});
