@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
+import { forgetConnection, isUdpTo } from './conntrack.ts';
 import {
   attribute,
   decodeAttributes,
@@ -14,6 +15,10 @@ import {
   u32Of,
 } from './netlink.ts';
 import { decodeAddress, decodeLink, decodeRoute, RTM } from './netlink-route.ts';
+import { decodeGeneration, decodeTableUse } from './nft.ts';
+
+// ctnetlink's new connection, nftables' new generation and new table.
+const [CONNECTION, GENERATION, TABLE] = [0x100, 0xa0f, 0xa00];
 
 const bytes = fc.uint8Array({ maxLength: 40 });
 
@@ -75,11 +80,23 @@ test('no bytes make a decoder fail or read past the end', () => {
         decodeError(message);
         for (const value of decodeAttributes(message.payload).values()) textOf(value);
       }
-      for (const each of [RTM.NEWLINK, RTM.NEWADDR, RTM.NEWROUTE, type]) {
+      for (const each of [
+        RTM.NEWLINK,
+        RTM.NEWADDR,
+        RTM.NEWROUTE,
+        CONNECTION,
+        GENERATION,
+        TABLE,
+        type,
+      ]) {
         const message = { type: each, flags: 0, sequence: 0, payload: datagram };
         decodeLink(message);
         decodeAddress(message);
         decodeRoute(message);
+        decodeGeneration(message);
+        decodeTableUse(message);
+        isUdpTo(message, 53);
+        forgetConnection(message);
       }
     }),
     { numRuns: 2000 },

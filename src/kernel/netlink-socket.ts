@@ -71,6 +71,7 @@ export class NetlinkSocket implements Disposable {
    * @throws the first failure, with `detail.errno` and the kernel's words; later requests may have been done
    */
   run(...requests: NetlinkRequest[]): void {
+    if (requests.length === 0) return;
     const first = this.#sequence + 1;
     this.#sys.send(this.#fd, this.#encode(requests), 0);
     this.#awaitAcknowledgements(first, requests);

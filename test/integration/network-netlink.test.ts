@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict';
+import dgram from 'node:dgram';
 import { closeSync, existsSync, mkdirSync } from 'node:fs';
 import path from 'node:path';
 import { before, test } from 'node:test';
 import fc from 'fast-check';
 import { errnoOf } from '../../src/base/errors.ts';
 import { type Cidr, formatCidr, formatIp, type Ip, parseCidr, parseIp } from '../../src/base/ip.ts';
+import { getUdpTo, isUdpTo } from '../../src/formats/conntrack.ts';
 import {
   addAddress,
   addRoute,
@@ -15,7 +17,9 @@ import {
   setLink,
 } from '../../src/formats/netlink-route.ts';
 import { addElements, deleteElements } from '../../src/formats/nft.ts';
+import { forgetUdpFlows } from '../../src/kernel/conntrack.ts';
 import { openSyscalls } from '../../src/kernel/ffi.ts';
+import { NETLINK, NetlinkSocket } from '../../src/kernel/netlink-socket.ts';
 import { NetworkNamespaces } from '../../src/kernel/netns.ts';
 import { NftSocket, runNft } from '../../src/kernel/nft.ts';
 import { RouteSocket } from '../../src/kernel/route-socket.ts';
@@ -100,6 +104,130 @@ test('links, addresses and routes are what ip(8) sees', () => {
     deleteLink(bridge.index),
   );
   assert.equal(route.link('nlb'), undefined, 'a veth goes with its peer');
+});
+
+const address = fc.oneof(
+  fc
+    .record({
+      host: fc.integer({ min: 0x0b000001, max: 0xdfffffff }),
+      prefix: fc.integer({ min: 8, max: 32 }),
+    })
+    .map(({ host, prefix }): Cidr => ({ address: { family: 4, value: BigInt(host) }, prefix })),
+  fc
+    .record({
+      host: fc.bigInt({ min: 1n, max: 2n ** 64n - 2n }),
+      prefix: fc.integer({ min: 48, max: 128 }),
+    })
+    .map(
+      ({ host, prefix }): Cidr => ({
+        address: { family: 6, value: (0xfd44n << 112n) | host },
+        prefix,
+      }),
+    ),
+);
+const routed = fc.record({
+  third: fc.nat(255),
+  prefix: fc.integer({ min: 25, max: 32 }),
+  family: fc.constantFrom<4 | 6>(4, 6),
+});
+
+test('whatever link, addresses and routes are made, ip(8) shows them and they are read back', () => {
+  using route = new RouteSocket(sys);
+  type Shown = {
+    ifname: string;
+    mtu: number;
+    address: string;
+    addr_info: { local: string; prefixlen: number }[];
+  };
+  fc.assert(
+    fc.property(
+      fc.stringMatching(/^[a-z][a-z0-9_.-]{0,13}[a-z]$/),
+      fc.integer({ min: 1280, max: 9000 }),
+      fc.uint8Array({ minLength: 5, maxLength: 5 }),
+      fc.uniqueArray(address, { maxLength: 8, selector: ({ address: ip }) => formatIp(ip) }),
+      fc.uniqueArray(routed, {
+        maxLength: 6,
+        selector: ({ third, family }) => `${third} ${family}`,
+      }),
+      (name, mtu, tail, addresses, routes) => {
+        const mac = [2, ...tail].map((byte) => byte.toString(16).padStart(2, '0')).join(':');
+        route.run(newLink({ kind: 'bridge' }, { name, mac, mtu, up: true }));
+        const link = route.link(name);
+        assert.ok(link !== undefined);
+        try {
+          assert.deepEqual([link.name, link.mac, link.mtu, link.up], [name, mac, mtu, true]);
+          route.run(...addresses.map((each) => addAddress(link.index, each)));
+          const ways = routes.map(({ third, prefix, family }): Cidr => {
+            const text =
+              family === 4 ? `10.1.${third}.0/${prefix}` : `fd77:${third.toString(16)}::/64`;
+            return cidr(text);
+          });
+          route.run(
+            ...ways.map((destination) =>
+              addRoute({ family: destination.address.family, link: link.index, destination }),
+            ),
+          );
+          const [shown] = json<Shown[]>(`ip -j addr show dev ${name}`);
+          assert.deepEqual([shown?.ifname, shown?.mtu, shown?.address], [name, mtu, mac]);
+          const seen = (shown?.addr_info ?? []).map((each) => `${each.local}/${each.prefixlen}`);
+          const expected = addresses.map(formatCidr);
+          assert.deepEqual(
+            seen.filter((each) => !each.startsWith('fe80:')).toSorted(),
+            expected.toSorted(),
+          );
+          const read = route.addresses().filter(({ index }) => index === link.index);
+          assert.deepEqual(read.map((each) => formatCidr(each.cidr)).toSorted(), seen.toSorted());
+          const shownRoutes = ['-4', '-6'].flatMap((family) =>
+            json<{ dst: string }[]>(`ip ${family} -j route show dev ${name}`).map(({ dst }) => dst),
+          );
+          for (const way of ways.map(formatCidr)) {
+            assert.ok(
+              shownRoutes.includes(way.replace(/\/32$/, '')),
+              `${way} of ${shownRoutes.join()}`,
+            );
+          }
+        } finally {
+          route.run(deleteLink(link.index));
+        }
+      },
+    ),
+    { numRuns: 20 },
+  );
+});
+
+test('tracked UDP flows are those of /proc/net/nf_conntrack, and those to a port are forgotten', async () => {
+  run(
+    'nft add table inet track; nft add chain inet track out { type filter hook output priority 0 \\; }; nft add rule inet track out ct state new accept',
+  );
+  const shown = (port: number): number =>
+    run('cat /proc/net/nf_conntrack')
+      .split('\n')
+      .filter((line) => / udp /.test(line) && new RegExp(`^.*? dport=${port} `).test(line)).length;
+  const sockets = Array.from({ length: 12 }, (_, i) =>
+    dgram.createSocket(i % 3 === 0 ? 'udp6' : 'udp4'),
+  );
+  try {
+    for (const [i, socket] of sockets.entries()) {
+      const to = i % 3 === 0 ? '::1' : '127.0.0.1';
+      for (const port of [7001, 7002]) {
+        await new Promise((done) => socket.send('x', port, to, done));
+      }
+    }
+    assert.deepEqual([shown(7001), shown(7002)], [12, 12]);
+    using socket = new NetlinkSocket(sys, NETLINK.NETFILTER);
+    const found = (family: 4 | 6) => {
+      const { type, payload } = getUdpTo(family, 7001);
+      return socket.dump(type, payload).filter((each) => isUdpTo(each, 7001)).length;
+    };
+    assert.deepEqual([found(4), found(6)], [8, 4]);
+    forgetUdpFlows(sys, 4, 7001);
+    assert.deepEqual([shown(7001), shown(7002)], [4, 12]);
+    forgetUdpFlows(sys, 6, 7001);
+    assert.deepEqual([shown(7001), shown(7002)], [0, 12]);
+  } finally {
+    for (const each of sockets) each.close();
+    run('nft delete table inet track');
+  }
 });
 
 test('a refusal carries its errno and the words of the kernel; the rest of the batch is known', () => {
