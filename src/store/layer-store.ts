@@ -82,7 +82,10 @@ export type LayerStore = {
   /** Absolute folder of the layer's files. @throws notFound */
   readonly directoryOf: (diffId: DiffId) => string;
   /** A fresh folder below staging for one operation, removed when disposed. */
-  readonly stage: () => { readonly directory: string } & AsyncDisposable;
+  readonly stage: (options?: {
+    /** The caller makes the folder when it needs one: what turns out to be here writes nothing. */
+    readonly isMadeLater: boolean;
+  }) => { readonly directory: string } & AsyncDisposable;
   /**
    * Makes staged layers appear together with whatever `body` writes, in one transaction. Layers
    * that exist by now are dropped in favour of what is there, unless that is damaged: then they

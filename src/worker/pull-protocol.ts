@@ -34,7 +34,7 @@ export type PullInput = {
   readonly attempts: number;
   readonly concurrency: number;
   readonly delta: DeltaMode;
-  /** Absolute folder in staging, this job's own. */
+  /** Absolute folder in staging, this job's own, to be made when it is needed. */
   readonly staging: string;
 };
 

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { readdirSync, readFileSync } from 'node:fs';
+import { readdirSync, readFileSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
 import type { SystemWear } from '../../src/spec/docker/system.ts';
@@ -135,6 +135,25 @@ test('an image of stubs runs, is changed, committed, exported and run again', as
     'cat /app/main | wc -c; stat -c %a /app/main; cat /moved/deep/data; ls /app; cat /other/file',
   );
   assert.equal(seen, `${APP.length}\n755\ndeep datamain\nothermore\n`);
+});
+
+test('a pull of what is here writes nothing', async () => {
+  const { dataRoot } = box.daemon;
+  // Folders and files change their times when they are written to.
+  const times = (): Record<string, bigint> =>
+    Object.fromEntries(
+      ['.', ...readdirSync(dataRoot)].map((name) => [
+        name,
+        statSync(path.join(dataRoot, name), { bigint: true }).mtimeNs,
+      ]),
+    );
+  await eventually(async () => readdirSync(path.join(dataRoot, 'staging')).length === 0);
+  const before = times();
+  const colon = box.image.lastIndexOf(':');
+  const [name, tag] = [box.image.slice(0, colon), box.image.slice(colon + 1)];
+  const answer = await box.daemon.api('POST', `/images/create?fromImage=${name}&tag=${tag}`);
+  assert.match(answer.text, /Status: Image is up to date/);
+  assert.deepEqual(times(), before);
 });
 
 test('nothing of removed images stays', async () => {

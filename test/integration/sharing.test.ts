@@ -12,6 +12,7 @@ import {
 } from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
+import { setTimeout } from 'node:timers/promises';
 import type { DiffId } from '../../src/base/digest.ts';
 import { FADV } from '../../src/kernel/constants.ts';
 import { type LayerEntry, layerTar } from '../support/images.ts';
@@ -167,4 +168,25 @@ test('stubs are files of their own where containers are full copies', async () =
   assert.equal(lstatSync(big).mtimeMs, NEW.getTime());
   assert.deepEqual(here.context.sys.llistxattr(big), []);
   assertExact(here, layer);
+});
+
+test('what an operation has found stays until it ends, also when its layer goes meanwhile', async () => {
+  await using here = await openStore('overlay2');
+  const { store, context } = here;
+  const [old] = await here.add(await layerTar(tree(OLD)));
+  assert.ok(old !== undefined);
+  const objects = (): number =>
+    readdirSync(context.dataRoot.objects).filter((name) => !name.startsWith('.')).length;
+  const staging = store.stage();
+  const next = await here.stage(await layerTar(tree(NEW)));
+  assert.deepEqual(await store.collect(), [old]);
+  // Others come and go; this operation is still under way.
+  await using _other = store.stage();
+  await setTimeout(50);
+  assert.equal(objects(), 1);
+  await store.commit([next], () => undefined);
+  await staging[Symbol.asyncDispose]();
+  await here.settle();
+  assertExact(here, next.diffId);
+  assert.equal(objects(), 1);
 });

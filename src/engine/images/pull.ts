@@ -157,7 +157,7 @@ async function runPull(
 ): Promise<void> {
   const startMs = engine.clock.monotonicMs();
   const { maxDownloadAttempts, maxConcurrentDownloads } = engine.config();
-  await using staging = engine.layers.stage();
+  await using staging = engine.layers.stage({ isMadeLater: true });
   const input: PullInput = {
     access: registryAccess(engine, reference.domain, auth),
     path: reference.path,

@@ -173,9 +173,9 @@ export function layerCatalog(
     knownDigests: table.knownDigests,
     blobsOf: table.blobsOf,
     directoryOf: (diffId) => path.join(dataRoot.layers, get(diffId).dir, 'diff'),
-    stage: () => {
+    stage: ({ isMadeLater } = { isMadeLater: false }) => {
       const directory = path.join(dataRoot.staging, newShortName(random, 12));
-      mkdirSync(directory, { mode: 0o700 });
+      if (!isMadeLater) mkdirSync(directory, { mode: 0o700 });
       const ended = Promise.withResolvers<void>();
       stages.add(ended.promise);
       return {

@@ -1,4 +1,4 @@
-import { rmSync } from 'node:fs';
+import { mkdirSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { Semaphore } from '../../base/async.ts';
 import { type Digest, parseDigest, shortId } from '../../base/digest.ts';
@@ -197,6 +197,7 @@ class Pull {
       progress.say('Already exists');
       return;
     }
+    mkdirSync(this.#job.staging, { recursive: true, mode: 0o700 });
     const staged =
       (await this.#makeOfBase(layer, progress)) ?? (await this.#extract(layer, progress));
     progress.bytes('Extracting', layer.sizeBytes, layer.sizeBytes, true);
