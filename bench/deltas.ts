@@ -1,6 +1,7 @@
 /**
- * Measures deltas on pairs of root filesystems: Coracle's, made by a builder and used by a device
- * over a registry, and those of Debian's delta tools beside it. Started by script/bench-delta.
+ * Measures deltas on pairs of root filesystems: Coracle's, and those in balenaEngine's format, made
+ * by a builder and used by a device over a registry, and those of Debian's delta tools beside them.
+ * Started by script/bench-delta.
  *
  *   deltas.ts [--pairs DIR] [--no-peers] [PAIR...]
  *
@@ -32,6 +33,16 @@ const TARGETS: Readonly<Record<string, Target>> = {
 };
 const CREATE_RSS_MB = 700;
 const APPLY_MB = 24;
+/** What balenaEngine itself takes, for its own format. */
+const BALENA_TARGETS: Readonly<Record<string, Target>> = {
+  P1: { size: 40_156, createSec: 4, applySec: 0.9, writtenMb: 47 },
+  P2: { size: 29_297_522, createSec: 25, applySec: 4.6, writtenMb: 205 },
+  P5: { size: 315_227, createSec: 11, applySec: 4.7, writtenMb: 362 },
+};
+const BALENA_CREATE_RSS_MB = 173;
+const BALENA_APPLY_MB = 30;
+
+type Format = 'coracle' | 'balena';
 
 export type Figures = Readonly<Record<string, number>>;
 
@@ -127,7 +138,39 @@ async function pull(engine: BenchEngine, registry: Registry, name: string, tag: 
   return answer;
 }
 
-async function measure(pair: Pair, folder: string): Promise<Figures> {
+/** Makes a delta; gives the figures, and the bytes that a device fetches. */
+async function makeDelta(
+  builder: BenchEngine,
+  registry: Registry,
+  name: string,
+  format: Format,
+): Promise<{ create: Figures; size: number }> {
+  const of = (tag: string): string => encodeURIComponent(`${registry.host}/${name}:${tag}`);
+  let answer = '';
+  const create = await watched(builder, async () => {
+    const address =
+      format === 'balena'
+        ? `/images/delta?src=${of('old')}&dest=${of('new')}&t=${of('delta')}`
+        : `/deltas/publish?target=${of('new')}&base=${of('old')}`;
+    answer = await builder.call('POST', address);
+  });
+  if (format === 'balena') {
+    const push = `/images/${registry.host}/${name}/push?tag=delta`;
+    const lines = (await builder.call('POST', push)).trim().split('\n');
+    answer = lines.find((line) => line.includes('digest: sha256:')) ?? lines.join('\n');
+  }
+  const digest = /sha256:[0-9a-f]{64}/.exec(answer)?.[0];
+  if (digest === undefined) throw new Error(answer);
+  const manifest = JSON.parse(readFileSync(registry.blobFile(digest), 'utf8')) as {
+    annotations?: Record<string, string>;
+    layers: { size: number }[];
+  };
+  const size = manifest.annotations?.['dev.coracle.delta.size'];
+  const layers = manifest.layers.reduce((sum, layer) => sum + layer.size, 0);
+  return { create, size: size === undefined ? layers : Number(size) };
+}
+
+async function measure(pair: Pair, folder: string, format: Format): Promise<Figures> {
   await using registry = await startRegistry();
   const name = reference(pair.name);
   for (const [tag, files] of [['old', pair.old] as const, ['new', pair.new] as const]) {
@@ -142,18 +185,7 @@ async function measure(pair: Pair, folder: string): Promise<Figures> {
     await builder.start();
     await pull(builder, registry, name, 'old');
     await pull(builder, registry, name, 'new');
-    const of = (tag: string): string => encodeURIComponent(`${registry.host}/${name}:${tag}`);
-    let answer = '';
-    create = await watched(builder, async () => {
-      const address = `/deltas/publish?target=${of('new')}&base=${of('old')}`;
-      answer = await builder.call('POST', address);
-    });
-    const digest = /sha256:[0-9a-f]{64}/.exec(answer)?.[0];
-    if (digest === undefined) throw new Error(answer);
-    const manifest = JSON.parse(readFileSync(registry.blobFile(digest), 'utf8')) as {
-      annotations: Record<string, string>;
-    };
-    size = Number(manifest.annotations['dev.coracle.delta.size']);
+    ({ create, size } = await makeDelta(builder, registry, name, format));
   }
   rmSync(inFolder('builder'), { recursive: true, force: true });
   using disk = new Disk(path.join(folder, 'disk'));
@@ -162,9 +194,10 @@ async function measure(pair: Pair, folder: string): Promise<Figures> {
   await pull(device, registry, name, 'old');
   let answer = '';
   const apply = await watched(device, async () => {
-    answer = await pull(device, registry, name, 'new');
+    answer = await pull(device, registry, name, format === 'balena' ? 'delta' : 'new');
   });
-  if (!answer.includes('Using a delta')) throw new Error(answer.slice(-2000));
+  if (format === 'coracle' && !answer.includes('Using a delta'))
+    throw new Error(answer.slice(-2000));
   return {
     size,
     createSec: create['cpuSec'] ?? 0,
@@ -181,12 +214,13 @@ function show(value: number | undefined): string {
   return value >= 1000 ? value.toLocaleString('en') : value.toFixed(value >= 100 ? 0 : 2);
 }
 
-function print(name: string, figures: Figures): void {
-  const target = TARGETS[name.split(' ')[0] ?? ''];
+function print(name: string, figures: Figures, format: Format): void {
+  const isBalena = format === 'balena';
+  const target = (isBalena ? BALENA_TARGETS : TARGETS)[name.split(' ')[0] ?? ''];
   const most: Record<string, number | undefined> = {
     ...target,
-    createRssMb: CREATE_RSS_MB,
-    applyMb: APPLY_MB,
+    createRssMb: isBalena ? BALENA_CREATE_RSS_MB : CREATE_RSS_MB,
+    applyMb: isBalena ? BALENA_APPLY_MB : APPLY_MB,
   };
   const labels: Record<string, string> = {
     size: 'size, bytes',
@@ -197,7 +231,7 @@ function print(name: string, figures: Figures): void {
     applyTextMb: '  with program text, MB',
     writtenMb: 'apply: written, MB',
   };
-  console.log(`\n${name}`);
+  console.log(`\n${name}${isBalena ? ", in balenaEngine's format" : ''}`);
   for (const [key, label] of Object.entries(labels)) {
     const value = figures[key];
     const limit = most[key];
@@ -218,7 +252,9 @@ async function main(args: readonly string[]): Promise<void> {
   try {
     for (const name of names) {
       for (const pair of pairsIn(pairs, name, work)) {
-        print(pair.name, await measure(pair, work));
+        for (const format of ['coracle', 'balena'] as const) {
+          print(pair.name, await measure(pair, work, format), format);
+        }
       }
       if (args.includes('--no-peers')) continue;
       const [old, target] = ['old', 'new'].map((w) => path.join(pairs, 'pairs', name, `${w}.tar`));

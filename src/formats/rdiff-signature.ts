@@ -13,11 +13,15 @@ import { RdiffWriter } from './rdiff.ts';
  */
 export const BLOCK_BYTES = 512;
 const CHAR_OFFSET = 31;
-const STRONG_BYTES = 32;
+/** Half of the digest: equal halves of different blocks would take 2^64 tries to make. */
+const STRONG_BYTES = 16;
+const LOAD_MAX = 0.75;
 
-/** A table of the basis's blocks: 40 to 60 bytes for each 512 of the basis. */
+/** A table of the basis's blocks: 26 to 31 bytes for each 512 of the basis. */
 export class RdiffSignature {
+  /** By block. */
   readonly #weak: Uint32Array;
+  /** By slot; -1 when it is free. */
   readonly #block: Int32Array;
   readonly #mask: number;
   /** One bit for each value of 24 bits of the sum: most windows match nothing, and stop here. */
@@ -30,8 +34,8 @@ export class RdiffSignature {
   /** @param basisBytes length of the basis that will be pushed */
   constructor(basisBytes: number) {
     const blocks = Math.ceil(basisBytes / BLOCK_BYTES);
-    const slots = 2 ** Math.max(4, Math.ceil(Math.log2(blocks + 1)) + 1);
-    this.#weak = new Uint32Array(slots);
+    const slots = 2 ** Math.max(4, Math.ceil(Math.log2(blocks / LOAD_MAX)));
+    this.#weak = new Uint32Array(blocks);
     this.#block = new Int32Array(slots).fill(-1);
     this.#mask = slots - 1;
     this.#strong = Buffer.alloc(blocks * STRONG_BYTES);
@@ -62,14 +66,23 @@ export class RdiffSignature {
       'the basis is as long as said',
     );
     const weak = weakSum(block);
-    let slot = mix(weak) & this.#mask;
-    while (this.#block[slot] !== -1 && this.#weak[slot] !== weak) slot = (slot + 1) & this.#mask;
-    this.#weak[slot] = weak;
-    this.#block[slot] = this.#blocks;
+    this.#block[this.#slotOf(weak)] = this.#blocks;
+    this.#weak[this.#blocks] = weak;
     const bit = mix(weak) >>> 8;
     this.#seen[bit >>> 5] = (this.#seen[bit >>> 5] ?? 0) | (1 << (bit & 31));
-    this.#strong.set(hash('sha256', block, 'buffer'), this.#blocks * STRONG_BYTES);
+    const strong = hash('sha256', block, 'buffer').subarray(0, STRONG_BYTES);
+    this.#strong.set(strong, this.#blocks * STRONG_BYTES);
     this.#blocks += 1;
+  }
+
+  /** The slot of the block with this sum, or the free one where it belongs. */
+  #slotOf(weak: number): number {
+    let slot = mix(weak) & this.#mask;
+    for (;;) {
+      const block = this.#block[slot] ?? -1;
+      if (block < 0 || this.#weak[block] === weak) return slot;
+      slot = (slot + 1) & this.#mask;
+    }
   }
 
   /** True when some block may have this sum; false is certain. */
@@ -80,14 +93,12 @@ export class RdiffSignature {
 
   /** Position in the basis of a block equal to `window`, or -1. */
   find(weak: number, window: Uint8Array): number {
-    let slot = mix(weak) & this.#mask;
-    while (this.#block[slot] !== -1 && this.#weak[slot] !== weak) slot = (slot + 1) & this.#mask;
-    const block = this.#block[slot] ?? -1;
+    const block = this.#block[this.#slotOf(weak)] ?? -1;
     if (block === -1) return -1;
     const at = block * STRONG_BYTES;
     const equal =
       this.#strong.compare(
-        hash('sha256', window, 'buffer'),
+        hash('sha256', window, 'buffer').subarray(0, STRONG_BYTES),
         0,
         STRONG_BYTES,
         at,

@@ -24,8 +24,7 @@ export type JobName =
   | 'delta-publish'
   | 'delta-plan'
   | 'delta-layout'
-  | 'delta-inspect'
-  | 'delta-apply';
+  | 'delta-inspect';
 
 /** A running job as the daemon sees it. */
 export type RunningJob = AsyncDisposable & {

@@ -32,10 +32,10 @@ const jobs: JobTable = {
     await sleep(60_000);
     return null;
   },
-  'delta-create': async () => async () => {
+  'tree-diff': async () => async () => {
     process.exit(7);
   },
-  'delta-apply': async () => async (_input, context) => {
+  registry: async () => async (_input, context) => {
     context.report({ pid: process.pid });
     await sleep(60_000);
     return null;

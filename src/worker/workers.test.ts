@@ -79,7 +79,7 @@ test('a worker that crashes is an internal error with its signal or code', async
     crashed.result,
     (error) => isEngineError(error, 'internal') && error.detail['signal'] === 'SIGSEGV',
   );
-  await using exited = await workers().start('delta-create', null, { signal });
+  await using exited = await workers().start('tree-diff', null, { signal });
   await assert.rejects(
     exited.result,
     (error) => isEngineError(error, 'internal') && error.detail['exitCode'] === 7,
@@ -90,7 +90,7 @@ test('an abort kills the worker, and disposing waits until it is gone', async ()
   const abort = new AbortController();
   let pid = 0;
   {
-    await using job = await workers().start('delta-apply', null, {
+    await using job = await workers().start('registry', null, {
       signal: abort.signal,
       onReport: () => abort.abort(invalidArgument('stop')),
     });
@@ -103,7 +103,7 @@ test('an abort kills the worker, and disposing waits until it is gone', async ()
 test('close ends what runs and refuses what comes', async () => {
   const all = workers();
   const started = Promise.withResolvers<void>();
-  await using job = await all.start('delta-apply', null, {
+  await using job = await all.start('registry', null, {
     signal,
     onReport: () => started.resolve(),
   });
@@ -127,7 +127,7 @@ test('a worker whose daemon is killed ends itself', async () => {
       `import { createWorkers } from ${JSON.stringify(new URL('workers.ts', import.meta.url).href)};
        import { silentLogger } from ${JSON.stringify(new URL('../base/log.ts', import.meta.url).href)};
        const workers = createWorkers({ command: process.execPath, args: [${JSON.stringify(FIXTURE)}], env: process.env }, silentLogger);
-       const job = await workers.start('delta-apply', null, { signal: new AbortController().signal,
+       const job = await workers.start('registry', null, { signal: new AbortController().signal,
          onReport: (m) => process.stdout.write(m.pid + '\\n') });
        await job.result;`,
     ],
