@@ -5,7 +5,6 @@ import {
   type NetlinkRequest,
   NLM_F,
   nested,
-  u16be,
   u32,
 } from './netlink.ts';
 
@@ -21,9 +20,9 @@ const SUBSYSTEM = 1;
 const MESSAGE = { NEW: 0, GET: 1, DELETE: 2 } as const;
 const CTA = { TUPLE_ORIG: 1, FILTER: 25 } as const;
 const CTA_TUPLE = { IP: 1, PROTO: 2 } as const;
-const CTA_PROTO = { NUMBER: 1, SOURCE_PORT: 2, DESTINATION_PORT: 3 } as const;
+const CTA_PROTO = { NUMBER: 1, DESTINATION_PORT: 3 } as const;
 const FILTER_ORIG_FLAGS = 1;
-const FILTER = { PROTOCOL: 1 << 3, DESTINATION_PORT: 1 << 5 } as const;
+const FILTER_PROTOCOL = 1 << 3;
 const UDP = 17;
 const FAMILY = { 4: 2, 6: 10 } as const;
 
@@ -32,26 +31,19 @@ function header(family: 4 | 6): Buffer {
 }
 
 /**
- * Type and payload of a dump of UDP connections to a port. Kernels before 5.8 know no filter and
- * give all connections: look at each with {@link isUdpTo}.
+ * Type and payload of a dump of UDP connections. Kernels before 5.8 know no filter and give all
+ * connections: look at each with {@link udpPortOf}.
  */
-export function getUdpTo(family: 4 | 6, port: number): { type: number; payload: Buffer } {
+export function getUdpFlows(family: 4 | 6): { type: number; payload: Buffer } {
   return {
     type: (SUBSYSTEM << 8) | MESSAGE.GET,
     payload: Buffer.concat([
       header(family),
       nested(
         CTA.TUPLE_ORIG,
-        nested(
-          CTA_TUPLE.PROTO,
-          attribute(CTA_PROTO.NUMBER, Buffer.from([UDP])),
-          attribute(CTA_PROTO.DESTINATION_PORT, u16be(port)),
-        ),
+        nested(CTA_TUPLE.PROTO, attribute(CTA_PROTO.NUMBER, Buffer.from([UDP]))),
       ),
-      nested(
-        CTA.FILTER,
-        attribute(FILTER_ORIG_FLAGS, u32(FILTER.PROTOCOL | FILTER.DESTINATION_PORT)),
-      ),
+      nested(CTA.FILTER, attribute(FILTER_ORIG_FLAGS, u32(FILTER_PROTOCOL))),
     ]),
   };
 }
@@ -61,17 +53,14 @@ function tupleOf(message: NetlinkMessage): Buffer | undefined {
   return decodeAttributes(message.payload.subarray(4)).get(CTA.TUPLE_ORIG);
 }
 
-/** True for a connection whose first packet went to this UDP port. */
-export function isUdpTo(message: NetlinkMessage, port: number): boolean {
+/** The port that a connection's first packet went to; undefined for what is not UDP. */
+export function udpPortOf(message: NetlinkMessage): number | undefined {
   const tuple = tupleOf(message);
-  if (tuple === undefined) return false;
+  if (tuple === undefined) return undefined;
   const proto = decodeAttributes(decodeAttributes(tuple).get(CTA_TUPLE.PROTO) ?? Buffer.alloc(0));
   const destination = proto.get(CTA_PROTO.DESTINATION_PORT);
-  return (
-    proto.get(CTA_PROTO.NUMBER)?.[0] === UDP &&
-    destination?.length === 2 &&
-    destination.readUInt16BE() === port
-  );
+  if (proto.get(CTA_PROTO.NUMBER)?.[0] !== UDP || destination?.length !== 2) return undefined;
+  return destination.readUInt16BE();
 }
 
 /** Forgets a connection of a dump's answer; undefined for another message. */

@@ -1,18 +1,25 @@
 import { errnoOf } from '../base/errors.ts';
-import { forgetConnection, getUdpTo, isUdpTo } from '../formats/conntrack.ts';
+import { forgetConnection, getUdpFlows, udpPortOf } from '../formats/conntrack.ts';
 import { NETLINK, NetlinkSocket } from './netlink-socket.ts';
 import type { Syscalls } from './syscalls.ts';
 
 /**
- * Forgets tracked UDP flows to a port of the host. A sender that never pauses keeps the flow that
+ * Forgets tracked UDP flows to ports of the host. A sender that never pauses keeps the flow that
  * was there before the port was published, or led elsewhere; address translation looks only at a
- * flow's first packet.
+ * flow's first packet. The kernel goes through its whole table once for all ports (10 ms where it is
+ * large), on another thread.
  */
-export function forgetUdpFlows(sys: Syscalls, family: 4 | 6, port: number): void {
+export async function forgetUdpFlows(
+  sys: Syscalls,
+  family: 4 | 6,
+  ports: ReadonlySet<number>,
+): Promise<void> {
   using socket = new NetlinkSocket(sys, NETLINK.NETFILTER);
-  const { type, payload } = getUdpTo(family, port);
-  for (const message of socket.dump(type, payload)) {
-    const request = isUdpTo(message, port) ? forgetConnection(message) : undefined;
+  const { type, payload } = getUdpFlows(family);
+  for (const message of await socket.dumpInBackground(type, payload)) {
+    const port = udpPortOf(message);
+    if (port === undefined || !ports.has(port)) continue;
+    const request = forgetConnection(message);
     if (request === undefined) continue;
     try {
       socket.run(request);

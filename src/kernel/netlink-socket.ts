@@ -1,4 +1,5 @@
-import { closeSync, write as writeFile } from 'node:fs';
+import { closeSync, read, write } from 'node:fs';
+import { promisify } from 'node:util';
 import { EngineError, errnoOf } from '../base/errors.ts';
 import {
   decodeError,
@@ -30,6 +31,17 @@ const RECEIVE_BUFFER_BYTES = 1 << 20;
 const DUMP_TRIES_MAX = 5;
 /** Shared: a receive is copied out of it before anything else runs. */
 const RECEIVE_BUFFER = Buffer.alloc(DATAGRAM_BYTES_MAX);
+
+const writeInBackground = promisify(write);
+const readInBackground = promisify(read);
+
+/** A dump under way. */
+type Dump = {
+  readonly request: { readonly type: number; readonly flags: number };
+  readonly sequence: number;
+  readonly found: NetlinkMessage[];
+  interrupted: boolean;
+};
 
 function timeval(seconds: number): Buffer {
   const wide = process.arch !== 'arm' && process.arch !== 'ia32';
@@ -84,32 +96,52 @@ export class NetlinkSocket implements Disposable {
   async runInBackground(...requests: NetlinkRequest[]): Promise<void> {
     const first = this.#sequence + 1;
     const bytes = this.#encode(requests);
-    await new Promise<void>((resolve, reject) => {
-      writeFile(this.#fd, bytes, (error) => (error === null ? resolve() : reject(error)));
-    });
+    await writeInBackground(this.#fd, bytes);
     this.#awaitAcknowledgements(first, requests);
   }
 
   /** Everything that a get request with NLM_F_DUMP gives. */
   dump(type: number, payload: Uint8Array): NetlinkMessage[] {
     for (let tries = 1; ; tries += 1) {
-      const sequence = this.#next();
-      const flags = NLM_F.REQUEST | NLM_F.DUMP;
-      this.#sys.send(this.#fd, encodeMessage({ type, flags, payload }, sequence), 0);
-      const found: NetlinkMessage[] = [];
-      let interrupted = false;
-      for (let done = false; !done; ) {
-        for (const message of this.#receive()) {
-          if (message.sequence !== sequence) continue;
-          if ((message.flags & NLM_F.DUMP_INTR) !== 0) interrupted = true;
-          if (message.type === NLMSG.DONE) done = true;
-          else if (message.type === NLMSG.ERROR) throw this.#failure(message, type);
-          else found.push(message);
-        }
-      }
+      const dump = this.#startDump(type);
+      this.#sys.send(this.#fd, encodeMessage({ ...dump.request, payload }, dump.sequence), 0);
+      while (!this.#collect(dump, this.#receive()));
       // The table changed under the dump: ask again, but not for ever.
-      if (!interrupted || tries === DUMP_TRIES_MAX) return found;
+      if (!dump.interrupted || tries === DUMP_TRIES_MAX) return dump.found;
     }
+  }
+
+  /**
+   * Like {@link dump}, with the kernel's work done on another thread: for tables that take long to
+   * go through. What changes meanwhile may be missed.
+   */
+  async dumpInBackground(type: number, payload: Uint8Array): Promise<NetlinkMessage[]> {
+    const dump = this.#startDump(type);
+    await writeInBackground(this.#fd, encodeMessage({ ...dump.request, payload }, dump.sequence));
+    const buffer = Buffer.alloc(DATAGRAM_BYTES_MAX);
+    for (let done = false; !done; ) {
+      const { bytesRead } = await readInBackground(this.#fd, buffer, 0, buffer.length, null);
+      done = this.#collect(dump, decodeMessages(Buffer.from(buffer.subarray(0, bytesRead))));
+    }
+    return dump.found;
+  }
+
+  #startDump(type: number): Dump {
+    const request = { type, flags: NLM_F.REQUEST | NLM_F.DUMP };
+    return { request, sequence: this.#next(), found: [], interrupted: false };
+  }
+
+  /** Takes what belongs to a dump; true at its end. */
+  #collect(dump: Dump, messages: readonly NetlinkMessage[]): boolean {
+    let done = false;
+    for (const message of messages) {
+      if (message.sequence !== dump.sequence) continue;
+      if ((message.flags & NLM_F.DUMP_INTR) !== 0) dump.interrupted = true;
+      if (message.type === NLMSG.DONE) done = true;
+      else if (message.type === NLMSG.ERROR) throw this.#failure(message, dump.request.type);
+      else dump.found.push(message);
+    }
+    return done;
   }
 
   /** The one message that a get request gives. */

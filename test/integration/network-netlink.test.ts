@@ -6,7 +6,7 @@ import { before, test } from 'node:test';
 import fc from 'fast-check';
 import { errnoOf } from '../../src/base/errors.ts';
 import { type Cidr, formatCidr, formatIp, type Ip, parseCidr, parseIp } from '../../src/base/ip.ts';
-import { getUdpTo, isUdpTo } from '../../src/formats/conntrack.ts';
+import { getUdpFlows, udpPortOf } from '../../src/formats/conntrack.ts';
 import {
   addAddress,
   addRoute,
@@ -216,13 +216,13 @@ test('tracked UDP flows are those of /proc/net/nf_conntrack, and those to a port
     assert.deepEqual([shown(7001), shown(7002)], [12, 12]);
     using socket = new NetlinkSocket(sys, NETLINK.NETFILTER);
     const found = (family: 4 | 6) => {
-      const { type, payload } = getUdpTo(family, 7001);
-      return socket.dump(type, payload).filter((each) => isUdpTo(each, 7001)).length;
+      const { type, payload } = getUdpFlows(family);
+      return socket.dump(type, payload).filter((each) => udpPortOf(each) === 7001).length;
     };
     assert.deepEqual([found(4), found(6)], [8, 4]);
-    forgetUdpFlows(sys, 4, 7001);
+    await forgetUdpFlows(sys, 4, new Set([7001, 7003]));
     assert.deepEqual([shown(7001), shown(7002)], [4, 12]);
-    forgetUdpFlows(sys, 6, 7001);
+    await forgetUdpFlows(sys, 6, new Set([7001]));
     assert.deepEqual([shown(7001), shown(7002)], [0, 12]);
   } finally {
     for (const each of sockets) each.close();

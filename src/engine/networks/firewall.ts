@@ -110,7 +110,7 @@ export class Firewall {
   async publish(ports: readonly PortRule[]): Promise<void> {
     if (ports.length === 0) return;
     await this.#add(ports);
-    this.#forgetFlows(ports);
+    await this.#forgetFlows(ports);
   }
 
   async #add(ports: readonly PortRule[]): Promise<void> {
@@ -132,17 +132,19 @@ export class Firewall {
   async unpublish(ports: readonly PortRule[]): Promise<void> {
     if (ports.length === 0) return;
     await this.#remove(ports);
-    this.#forgetFlows(ports);
+    await this.#forgetFlows(ports);
   }
 
   /** UDP flows of before lead where they led, until they are forgotten. */
-  #forgetFlows(ports: readonly PortRule[]): void {
-    for (const { protocol, hostIp, hostPort } of ports) {
-      if (protocol !== 'udp') continue;
+  async #forgetFlows(ports: readonly PortRule[]): Promise<void> {
+    const udp = ports.filter(({ protocol }) => protocol === 'udp');
+    for (const family of [4, 6] as const) {
+      const mine = udp.filter(({ hostIp }) => hostIp.family === family);
+      if (mine.length === 0) continue;
       try {
-        forgetUdpFlows(this.#sys, hostIp.family, hostPort);
+        await forgetUdpFlows(this.#sys, family, new Set(mine.map(({ hostPort }) => hostPort)));
       } catch (error) {
-        this.#log.debug('cannot forget UDP flows', { port: hostPort, error: messageOf(error) });
+        this.#log.debug('cannot forget UDP flows', { error: messageOf(error) });
       }
     }
   }
