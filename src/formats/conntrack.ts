@@ -5,6 +5,7 @@ import {
   type NetlinkRequest,
   NLM_F,
   nested,
+  u16be,
   u32,
 } from './netlink.ts';
 
@@ -22,7 +23,7 @@ const CTA = { TUPLE_ORIG: 1, FILTER: 25 } as const;
 const CTA_TUPLE = { IP: 1, PROTO: 2 } as const;
 const CTA_PROTO = { NUMBER: 1, DESTINATION_PORT: 3 } as const;
 const FILTER_ORIG_FLAGS = 1;
-const FILTER_PROTOCOL = 1 << 3;
+const FILTER = { PROTOCOL: 1 << 3, DESTINATION_PORT: 1 << 5 } as const;
 const UDP = 17;
 const FAMILY = { 4: 2, 6: 10 } as const;
 
@@ -31,19 +32,27 @@ function header(family: 4 | 6): Buffer {
 }
 
 /**
- * Type and payload of a dump of UDP connections. Kernels before 5.8 know no filter and give all
+ * Type and payload of a dump of UDP connections, to one port or to all. Kernels before 5.8 know no filter and give all
  * connections: look at each with {@link udpPortOf}.
  */
-export function getUdpFlows(family: 4 | 6): { type: number; payload: Buffer } {
+export function getUdpFlows(
+  family: 4 | 6,
+  port: number | undefined,
+): { type: number; payload: Buffer } {
+  const flags = FILTER.PROTOCOL | (port === undefined ? 0 : FILTER.DESTINATION_PORT);
   return {
     type: (SUBSYSTEM << 8) | MESSAGE.GET,
     payload: Buffer.concat([
       header(family),
       nested(
         CTA.TUPLE_ORIG,
-        nested(CTA_TUPLE.PROTO, attribute(CTA_PROTO.NUMBER, Buffer.from([UDP]))),
+        nested(
+          CTA_TUPLE.PROTO,
+          attribute(CTA_PROTO.NUMBER, Buffer.from([UDP])),
+          ...(port === undefined ? [] : [attribute(CTA_PROTO.DESTINATION_PORT, u16be(port))]),
+        ),
       ),
-      nested(CTA.FILTER, attribute(FILTER_ORIG_FLAGS, u32(FILTER_PROTOCOL))),
+      nested(CTA.FILTER, attribute(FILTER_ORIG_FLAGS, u32(flags))),
     ]),
   };
 }

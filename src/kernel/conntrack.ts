@@ -15,7 +15,7 @@ export async function forgetUdpFlows(
   ports: ReadonlySet<number>,
 ): Promise<void> {
   using socket = new NetlinkSocket(sys, NETLINK.NETFILTER);
-  const { type, payload } = getUdpFlows(family);
+  const { type, payload } = getUdpFlows(family, ports.size === 1 ? [...ports][0] : undefined);
   for (const message of await socket.dumpInBackground(type, payload)) {
     const port = udpPortOf(message);
     if (port === undefined || !ports.has(port)) continue;

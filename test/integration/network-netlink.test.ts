@@ -215,11 +215,12 @@ test('tracked UDP flows are those of /proc/net/nf_conntrack, and those to a port
     }
     assert.deepEqual([shown(7001), shown(7002)], [12, 12]);
     using socket = new NetlinkSocket(sys, NETLINK.NETFILTER);
-    const found = (family: 4 | 6) => {
-      const { type, payload } = getUdpFlows(family);
+    const found = (family: 4 | 6, port?: number) => {
+      const { type, payload } = getUdpFlows(family, port);
       return socket.dump(type, payload).filter((each) => udpPortOf(each) === 7001).length;
     };
-    assert.deepEqual([found(4), found(6)], [8, 4]);
+    assert.deepEqual([found(4), found(6), found(4, 7001), found(6, 7001)], [8, 4, 8, 4]);
+    assert.equal(found(4, 7002), 0, 'the kernel gives those to the port alone');
     await forgetUdpFlows(sys, 4, new Set([7001, 7003]));
     assert.deepEqual([shown(7001), shown(7002)], [4, 12]);
     await forgetUdpFlows(sys, 6, new Set([7001]));
