@@ -25,7 +25,8 @@ export class BenchEngine implements AsyncDisposable {
     this.name = name;
     this.#folder = path.join(folder, name);
     this.dataRoot = path.join(this.#folder, 'data');
-    this.execRoot = `/run/coracle-bench-${process.pid}-${name}`;
+    // A tmpfs, as /run is on a device; where tests run it may not be.
+    this.execRoot = `/dev/shm/coracle-bench-${process.pid}-${name}`;
     this.socket = path.join(this.#folder, 'api.sock');
     this.group = new EngineGroup(`coracle-bench-${name}`);
     mkdirSync(this.#folder, { recursive: true });

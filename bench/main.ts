@@ -2,8 +2,9 @@
  * Measures Coracle, and Docker beside it in the same run where dockerd is installed, and prints a
  * table. Started by script/bench, in a network namespace of its own.
  *
- *   main.ts [--engine coracle|docker] [--json FILE] [--pairs DIR] [SCENARIO...]
+ *   main.ts [--engine coracle|docker] [--json FILE] [--pairs DIR] [--probe-seconds N] [SCENARIO...]
  *
+ * The scenario `probes` looks on for N seconds, 60 unless told.
  * The scenario `update` needs pairs of root filesystems (see update.ts).
  */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
@@ -22,12 +23,15 @@ import { BenchEngine, type EngineName } from './engines.ts';
 import type { Measure } from './measures.ts';
 import * as measures from './measures.ts';
 import { bridge, names, ports } from './network-measures.ts';
+import { crowd, probes } from './runtime-measures.ts';
 import { updates } from './update.ts';
 
 type Row = { measure: Measure; values: Partial<Record<EngineName, number>> };
 
 const { pull, idle, start, running, logs, many } = measures;
-const SCENARIOS = { pull, idle, start, bridge, ports, names, running, logs, many };
+const SCENARIOS = {
+  ...{ pull, idle, start, bridge, ports, names, running, logs, many, crowd, probes },
+};
 
 /** Files of incompressible and of compressible content, so that the large image is like a real one. */
 async function largeImage() {
@@ -100,6 +104,9 @@ function hasDocker(): boolean {
 async function main(args: string[]): Promise<void> {
   const json = args.includes('--json') ? args[args.indexOf('--json') + 1] : undefined;
   const pairs = args.includes('--pairs') ? args[args.indexOf('--pairs') + 1] : undefined;
+  const probeSec = args.includes('--probe-seconds')
+    ? Number(args[args.indexOf('--probe-seconds') + 1])
+    : 60;
   const chosen = args.filter((arg) => arg in SCENARIOS || arg === 'update');
   const wantedScenarios = chosen.length > 0 ? new Set<string>(chosen) : undefined;
   const only = args.includes('--engine') ? args[args.indexOf('--engine') + 1] : undefined;
@@ -122,6 +129,7 @@ async function main(args: string[]): Promise<void> {
       large: `${registry.host}/bench/large:v1`,
       largeBytes: large.bytes,
       largeLayers: large.image.layers.map(({ digest }) => registry.blobFile(digest)),
+      probeSec,
     };
     for (const name of engines) {
       const report = (measure: Measure, value: number): void => {

@@ -28,6 +28,8 @@ export type BenchImages = {
   readonly largeBytes: number;
   /** Files of the large image's gzipped layers. */
   readonly largeLayers: readonly string[];
+  /** How long the scenario `probes` looks on. */
+  readonly probeSec: number;
 };
 
 /** Adds rows to an engine's result. */
@@ -212,10 +214,16 @@ export const many: Scenario = async (engine, report, images) => {
   for (let i = 0; i < 20; i++)
     list.push(await timed(() => engine.call('GET', '/containers/json?all=1')));
   report({ name: 'list of 100 containers', unit: 'ms', target: { most: 3 } }, median(list));
-  await engine.stop();
-  report(
-    { name: 'start-up with 100 stopped containers', unit: 's', target: { most: 0.25 } },
-    (await engine.start()) / 1e3,
-  );
+  const walls: number[] = [];
+  const cpus: number[] = [];
+  for (let i = 0; i < 5; i++) {
+    await engine.stop();
+    const before = engine.group.cpuMs();
+    walls.push(await engine.start());
+    cpus.push(engine.group.cpuMs() - before);
+  }
+  const startUp = 'start-up with 100 stopped containers';
+  report({ name: startUp, unit: 's', target: { most: 0.25 } }, median(walls) / 1e3);
+  report({ name: `${startUp}: CPU`, unit: 's' }, median(cpus) / 1e3);
   await engine.clear();
 };
