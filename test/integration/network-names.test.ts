@@ -191,6 +191,47 @@ test('connect and disconnect change a running container', async (t) => {
   await assert.rejects(here.ask('127.0.0.1', 8088, 'tcp', 300), /ECONNREFUSED/);
 });
 
+test('connect takes an address of each family, a MAC and links, and refuses what is taken', async (t) => {
+  const { networks } = await makeHost(t, '--bridge=cbr1').start();
+  await networks.create(body({ Name: 'one' }));
+  const Config = [{ Subnet: '10.89.0.0/24' }, { Subnet: 'fd89::/64' }];
+  const two = await networks.create(body({ Name: 'two', EnableIPv6: true, IPAM: { Config } }));
+  const [c, d] = [client('c', { mode: 'one' }), client('d', { mode: 'two' })];
+  await networks.open(c);
+  const other = await networks.open(d);
+  const given = {
+    IPAMConfig: { IPv4Address: '10.89.0.77', IPv6Address: 'fd89::77' },
+    MacAddress: '02:89:00:00:00:77',
+    Links: ['d:database'],
+  };
+  await networks.connect(two, c.id, wish(given));
+  const open = networks.find(c.id);
+  const seen = run('ip -o addr show eth1; ip -o link show eth1', open?.netnsPath);
+  for (const each of ['10.89.0.77/24', 'fd89::77/64', '02:89:00:00:00:77']) {
+    assert.ok(seen.includes(each), seen);
+  }
+  const inC = new Peer(t, open?.netnsPath);
+  const found = await inC.do<string[]>({ op: 'resolve', name: 'database', type: 'A', server: DNS });
+  assert.deepEqual(found, [other.endpoints['two']?.IPAddress]);
+  assert.match(open?.hosts ?? '', /^10\.89\.0\.77\tc$/m);
+
+  const late = client('late', { mode: 'one' });
+  const lateOpen = await networks.open(late);
+  const before = run('ip -o link', lateOpen.netnsPath);
+  for (const [settings, message] of [
+    [{ IPAMConfig: { IPv4Address: '10.89.0.77' } }, /Address already in use/],
+    [{ IPAMConfig: { IPv6Address: 'fd89::77' } }, /Address already in use/],
+    [{ IPAMConfig: { IPv4Address: '10.88.0.1' } }, /does not belong to any of this network's/],
+    [{ MacAddress: '02:89:00:00:00:77' }, /MAC address .* already in use/],
+    [{ MacAddress: 'nonsense' }, /invalid MAC address: nonsense/],
+  ] as const) {
+    await assert.rejects(networks.connect(two, late.id, wish(settings)), message);
+  }
+  assert.equal(run('ip -o link', lateOpen.netnsPath), before);
+  assert.equal(two.endpoints.size, 2);
+  assert.equal(two.pools[0]?.usedCount, 5, 'two ends, the gateway and two containers');
+});
+
 test('static addresses, MAC, ranges and auxiliary addresses are kept to', async (t) => {
   const { networks } = await makeHost(t, '--bridge=cbr1').start();
   const Config = [

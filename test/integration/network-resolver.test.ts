@@ -30,7 +30,7 @@ before(() => {
   sys.unshare(CLONE.NEWNS);
   sys.mount({ source: '', target: '/', flags: MS.REC | MS.PRIVATE, data: '' });
   sys.mount({ source: hostFile, target: '/etc/resolv.conf', flags: MS.BIND, data: '' });
-  run('for i in 1 2; do ip addr add 10.53.0.$i/32 dev lo; done');
+  run('for i in 1 2; do ip addr add 10.53.0.$i/32 dev lo; done; ip addr add fd00:53::1/128 dev lo');
 });
 after(() => {
   sys.umount('/etc/resolv.conf');
@@ -175,6 +175,10 @@ test("the host's resolv.conf may change: running containers ask the new server, 
   const own = await networks.open(client('own', { ...wishes, extraHosts: ['up:host-gateway'] }));
   assert.equal(own.resolvConf, 'nameserver 192.0.2.1\noptions rotate\n');
   assert.match(own.hosts, /^10\.53\.0\.2\tup$/m);
+
+  await startDnsmasq(t, 'fd00:53::1', '198.51.100.10');
+  writeFileSync(hostFile, 'nameserver FD00:53:0:0::0001\n');
+  await eventually(async () => (await resolved()) === '198.51.100.10', { what: 'IPv6' });
 
   // A stub on the loopback: the engine asks it from the host; a container by itself cannot.
   writeFileSync(hostFile, 'nameserver 127.0.0.53\n');

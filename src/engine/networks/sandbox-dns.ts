@@ -1,6 +1,6 @@
 import { closeSync } from 'node:fs';
 import { errnoOf, messageOf } from '../../base/errors.ts';
-import { type Ip, isUnspecified, parseIp } from '../../base/ip.ts';
+import { formatIp, type Ip, isUnspecified, parseIp } from '../../base/ip.ts';
 import type { Logger } from '../../base/log.ts';
 import type { DnsPorts } from '../../formats/nft.ts';
 import { boundSocket, localPort4 } from '../../kernel/ip-sockets.ts';
@@ -79,10 +79,13 @@ function upstreamsOf(
   if (!leads) return [];
   const { dns } = dnsWishes(sandbox.client, context.config());
   const servers = dns.length > 0 ? dns : host.own().nameservers;
-  return servers.flatMap((address) => {
-    const ip = parseIp(address);
-    const usable = ip !== undefined && !isUnspecified(ip) && address !== EMBEDDED_DNS;
-    return usable ? [{ address, port: PORT }] : [];
+  return servers.flatMap((server) => {
+    const [text = '', zone] = server.split('%', 2);
+    const ip = parseIp(text);
+    if (ip === undefined || isUnspecified(ip) || text === EMBEDDED_DNS) return [];
+    // As the kernel writes a reply's sender, which has to be the one that was asked.
+    const address = zone === undefined ? formatIp(ip) : `${formatIp(ip)}%${zone}`;
+    return [{ address, port: PORT }];
   });
 }
 

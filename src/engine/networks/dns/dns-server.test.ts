@@ -119,6 +119,25 @@ test('questions under way are bounded, and the same one is asked once', async ()
   assert.equal(outside.asked.filter((each) => each.includes('same')).length, 1);
 });
 
+test('TCP: connections are bounded; those that are too many end, and UDP goes on', async () => {
+  using server = serveZone({ lookUp: ({ name }) => local(name), upstreams: () => [] });
+  const net = await import('node:net');
+  let ended = 0;
+  const sockets = Array.from({ length: LIMITS.dnsTcpConnectionsMax + 8 }, () => {
+    const socket = net.connect({ host: '127.0.0.1', port: server.tcp });
+    socket.on('error', () => undefined);
+    socket.on('close', () => (ended += 1));
+    return socket.resume();
+  });
+  for (let i = 0; i < 100 && ended < 8; i += 1) await new Promise((done) => setTimeout(done, 20));
+  assert.equal(ended, 8);
+  assert.equal(addressIn(await askUdp(server.udp, [question('web')])), '10.0.0.2');
+  for (const socket of sockets) socket.destroy();
+  await new Promise((done) => setTimeout(done, 50));
+  const tcp = await askTcp(server.tcp, framed(question('web')));
+  assert.equal(addressIn(tcp.subarray(2)), '10.0.0.2', 'there is room again');
+});
+
 test('TCP: several questions on one connection, in pieces; nonsense closes it', async () => {
   using server = serveZone({ lookUp: ({ name }) => local(name), upstreams: () => [] });
   const both = Buffer.concat([framed(question('web', 1)), framed(question('web', 2))]);
