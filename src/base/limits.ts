@@ -79,6 +79,12 @@ export const LIMITS = {
   /** Contents of one layer that others can share, and contents of all layers that are looked through. */
   layerContentsMax: 262_144,
   sharedContentsMax: 524_288,
+  /** A layer being pulled notes how far it has come after so many bytes, and not more often than this. */
+  checkpointBytes: 4 << 20,
+  checkpointMs: 3_000,
+  /** Parts of layers that are kept for the next pull, and for how long. */
+  partialLayersMax: 8,
+  partialLayerMs: 14 * 24 * 3600 * 1000,
   /** Uncompressed bytes of one layer. */
   layerBytesMax: 2 ** 40,
   /** Depth of directories below a layer's root. */

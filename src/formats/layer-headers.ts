@@ -58,10 +58,16 @@ export class LayerHeadersWriter {
   #raw = Buffer.allocUnsafe(RAW_BYTES_MAX);
   #rawBytes = 0;
   #contents = 0;
+  #tarBytes = 0;
 
   constructor(write: (bytes: Uint8Array) => void) {
     this.#write = write;
     write(MAGIC);
+  }
+
+  /** Bytes of the tar that the records so far stand for. */
+  get tarBytes(): number {
+    return this.#tarBytes;
   }
 
   /** Records of contents so far. */
@@ -70,6 +76,7 @@ export class LayerHeadersWriter {
   }
 
   raw(bytes: Buffer): void {
+    this.#tarBytes += bytes.length;
     let at = 0;
     while (at < bytes.length) {
       if (this.#rawBytes === RAW_BYTES_MAX) this.#flushRaw();
@@ -99,6 +106,7 @@ export class LayerHeadersWriter {
     }
     this.#integer(segments.length);
     for (const { offset, bytes } of segments) {
+      this.#tarBytes += bytes;
       this.#integer(offset);
       this.#integer(bytes);
     }
@@ -111,6 +119,12 @@ export class LayerHeadersWriter {
     this.#integer(number);
     this.#integer(this.#contents);
     this.#path(path);
+  }
+
+  /** Hands all records so far on to be written. */
+  flush(): void {
+    this.#begin(0);
+    this.#flush();
   }
 
   /** Writes what is left; the writer is done. */

@@ -13,7 +13,7 @@ import { asBuffer } from '../formats/byte-string.ts';
  * Decompression of layers. The streams of node:zlib cost a thread switch and a few allocations for
  * every buffer and take twice as long, so the codec's handle is driven synchronously here, through
  * `_handle.writeSync`, which is what Node's own `…Sync` functions use. This is the only file that
- * knows of it. Where it is missing, {@link inflateStream} does the same with the public API.
+ * knows of it (`resumable-inflate.ts` calls zlib itself). Where it is missing, {@link inflateStream} does the same with the public API.
  */
 export type Compression = 'none' | 'gzip' | 'zstd';
 
@@ -127,7 +127,8 @@ export function openSyncInflater(
   };
 }
 
-function checkPadding(compression: Compression, rest: Uint8Array): void {
+/** What follows a codec's end is nothing, or zeros. @throws dataLoss */
+export function checkPadding(compression: Compression, rest: Uint8Array): void {
   if (rest.some((byte) => byte !== 0)) {
     throw dataLoss(`${compression}: bytes that do not belong to it after its end`, {
       detail: { codec: 'trailing bytes' },
@@ -141,7 +142,7 @@ export function isCodecError(error: unknown): error is EngineError {
 }
 
 /** Errors of the codecs, in the words of Go's packages, which Docker's users know. */
-function codecError(compression: Compression, message: string, code: string): EngineError {
+export function codecError(compression: Compression, message: string, code: string): EngineError {
   const detail = { codec: message, code };
   if (code === 'Z_BUF_ERROR' || /unexpected end/i.test(message)) {
     return dataLoss('unexpected EOF', { detail });

@@ -102,6 +102,8 @@ export type LayerStore = {
    * here already. Not stored; diffIDs that are not here are held as well, from when they appear.
    */
   readonly hold: (diffIds: readonly DiffId[]) => Disposable;
+  /** Gives up layers that pulls could not bring to their end and the next would go on with. */
+  readonly dropPartials: () => void;
   /**
    * Removes layers that no image names, no container uses and nobody holds; returns their diffIDs.
    * They are gone when this resolves; their files are deleted in the background.

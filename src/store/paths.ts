@@ -10,11 +10,12 @@ import path from 'node:path';
  *       diff/           its files             rootfs      mount point of the container
  *       headers         its tar headers       bundle/     config.json for the runtime
  *     staging/OP/     work in progress        hosts hostname resolv.conf
- *     objects/        shared contents         shim.sock spec pid exit …     (the shim's)
- *     containers/ID/                          exec/EXECID/ …
- *       upper/ work/    the writable layer    netns/ID
+ *     partial/HEX/    layers cut off half-way shim.sock spec pid exit …     (the shim's)
+ *     objects/        shared contents         exec/EXECID/ …
+ *     containers/ID/                          netns/ID
+ *       upper/ work/    the writable layer  netns/      bind-mounted network namespaces
  *       mount rootfs/   of a bare container: its recipe and mount point
- *       ID-json.log     its log             netns/      bind-mounted network namespaces
+ *       ID-json.log     its log
  *     volumes/NAME/_data
  */
 export type DataRoot = {
@@ -22,6 +23,7 @@ export type DataRoot = {
   readonly database: string;
   readonly layers: string;
   readonly staging: string;
+  readonly partial: string;
   readonly objects: string;
   readonly containers: string;
   readonly volumes: string;
@@ -41,6 +43,7 @@ export function dataRootAt(root: string): DataRoot {
     database: at('coracle.db'),
     layers: at('layers'),
     staging: at('staging'),
+    partial: at('partial'),
     objects: at('objects'),
     containers: at('containers'),
     volumes: at('volumes'),

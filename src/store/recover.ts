@@ -5,6 +5,7 @@ import { unmountIfMounted } from '../kernel/mount.ts';
 import { removeTree } from '../kernel/remove-tree.ts';
 import { type LayerStoreContext, mountedLayers, trimObjects } from './layers/catalog.ts';
 import { layerTable } from './layers/layer-table.ts';
+import { keepPartials, stalePartials } from './layers/partials.ts';
 
 /**
  * Puts the data root in order at start, before anything else uses it. A power cut or a crash leaves
@@ -16,8 +17,12 @@ import { layerTable } from './layers/layer-table.ts';
  * Deletion goes on in the background; what is in the way is moved aside at once.
  */
 export function recoverStore(context: LayerStoreContext): void {
-  const { sys, dataRoot, tasks, log } = context;
+  const { sys, dataRoot, tasks, log, clock } = context;
   dropDamagedLayers(context);
+  for (const operation of entries(dataRoot.staging)) keepPartials(dataRoot, operation);
+  for (const stale of stalePartials(dataRoot, clock.nowMs())) {
+    renameSync(stale, path.join(dataRoot.staging, `gone-${path.basename(stale)}`));
+  }
   // Out of sight at once: nothing may share the contents of a layer that goes.
   for (const folder of layersWithoutRow(context)) {
     renameSync(folder, path.join(dataRoot.staging, `gone-${path.basename(folder)}`));

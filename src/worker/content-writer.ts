@@ -12,8 +12,11 @@ export type ContentWriterOptions = {
   readonly sizeBytes: number;
   /** Sum of the file's path. */
   readonly place: number;
-  /** Makes the file, when something must be written to it. */
-  readonly create: () => number;
+  /**
+   * Makes the file, when something must be written to it; or gives one that has all of this
+   * content already.
+   */
+  readonly create: () => { readonly fd: number; readonly isFilled: boolean };
   readonly onWritten: (bytes: number) => void;
 };
 
@@ -32,6 +35,7 @@ export class ContentWriter implements Disposable {
   #at = 0;
   #candidate: OpenContent | undefined;
   #fd = -1;
+  #isFilled = false;
   #sum = 0;
 
   constructor(options: ContentWriterOptions) {
@@ -79,13 +83,19 @@ export class ContentWriter implements Disposable {
     this.#candidate = undefined;
     if (candidate === undefined) return;
     using same = candidate;
-    this.#fd = this.#options.create();
+    this.#create();
+    if (this.#isFilled) return;
     copyBytes(this.#options.sys, same.fd, this.#fd, this.#at);
     this.#options.onWritten(this.#at);
   }
 
+  #create(): void {
+    ({ fd: this.#fd, isFilled: this.#isFilled } = this.#options.create());
+  }
+
   #write(bytes: Buffer, offset: number): void {
-    if (this.#fd < 0) this.#fd = this.#options.create();
+    if (this.#fd < 0) this.#create();
+    if (this.#isFilled) return;
     for (let at = 0; at < bytes.length; ) {
       at += writeSync(this.#fd, bytes, at, bytes.length - at, offset + at);
     }

@@ -27,6 +27,7 @@ import { AT, O_CLOEXEC, S } from '../kernel/constants.ts';
 import { errnoText } from '../kernel/errno.ts';
 import { CWD, type Syscalls } from '../kernel/syscalls.ts';
 import type { ContentWriter } from './content-writer.ts';
+import type { EarlierFiles } from './earlier-files.ts';
 import { type LayerDir, LayerDirs, procPath } from './extract-dirs.ts';
 import type { LayerSharing } from './layer-sharing.ts';
 import type { OpenContent } from './local-contents.ts';
@@ -48,6 +49,8 @@ export type LayerTreeOptions = {
   readonly writeback: Writeback;
   /** Undefined where there is nothing to share with. */
   readonly sharing: LayerSharing | undefined;
+  /** An extraction of the same layer that was cut off: files that it wrote are taken over. */
+  readonly earlier?: EarlierFiles | undefined;
   /** Attributes that this filesystem or our capabilities cannot hold are left out and told of here. */
   readonly onWarning: (message: string) => void;
   /** The former content of `path` lies at `apart/NUMBER` from now on. */
@@ -58,7 +61,7 @@ type OpenFile = {
   readonly fd: number;
   readonly entry: TarEntry;
   readonly place: ContentPlace;
-  /** False for contents that lie apart: they need no owner and no times. */
+  /** False for contents that lie apart and for files that were taken over: they are left as they are. */
   readonly isInTree: boolean;
   readonly needsChown: boolean;
 };
@@ -102,6 +105,11 @@ export class LayerTree implements Disposable {
   /** Sum of the sizes of the regular files made so far. */
   get fileBytes(): number {
     return this.#fileBytes;
+  }
+
+  /** Some contents lie apart. */
+  get hasApart(): boolean {
+    return this.#apart > 0;
   }
 
   /** Bytes of content written so far. */
@@ -256,10 +264,33 @@ export class LayerTree implements Disposable {
       return;
     }
     const writer = sharing.writer(entry, clean, {
-      create: () => this.#create(entry, parent, name),
+      create: () => {
+        const taken = this.#takeOver(entry, clean, parent, name);
+        if (taken !== undefined) return { fd: taken, isFilled: true };
+        return { fd: this.#create(entry, parent, name), isFilled: false };
+      },
       onWritten: (bytes) => this.#wrote(bytes),
     });
     this.#held = { entry, clean, parent, name, writer };
+  }
+
+  /** Uses the file that an earlier extraction made of the same entry; undefined when it has none. */
+  #takeOver(
+    entry: TarEntry,
+    clean: ByteString,
+    parent: ByteString,
+    name: ByteString,
+  ): number | undefined {
+    const fd = this.#options.earlier?.open(clean, entry.sizeBytes);
+    if (fd === undefined) return undefined;
+    const place = this.#orReplace(entry, parent, name, (dir) => {
+      const from = `/proc/self/fd/${fd}`;
+      this.#sys.linkat(CWD, from, dir.fd, pathArg(name), AT.SYMLINK_FOLLOW);
+      return { kind: 'content', path: joined(dir, name) } as const;
+    });
+    this.#file = { fd, entry, place, isInTree: false, needsChown: false };
+    this.#options.writeback.opened(fd);
+    return fd;
   }
 
   #create(entry: TarEntry, parent: ByteString, name: ByteString): number {

@@ -5,6 +5,9 @@ import {
   MAGIC_BYTES,
   openSyncInflater,
 } from '../kernel/sync-inflate.ts';
+import type { LayerCheckpoint } from '../store/layers/layer-checkpoint.ts';
+import { layerTarPrefix } from '../store/layers/layer-tar.ts';
+import { EarlierFiles } from './earlier-files.ts';
 import {
   type ExtractedLayer,
   type ExtractionOptions,
@@ -13,9 +16,14 @@ import {
 } from './layer-extraction.ts';
 
 /** Where a layer comes from, and how it is extracted. */
-export type ExtractOptions = ExtractionOptions & {
-  /** The layer as a registry or archive has it: gzip, zstd (found out by its first bytes) or plain. */
+export type ExtractOptions = Omit<ExtractionOptions, 'from'> & {
+  /**
+   * The layer as a registry or archive has it: gzip, zstd (found out by its first bytes) or plain.
+   * With `earlier` it begins behind the bytes that the checkpoint's digest stands for.
+   */
   readonly source: AsyncIterable<Uint8Array>;
+  /** An extraction of the same layer that was cut off, to be gone on with. */
+  readonly earlier?: { readonly directory: string; readonly checkpoint: LayerCheckpoint };
   readonly signal: AbortSignal;
   /** Bytes of the source that are dealt with. */
   readonly onProgress?: (bytes: number) => void;
@@ -34,12 +42,32 @@ export type ExtractOptions = ExtractionOptions & {
  * internal ("failed to register layer: …") when the disk is full or fails; what the source throws
  */
 export async function extractLayer(options: ExtractOptions): Promise<ExtractedLayer> {
-  await using extraction = new LayerExtraction(options);
+  const { earlier, sys } = options;
+  using files = earlier && new EarlierFiles(sys, earlier.directory);
+  const from = earlier && files && { checkpoint: earlier.checkpoint, files };
+  await using extraction = new LayerExtraction({
+    ...options,
+    ...(from === undefined ? {} : { from }),
+  });
+  if (earlier !== undefined) await replay(options, extraction, earlier);
   for await (const chunk of meter(options, extraction)) {
     extraction.push(chunk);
     if (extraction.isBehind) await extraction.catchUp();
   }
   return await extraction.finish();
+}
+
+/** Takes in the tar up to the checkpoint, as the earlier extraction left it. */
+async function replay(
+  { sys, signal }: ExtractOptions,
+  extraction: LayerExtraction,
+  { directory, checkpoint }: NonNullable<ExtractOptions['earlier']>,
+): Promise<void> {
+  for (const chunk of layerTarPrefix({ sys, directory }, checkpoint.point.outputBytes)) {
+    signal.throwIfAborted();
+    extraction.replay(chunk);
+    if (extraction.isBehind) await extraction.catchUp();
+  }
 }
 
 /** The source's chunks, or what an asynchronous codec makes of them where no synchronous one is. */
@@ -59,7 +87,8 @@ async function* meter(
       options.onProgress?.(extraction.sizeBytes);
     }
   };
-  if (options.withoutSyncInflate !== true && syncInflateWorks()) {
+  const isSync = options.withoutSyncInflate !== true && syncInflateWorks();
+  if (isSync || options.earlier !== undefined) {
     yield* counted();
     return;
   }

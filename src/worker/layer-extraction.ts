@@ -2,13 +2,15 @@ import { createHash } from 'node:crypto';
 import { closeSync, constants, mkdirSync, openSync, writeSync } from 'node:fs';
 import path from 'node:path';
 import { type DiffId, type Digest, parseDiffId, parseDigest } from '../base/digest.ts';
-import { dataLoss, errnoOf, invalidArgument, isEngineError } from '../base/errors.ts';
+import { assert, dataLoss, errnoOf, invalidArgument, isEngineError } from '../base/errors.ts';
 import { LIMITS } from '../base/limits.ts';
 import { asBuffer } from '../formats/byte-string.ts';
 import { LayerHeadersWriter } from '../formats/layer-headers.ts';
 import type { TarEntry } from '../formats/tar-entry.ts';
 import { TarReader } from '../formats/tar-reader.ts';
 import { FADV } from '../kernel/constants.ts';
+import { type InflatePoint, ResumableInflater } from '../kernel/resumable-inflate.ts';
+import { ResumableSha256 } from '../kernel/resumable-sha256.ts';
 import {
   type Compression,
   detectCompression,
@@ -18,7 +20,14 @@ import {
 } from '../kernel/sync-inflate.ts';
 import type { Syscalls } from '../kernel/syscalls.ts';
 import type { StagedLayer } from '../store/layer-store.ts';
+import {
+  type LayerCheckpoint,
+  removeCheckpoint,
+  writeCheckpoint,
+} from '../store/layers/layer-checkpoint.ts';
+import type { EarlierFiles } from './earlier-files.ts';
 import { LayerTree } from './extract-tree.ts';
+import { type CheckpointPace, LayerCheckpoints } from './layer-checkpoints.ts';
 import { LayerSharing } from './layer-sharing.ts';
 import { Writeback } from './writeback.ts';
 
@@ -44,6 +53,13 @@ export type ExtractionOptions = {
   readonly origin: { readonly repository: string; readonly mediaType: string } | undefined;
   /** What could not be kept and does no harm, such as xattrs that the filesystem has not. */
   readonly onWarning?: (message: string) => void;
+  /** Notes how far it has come, to be gone on from after a cut; needs an expected digest. */
+  readonly checkpoints?: CheckpointPace;
+  /** Goes on from a checkpoint; `replay` must get the tar's bytes up to it first. */
+  readonly from?: {
+    readonly checkpoint: LayerCheckpoint;
+    readonly files: EarlierFiles;
+  };
 };
 
 /** An extracted layer, with what is known of its bytes. */
@@ -71,7 +87,8 @@ export function verificationFailed(expected: ExpectedLayer, why: string, cause?:
  */
 export class LayerExtraction implements AsyncDisposable {
   readonly #options: ExtractionOptions;
-  readonly #compressed = createHash('sha256');
+  readonly #compressed: Pick<ResumableSha256, 'update' | 'digest'>;
+  readonly #checkpoints: LayerCheckpoints | undefined;
   readonly #plain = createHash('sha256');
   readonly #directoryFd: number;
   readonly #headersFd: number;
@@ -88,6 +105,10 @@ export class LayerExtraction implements AsyncDisposable {
   #headersBytes = 0;
   #failure: Error | undefined;
   #isInflated = false;
+  #isAtCheckpoint = false;
+  #checkpointBytes = 0;
+  /** Bytes of the source that are hashed again, but were inflated before. */
+  #skip = 0;
   /** Bytes of the source so far. */
   sizeBytes = 0;
 
@@ -95,6 +116,9 @@ export class LayerExtraction implements AsyncDisposable {
     mkdirSync(options.directory, { mode: 0o700 });
     this.#options = options;
     const { directory, sys } = options;
+    const hash = this.#openHash();
+    this.#compressed = hash ?? createHash('sha256');
+    this.#checkpoints = this.#openCheckpoints(hash);
     const { O_RDONLY, O_DIRECTORY, O_WRONLY, O_CREAT, O_EXCL } = constants;
     this.#directoryFd = openSync(directory, O_RDONLY | O_DIRECTORY);
     this.#headersFd = openSync(path.join(directory, 'headers'), O_WRONLY | O_CREAT | O_EXCL, 0o600);
@@ -109,6 +133,7 @@ export class LayerExtraction implements AsyncDisposable {
       directory,
       writeback: this.#writeback,
       sharing: this.#sharing,
+      earlier: options.from?.files,
       onWarning: options.onWarning ?? (() => undefined),
       onMoved: (number, from) => this.#headers.moved(number, from),
     });
@@ -121,6 +146,56 @@ export class LayerExtraction implements AsyncDisposable {
       entryEnd: () => this.#entryEnd(),
       raw: (bytes) => this.#headers.raw(bytes),
     });
+    if (options.from !== undefined) this.#goOn(options.from.checkpoint);
+  }
+
+  /** Undefined where nothing asks for one that can be kept, or there is none. */
+  #openHash(): ResumableSha256 | undefined {
+    const { checkpoints, from } = this.#options;
+    if (checkpoints === undefined && from === undefined) return undefined;
+    const hash = ResumableSha256.open(from?.checkpoint.hashState);
+    assert(from === undefined || hash !== undefined, 'a checkpoint without its codec');
+    return hash;
+  }
+
+  #openCheckpoints(hash: ResumableSha256 | undefined): LayerCheckpoints | undefined {
+    const { checkpoints, expected, from } = this.#options;
+    if (checkpoints === undefined || hash === undefined || expected.digest === undefined) {
+      return undefined;
+    }
+    const fromByte = from?.checkpoint.hashedBytes ?? 0;
+    return new LayerCheckpoints(expected.digest, checkpoints, fromByte);
+  }
+
+  #goOn({ compression, hashedBytes, point }: LayerCheckpoint): void {
+    this.#head = undefined;
+    this.#compression = compression;
+    this.sizeBytes = hashedBytes;
+    this.#skip = point.inputBytes - hashedBytes;
+    if (compression === 'none') return;
+    this.#inflater = this.#openResumable(point);
+    assert(this.#inflater !== undefined, 'a checkpoint without its codec');
+  }
+
+  #openResumable(from?: InflatePoint): ResumableInflater | undefined {
+    const inflater = ResumableInflater.open({
+      onOutput: (bytes) => this.#inflated(bytes),
+      onBlock: () => {
+        if (inflater !== undefined) this.#checkpoints?.block('gzip', () => inflater.point());
+      },
+      ...(from === undefined ? {} : { from }),
+    });
+    return inflater;
+  }
+
+  /** Bytes of the tar that an earlier extraction has read already. */
+  replay(bytes: Buffer): void {
+    const umask = process.umask(0);
+    try {
+      this.#inflated(bytes);
+    } finally {
+      process.umask(umask);
+    }
   }
 
   /** Says that `push` gets what this compression holds, while `received` gets the source's bytes. */
@@ -131,6 +206,15 @@ export class LayerExtraction implements AsyncDisposable {
 
   /** Counts and hashes bytes of the source; {@link push} takes them then. */
   received(chunk: Uint8Array): void {
+    const hash = this.#compressed;
+    if (hash instanceof ResumableSha256) {
+      this.#checkpoints?.piece(this.sizeBytes, () => hash.state());
+      if (this.#compression === 'none' && this.#head === undefined) {
+        const [inputBytes, outputBytes] = [this.sizeBytes, this.#tarBytes];
+        const point = { inputBytes, outputBytes, bits: 0, lastByte: 0, window: Buffer.alloc(0) };
+        this.#checkpoints?.block('none', () => point);
+      }
+    }
     this.sizeBytes += chunk.length;
     this.#compressed.update(chunk);
   }
@@ -162,7 +246,9 @@ export class LayerExtraction implements AsyncDisposable {
     this.#failure = error;
   }
 
-  #push(chunk: Buffer): void {
+  #push(whole: Buffer): void {
+    const chunk = whole.subarray(this.#skip);
+    this.#skip -= whole.length - chunk.length;
     if (this.#head === undefined) {
       if (this.#inflater === undefined) this.#inflated(chunk);
       else this.#inflater.push(chunk);
@@ -177,8 +263,11 @@ export class LayerExtraction implements AsyncDisposable {
     const head = this.#head ?? Buffer.alloc(0);
     this.#head = undefined;
     this.#compression = detectCompression(head);
+    if (this.#compression === 'gzip' && this.#checkpoints !== undefined) {
+      this.#inflater = this.#openResumable();
+    }
     if (this.#compression !== 'none') {
-      this.#inflater = openSyncInflater(this.#compression, (bytes) => this.#inflated(bytes));
+      this.#inflater ??= openSyncInflater(this.#compression, (bytes) => this.#inflated(bytes));
     }
     if (head.length > 0) this.#push(head);
   }
@@ -199,16 +288,30 @@ export class LayerExtraction implements AsyncDisposable {
     if (place === undefined || entry === undefined) return;
     const whole = [{ offset: 0, bytes: entry.storedBytes }];
     this.#headers.contentsOf(place, entry.segments ?? whole);
+    this.#isAtCheckpoint ||= this.#checkpoints?.fileEnd(this.#headers.tarBytes) === true;
   }
 
   /** True when {@link catchUp} is due, so that dirty pages stay few. */
   get isBehind(): boolean {
-    return this.#writeback.isFull;
+    return this.#writeback.isFull || this.#isAtCheckpoint;
   }
 
   /** Waits for the disk. */
   async catchUp(): Promise<void> {
-    await this.#writeback.turn();
+    if (this.#isAtCheckpoint) await this.#note();
+    else await this.#writeback.turn();
+  }
+
+  /** Notes how far it has come, when all up to here is on the disk. */
+  async #note(): Promise<void> {
+    this.#isAtCheckpoint = false;
+    const due = this.#checkpoints?.take();
+    if (due === undefined || this.#failure !== undefined || this.#tree.hasApart) return;
+    this.#headers.flush();
+    const headersBytes = this.#headersBytes;
+    await this.#writeback.finish();
+    await this.#options.sys.syncfsAsync(this.#directoryFd);
+    this.#checkpointBytes += writeCheckpoint(this.#options.directory, { ...due, headersBytes });
   }
 
   /** All bytes have come. Contents are written when this resolves; the commit makes them durable. */
@@ -239,6 +342,7 @@ export class LayerExtraction implements AsyncDisposable {
       });
     }
     this.#headers.end(this.#tarBytes, sum);
+    removeCheckpoint(directory);
     this.#tree.finish();
     this.#sharing?.finish();
     await this.#writeback.finish();
@@ -250,7 +354,11 @@ export class LayerExtraction implements AsyncDisposable {
       diffId,
       tarBytes: this.#tarBytes,
       diskBytes: this.#tree.fileBytes,
-      writtenBytes: this.#tree.writtenBytes + this.#headersBytes + (this.#sharing?.listBytes ?? 0),
+      writtenBytes:
+        this.#tree.writtenBytes +
+        this.#headersBytes +
+        this.#checkpointBytes +
+        (this.#sharing?.listBytes ?? 0),
       sharedBytes: this.#sharing?.sharedBytes ?? 0,
       blob,
       digest,

@@ -8,7 +8,7 @@ import type { TarEntry } from '../formats/tar-entry.ts';
 import { FADV, O_CLOEXEC } from '../kernel/constants.ts';
 import { CWD, type Syscalls } from '../kernel/syscalls.ts';
 import { CONTENTS, METACOPY, REDIRECT, STAGED_OBJECTS } from '../store/layers/objects.ts';
-import { ContentWriter, copyBytes } from './content-writer.ts';
+import { ContentWriter, type ContentWriterOptions, copyBytes } from './content-writer.ts';
 import { type LocalContents, localContents, type OpenContent } from './local-contents.ts';
 
 /** One file of one layer has at most so many names more; ext4 allows 65,000. */
@@ -67,7 +67,7 @@ export class LayerSharing implements Disposable {
   writer(
     entry: TarEntry,
     path: ByteString,
-    to: { create: () => number; onWritten: (bytes: number) => void },
+    to: Pick<ContentWriterOptions, 'create' | 'onWritten'>,
   ): ContentWriter {
     return new ContentWriter({
       sys: this.#sys,

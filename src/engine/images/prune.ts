@@ -34,6 +34,7 @@ export async function imagePrune(
     if ((danglingOnly && own.some(isTagName)) || !isWanted(image)) continue;
     items.push(...(await removeUnused(engine, image, own)));
   }
+  engine.layers.dropPartials();
   const reclaimed = before - diskBytes(engine);
   engine.events.publish({
     type: 'image',

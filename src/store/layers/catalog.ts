@@ -16,6 +16,7 @@ import type { LayerRecord, LayerStore, StagedLayer } from '../layer-store.ts';
 import type { DataRoot, ExecRoot } from '../paths.ts';
 import { layerTable } from './layer-table.ts';
 import { nameGroup, trimGroups } from './objects.ts';
+import { findPartial, keepPartials, stalePartials } from './partials.ts';
 import { addWearInTransaction } from './wear.ts';
 
 /** What a storage driver works with. */
@@ -144,6 +145,11 @@ export function layerCatalog(
       for (const { dir } of named) discardLayer(dir);
       throw error;
     }
+    // What had come of it earlier is of no use any more.
+    for (const { blob } of staged) {
+      const part = blob && findPartial(dataRoot, blob.digest);
+      if (part !== undefined) discard(part);
+    }
     if (repaired.length === 0) return;
     onRepaired();
     // What a container has mounted stays until a start finds it without a row and unused.
@@ -181,6 +187,8 @@ export function layerCatalog(
       return {
         directory,
         [Symbol.asyncDispose]: async () => {
+          keepPartials(dataRoot, directory);
+          for (const stale of stalePartials(dataRoot, clock.nowMs())) discard(stale);
           stages.delete(ended.promise);
           ended.resolve();
           await removeTree(sys, directory);
@@ -201,6 +209,9 @@ export function layerCatalog(
           }
         },
       };
+    },
+    dropPartials: () => {
+      for (const part of stalePartials(dataRoot, clock.nowMs(), true)) discard(part);
     },
     commit,
     collect,

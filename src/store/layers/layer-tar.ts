@@ -47,6 +47,22 @@ export function* layerTar(options: LayerTarOptions): Generator<Buffer> {
   if (sum !== diffId) throw dataLoss(`layer ${diffId} is damaged: its files add up to ${sum}`);
 }
 
+/**
+ * The first `bytes` bytes of the tar of a layer whose extraction did not come to its end.
+ * @throws dataLoss when its headers and files do not give so much
+ */
+export function* layerTarPrefix(
+  layer: Omit<LayerTarOptions, 'diffId'>,
+  bytes: number,
+): Generator<Buffer> {
+  let left = bytes;
+  for (const chunk of assemble(layer, bytes)) {
+    left -= chunk.length;
+    yield chunk;
+  }
+  if (left > 0) throw dataLoss('the part of the layer that is here is shorter than it was');
+}
+
 function nextOf(chunks: Generator<Buffer, void>, diffId: DiffId): IteratorResult<Buffer, void> {
   try {
     return chunks.next();
@@ -58,18 +74,25 @@ function nextOf(chunks: Generator<Buffer, void>, diffId: DiffId): IteratorResult
 /** A stretch of the tar: `take` puts its next bytes into a buffer and says how many. */
 type Piece = { left: number; readonly take: (into: Buffer, at: number, bytes: number) => number };
 
-function* assemble({ sys, directory }: LayerTarOptions): Generator<Buffer, void> {
+function* assemble(
+  { sys, directory }: Omit<LayerTarOptions, 'diffId'>,
+  bytesMax = Number.POSITIVE_INFINITY,
+): Generator<Buffer, void> {
+  if (bytesMax === 0) return;
   using files = new LayerFiles(sys, directory);
   let output = Buffer.allocUnsafeSlow(OUTPUT_BYTES);
   let at = 0;
+  let left = bytesMax;
   for (const piece of pieces(files)) {
     while (piece.left > 0) {
-      const taken = piece.take(output, at, Math.min(piece.left, OUTPUT_BYTES - at));
+      const taken = piece.take(output, at, Math.min(piece.left, OUTPUT_BYTES - at, left));
       if (taken === 0) throw dataLoss('a file is shorter than it was');
       piece.left -= taken;
+      left -= taken;
       at += taken;
-      if (at < OUTPUT_BYTES) continue;
-      yield output;
+      if (at < OUTPUT_BYTES && left > 0) continue;
+      yield output.subarray(0, at);
+      if (left === 0) return;
       output = Buffer.allocUnsafeSlow(OUTPUT_BYTES);
       at = 0;
     }

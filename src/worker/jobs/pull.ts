@@ -1,6 +1,7 @@
 import { mkdirSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { Semaphore } from '../../base/async.ts';
+import { humanSize } from '../../base/bytes.ts';
 import { type Digest, parseDigest, shortId } from '../../base/digest.ts';
 import { isEngineError } from '../../base/errors.ts';
 import { LIMITS } from '../../base/limits.ts';
@@ -21,11 +22,16 @@ import type { RegistrySession } from '../../registry/session.ts';
 import type { Manifest } from '../../spec/oci/image.ts';
 import type { StagedLayer } from '../../store/layer-store.ts';
 import { LayerBasis } from '../../store/layers/layer-basis.ts';
+import { findCheckpoint, type LayerCheckpoint } from '../../store/layers/layer-checkpoint.ts';
+import { dataRootOf } from '../../store/layers/objects.ts';
+import { dropPartial, takePartial } from '../../store/layers/partials.ts';
+import { dataRootAt } from '../../store/paths.ts';
 import { applyDeltaLayer, copyBaseLayer } from '../delta-apply.ts';
 import type { DeltaAnswer } from '../delta-protocol.ts';
 import { DeltaPull, type LocalBase } from '../deltas/delta-pull.ts';
 import { extractLayer } from '../extract.ts';
 import type { JobContext } from '../job.ts';
+import { CHECKPOINT_PACE } from '../layer-checkpoints.ts';
 import { LayerProgress } from '../layer-progress.ts';
 import type { PulledManifest, PullInput, PullQuestion, PullResult } from '../pull-protocol.ts';
 import { openWorkerSession } from '../registry-session.ts';
@@ -231,44 +237,95 @@ class Pull {
     progress: LayerProgress,
     attempt: number,
   ): Promise<StagedLayer> {
-    const { digest, sizeBytes, diffId, mediaType } = layer;
-    const { path: repository, attempts, staging, access } = this.#job;
-    const { signal } = this.#session;
-    const directory = path.join(staging, `${layer.position}-${attempt}`);
-    const made = this.#delta && {
-      ...{ sys: this.#sys, directory, basis: this.#delta.basis },
-      ...{ diffId, position: layer.position, signal },
+    const { digest, sizeBytes, diffId } = layer;
+    const directory = path.join(this.#job.staging, `${layer.position}-${attempt}`);
+    const delta = this.#delta;
+    if (delta === undefined) return await this.#extractBlob(layer, progress, directory);
+    const made = {
+      ...{ sys: this.#sys, directory, basis: delta.basis },
+      ...{ diffId, position: layer.position, signal: this.#session.signal },
     };
-    const isCommon = this.#delta?.isCommon[layer.position] === true;
-    if (made !== undefined && isCommon) return await copyBaseLayer(made);
-    const source = readBlob(this.#session, {
-      path: repository,
-      digest,
-      sizeBytes,
-      attempts,
-      onRetry: (waitMs) => {
-        const seconds = Math.ceil(waitMs / 1000);
-        progress.say(`Retrying in ${seconds} second${seconds === 1 ? '' : 's'}`);
-      },
-    });
-    const onProgress = (bytes: number): void => progress.bytes('Downloading', bytes, sizeBytes);
+    if (delta.isCommon[layer.position] === true) return await copyBaseLayer(made);
     try {
-      const staged =
-        made === undefined
-          ? await extractLayer({
-              ...{ sys: this.#sys, directory, source, signal, onProgress },
-              expected: { digest, sizeBytes, diffId },
-              origin: { repository: `${access.domain}/${repository}`, mediaType },
-            })
-          : await applyDeltaLayer({ ...made, source, onProgress, expected: { digest, sizeBytes } });
-      this.#downloadedBytes += sizeBytes;
-      progress.say('Verifying Checksum');
-      progress.say('Download complete');
+      const source = this.#blob(layer, progress);
+      const onProgress = (bytes: number): void => progress.bytes('Downloading', bytes, sizeBytes);
+      const expected = { digest, sizeBytes };
+      const staged = await applyDeltaLayer({ ...made, source, onProgress, expected });
+      this.#downloaded(progress, sizeBytes);
       return staged;
     } catch (error) {
       rmSync(directory, { recursive: true, force: true });
       throw error;
     }
+  }
+
+  /** Fetches and extracts a blob, from where an earlier pull was cut off. */
+  async #extractBlob(
+    layer: WantedLayer,
+    progress: LayerProgress,
+    directory: string,
+  ): Promise<StagedLayer> {
+    const { digest, sizeBytes, diffId, mediaType } = layer;
+    const { path: repository, access } = this.#job;
+    const earlier = this.#takeEarlier(digest, `${directory}-earlier`);
+    const fromByte = earlier?.checkpoint.hashedBytes ?? 0;
+    if (fromByte > 0) progress.say(`Resuming at ${humanSize(fromByte, 3)}`);
+    try {
+      const staged = await extractLayer({
+        ...{ sys: this.#sys, directory, signal: this.#session.signal },
+        source: this.#blob(layer, progress, fromByte),
+        ...(earlier === undefined ? {} : { earlier }),
+        checkpoints: CHECKPOINT_PACE,
+        onProgress: (bytes) => progress.bytes('Downloading', bytes, sizeBytes),
+        expected: { digest, sizeBytes, diffId },
+        origin: { repository: `${access.domain}/${repository}`, mediaType },
+      });
+      if (earlier !== undefined) dropPartial(earlier.directory);
+      this.#downloaded(progress, sizeBytes - fromByte);
+      return staged;
+    } catch (error) {
+      // What the link did is no fault of what has come: the next pull goes on with it.
+      if (isEngineError(error, 'unavailable', 'canceled')) throw error;
+      rmSync(directory, { recursive: true, force: true });
+      if (earlier === undefined) throw error;
+      dropPartial(earlier.directory);
+      progress.say('What was here is of no use, fetching all of it');
+      return await this.#extractBlob(layer, progress, `${directory}-anew`);
+    }
+  }
+
+  #takeEarlier(
+    digest: Digest,
+    directory: string,
+  ): { directory: string; checkpoint: LayerCheckpoint } | undefined {
+    const root = dataRootOf(this.#job.staging);
+    if (root === undefined) return undefined;
+    if (!takePartial(dataRootAt(root).partial, digest, directory)) return undefined;
+    const checkpoint = findCheckpoint(directory);
+    if (checkpoint?.digest === digest) return { directory, checkpoint };
+    dropPartial(directory);
+    return undefined;
+  }
+
+  #blob(layer: WantedLayer, progress: LayerProgress, fromByte = 0): AsyncGenerator<Buffer> {
+    const { digest, sizeBytes } = layer;
+    return readBlob(this.#session, {
+      path: this.#job.path,
+      digest,
+      sizeBytes,
+      fromByte,
+      attempts: this.#job.attempts,
+      onRetry: (waitMs) => {
+        const seconds = Math.ceil(waitMs / 1000);
+        progress.say(`Retrying in ${seconds} second${seconds === 1 ? '' : 's'}`);
+      },
+    });
+  }
+
+  #downloaded(progress: LayerProgress, bytes: number): void {
+    this.#downloadedBytes += bytes;
+    progress.say('Verifying Checksum');
+    progress.say('Download complete');
   }
 }
 

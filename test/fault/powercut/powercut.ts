@@ -1,4 +1,4 @@
-import { rmSync } from 'node:fs';
+import { existsSync, readdirSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { CrashDisk, type FilesystemKind } from '../../support/crash-disk.ts';
@@ -152,6 +152,8 @@ async function assertAllGivenBack(daemon: TestDaemon, world: World): Promise<voi
   for (const name of named('volume ')) await daemon.json('DELETE', `/volumes/${name}`);
   await daemon.json('POST', '/images/prune?filters={"dangling":["false"]}');
   await assertNothingUnlisted(daemon);
+  const partial = path.join(daemon.dataRoot, 'partial');
+  if (existsSync(partial) && readdirSync(partial).length > 0) throw new Error('parts are left');
   const left = await worldOf(daemon);
   if (left.size > 0) throw new Error(`left behind: ${[...left.keys()].join(' ')}`);
 }

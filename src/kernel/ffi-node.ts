@@ -1,0 +1,46 @@
+import { type Koffi, loadKoffi } from './native-library.ts';
+
+/**
+ * Functions of the libraries that Node itself is made of (zlib, OpenSSL): it exports them for
+ * addons. A build of Node that links them otherwise may not have them.
+ */
+export type Native = (...args: unknown[]) => number;
+
+/** Bytes of a pointer and of `long`. */
+export const WORD: 4 | 8 = process.arch === 'arm' || process.arch === 'ia32' ? 4 : 8;
+
+let library: ReturnType<Koffi['load']> | undefined;
+
+/** The functions of these prototypes, or undefined when one is missing. */
+export function processFunctions<K extends string>(
+  prototypes: Readonly<Record<K, string>>,
+): Readonly<Record<K, Native>> | undefined {
+  const koffi = loadKoffi();
+  library ??= koffi.load(null);
+  const found: Partial<Record<K, Native>> = {};
+  for (const [name, prototype] of Object.entries(prototypes) as [K, string][]) {
+    try {
+      found[name] = library.func(prototype) as Native;
+    } catch {
+      return undefined; // koffi says in its own words that there is no such symbol
+    }
+  }
+  return found as Record<K, Native>;
+}
+
+/** Address of a buffer's first byte; the buffer must stay referenced while it is used. */
+export function addressOf(bytes: Uint8Array): bigint {
+  return loadKoffi().address(bytes);
+}
+
+/** The text at an address, up to its NUL or `bytesMax`; '' at NULL. */
+export function textAt(address: bigint, bytesMax: number): string {
+  if (address === 0n) return '';
+  return String(loadKoffi().decode(address, 'char', bytesMax)).replace(/\0.*$/s, '');
+}
+
+/** Writes a pointer or an unsigned long. */
+export function putWord(to: Buffer, value: bigint, at: number): void {
+  if (WORD === 8) to.writeBigUInt64LE(value, at);
+  else to.writeUInt32LE(Number(value), at);
+}

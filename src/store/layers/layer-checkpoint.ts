@@ -1,0 +1,120 @@
+import { existsSync, readFileSync, rmSync } from 'node:fs';
+import path from 'node:path';
+import { zstdCompressSync, zstdDecompressSync } from 'node:zlib';
+import { type Digest, parseDigest } from '../../base/digest.ts';
+import { errnoOf, isEngineError } from '../../base/errors.ts';
+import { writeFileDurably } from '../../kernel/durable.ts';
+import type { InflatePoint } from '../../kernel/resumable-inflate.ts';
+import { SHA256_STATE_BYTES } from '../../kernel/resumable-sha256.ts';
+import { decodeJson, int, string, struct } from '../../spec/decode.ts';
+
+/**
+ * How far the extraction of a layer has come, in the file `checkpoint` beside its files: enough to
+ * go on from there with the rest of the blob. What the tar says up to there is in the headers and
+ * the files themselves, which were on the disk before the checkpoint was; so it holds only what
+ * cannot be read from them: the state of the blob's digest, and where inflating stood.
+ *
+ *   file = "CORACKP1" u32 (bytes of the JSON, little-endian) JSON, zstd frame of the rest
+ *   rest = 112 bytes state of the digest, then the inflate window
+ *
+ * Nothing in it is believed: in the end the digest and the diffID must be right, or all is fetched
+ * again.
+ */
+export type LayerCheckpoint = {
+  /** Of the whole blob. */
+  readonly digest: Digest;
+  readonly compression: 'gzip' | 'none';
+  /** Bytes of the `headers` file that were on the disk. */
+  readonly headersBytes: number;
+  /** Bytes of the blob that `hashState` stands for; at most `point.inputBytes`. */
+  readonly hashedBytes: number;
+  readonly hashState: Buffer;
+  readonly point: InflatePoint;
+};
+
+/** The file beside a layer's files. */
+export const CHECKPOINT = 'checkpoint';
+const MAGIC = Buffer.from('CORACKP1');
+const REST_BYTES_MAX = SHA256_STATE_BYTES + (32 << 10);
+
+const numbers = struct('Checkpoint', {
+  digest: string,
+  compression: string,
+  headersBytes: int,
+  hashedBytes: int,
+  inputBytes: int,
+  outputBytes: int,
+  bits: int,
+  lastByte: int,
+});
+
+/** Replaces a layer's checkpoint, durably. Returns the bytes written. */
+export function writeCheckpoint(directory: string, checkpoint: LayerCheckpoint): number {
+  const { hashState, point, ...own } = checkpoint;
+  const { window, ...place } = point;
+  const json = Buffer.from(JSON.stringify({ ...own, ...place }));
+  const length = Buffer.alloc(4);
+  length.writeUInt32LE(json.length);
+  const rest = zstdCompressSync(Buffer.concat([hashState, window]));
+  const bytes = Buffer.concat([MAGIC, length, json, rest]);
+  writeFileDurably(path.join(directory, CHECKPOINT), bytes);
+  return bytes.length;
+}
+
+/** The layer is whole: there is nothing to go on from. */
+export function removeCheckpoint(directory: string): void {
+  rmSync(path.join(directory, CHECKPOINT), { force: true });
+}
+
+/**
+ * The checkpoint of a layer; undefined when there is none, or none that can be used: a layer that
+ * replaces entries of its own has moved contents, and what of that is on the disk is not known.
+ */
+export function findCheckpoint(directory: string): LayerCheckpoint | undefined {
+  if (existsSync(path.join(directory, 'apart'))) return undefined;
+  let bytes: Buffer;
+  try {
+    bytes = readFileSync(path.join(directory, CHECKPOINT));
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT' || errnoOf(error) === 'ENOTDIR') return undefined;
+    throw error;
+  }
+  try {
+    return decode(bytes);
+  } catch (error) {
+    // Cut off, damaged, or of another version: there is nothing to go on from.
+    if (isEngineError(error) || error instanceof RangeError || errnoOf(error) !== undefined) {
+      return undefined;
+    }
+    throw error;
+  }
+}
+
+function decode(bytes: Buffer): LayerCheckpoint | undefined {
+  if (!bytes.subarray(0, MAGIC.length).equals(MAGIC)) return undefined;
+  const restAt = MAGIC.length + 4 + bytes.readUInt32LE(MAGIC.length);
+  const own = decodeJson(numbers, bytes.toString('utf8', MAGIC.length + 4, restAt));
+  const options = { maxOutputLength: REST_BYTES_MAX };
+  const rest = zstdDecompressSync(bytes.subarray(restAt), options);
+  const { digest, compression, headersBytes, hashedBytes, inputBytes, outputBytes } = own;
+  const { bits, lastByte } = own;
+  const isSound =
+    (compression === 'gzip' || compression === 'none') &&
+    rest.length >= SHA256_STATE_BYTES &&
+    0 < hashedBytes &&
+    hashedBytes <= inputBytes &&
+    0 <= outputBytes &&
+    0 <= bits &&
+    bits < 8 &&
+    0 <= lastByte &&
+    lastByte < 256;
+  if (!isSound) return undefined;
+  return {
+    digest: parseDigest(digest),
+    compression,
+    headersBytes,
+    hashedBytes,
+    hashState: rest.subarray(0, SHA256_STATE_BYTES),
+    point: { inputBytes, outputBytes, bits, lastByte, window: rest.subarray(SHA256_STATE_BYTES) },
+  };
+}

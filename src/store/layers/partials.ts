@@ -1,0 +1,78 @@
+import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs';
+import path from 'node:path';
+import { type Digest, hexOf } from '../../base/digest.ts';
+import { errnoOf } from '../../base/errors.ts';
+import { LIMITS } from '../../base/limits.ts';
+import type { DataRoot } from '../paths.ts';
+import { CHECKPOINT, findCheckpoint } from './layer-checkpoint.ts';
+
+/**
+ * Layers that a pull could not bring to their end, because the link, the engine or the power went:
+ * `partial/HEX`, named by the blob's digest. The next pull of the layer takes it from there and goes
+ * on. They are few, and go when the layer has come, after a time, or when images are pruned.
+ */
+function placeOf(dataRoot: DataRoot, digest: Digest): string {
+  return path.join(dataRoot.partial, hexOf(digest));
+}
+
+/** Keeps what a pull's folder in staging has of layers that can be gone on with. */
+export function keepPartials(dataRoot: DataRoot, operation: string): void {
+  for (const name of names(operation)) {
+    const directory = path.join(operation, name);
+    const checkpoint = findCheckpoint(directory);
+    if (checkpoint === undefined) continue;
+    const place = placeOf(dataRoot, checkpoint.digest);
+    const before = findCheckpoint(place);
+    if (before !== undefined && before.hashedBytes >= checkpoint.hashedBytes) continue;
+    mkdirSync(dataRoot.partial, { recursive: true, mode: 0o700 });
+    // What was there is in the operation's folder now, and goes with it.
+    if (existsSync(place)) renameSync(place, path.join(operation, `${name}-before`));
+    renameSync(directory, place);
+  }
+}
+
+/** Moves the part of a blob that is here to `to`, to be gone on with. False when there is none. */
+export function takePartial(partial: string, digest: Digest, to: string): boolean {
+  try {
+    renameSync(path.join(partial, hexOf(digest)), to);
+    return true;
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return false;
+    throw error;
+  }
+}
+
+/** The part of a blob that has come by now; undefined when there is none. */
+export function findPartial(dataRoot: DataRoot, digest: Digest): string | undefined {
+  const place = placeOf(dataRoot, digest);
+  return existsSync(place) ? place : undefined;
+}
+
+/** Folders of parts that are too many or too old, or without a checkpoint; `all` names every one. */
+export function stalePartials(dataRoot: DataRoot, nowMs: number, all = false): string[] {
+  const known = names(dataRoot.partial).map((name) => {
+    const directory = path.join(dataRoot.partial, name);
+    const stats = statSync(path.join(directory, CHECKPOINT), { throwIfNoEntry: false });
+    return { directory, atMs: stats?.mtimeMs ?? 0 };
+  });
+  return known
+    .toSorted((a, b) => b.atMs - a.atMs)
+    .filter(
+      ({ atMs }, i) => all || i >= LIMITS.partialLayersMax || nowMs - atMs > LIMITS.partialLayerMs,
+    )
+    .map(({ directory }) => directory);
+}
+
+/** A part turned out to be of no use. */
+export function dropPartial(directory: string): void {
+  rmSync(directory, { recursive: true, force: true });
+}
+
+function names(folder: string): string[] {
+  try {
+    return readdirSync(folder);
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT' || errnoOf(error) === 'ENOTDIR') return [];
+    throw error;
+  }
+}

@@ -1,0 +1,69 @@
+import type { Digest } from '../base/digest.ts';
+import { LIMITS } from '../base/limits.ts';
+import type { InflatePoint } from '../kernel/resumable-inflate.ts';
+import type { LayerCheckpoint } from '../store/layers/layer-checkpoint.ts';
+
+/** How often an extraction notes how far it has come. */
+export type CheckpointPace = { readonly everyBytes: number; readonly everyMs: number };
+
+export const CHECKPOINT_PACE: CheckpointPace = {
+  everyBytes: LIMITS.checkpointBytes,
+  everyMs: LIMITS.checkpointMs,
+};
+
+/** What a checkpoint will say when all before it is on the disk. */
+export type DueCheckpoint = Omit<LayerCheckpoint, 'headersBytes'>;
+
+/**
+ * Decides when an extraction is at a place to be gone on from. That takes three steps: the state of
+ * the blob's digest before some piece of it, then a point between two blocks inside of that piece or
+ * later, then the end of a file behind that point, when all that the tar says up to it is in
+ * headers and files.
+ */
+export class LayerCheckpoints {
+  readonly #digest: Digest;
+  readonly #pace: CheckpointPace;
+  #lastBytes: number;
+  #lastMs = performance.now();
+  #hashed: { readonly bytes: number; readonly state: Buffer } | undefined;
+  #pending: DueCheckpoint | undefined;
+
+  /** `fromByte`: where the blob is begun. */
+  constructor(digest: Digest, pace: CheckpointPace, fromByte: number) {
+    this.#digest = digest;
+    this.#pace = pace;
+    this.#lastBytes = fromByte;
+  }
+
+  /** The next piece of the blob begins at `bytes`; `state` gives the digest's state before it. */
+  piece(bytes: number, state: () => Buffer): void {
+    if (this.#pending !== undefined) return;
+    const isDue =
+      bytes - this.#lastBytes >= this.#pace.everyBytes &&
+      performance.now() - this.#lastMs >= this.#pace.everyMs;
+    if (isDue && bytes > 0) this.#hashed = { bytes, state: state() };
+  }
+
+  /** Inflating stands between two blocks. */
+  block(compression: DueCheckpoint['compression'], point: () => InflatePoint): void {
+    const hashed = this.#hashed;
+    if (hashed === undefined || this.#pending !== undefined) return;
+    this.#hashed = undefined;
+    const { bytes: hashedBytes, state: hashState } = hashed;
+    this.#pending = { digest: this.#digest, compression, hashedBytes, hashState, point: point() };
+  }
+
+  /** A file has ended; headers and files stand for `tarBytes`. True when a checkpoint is due. */
+  fileEnd(tarBytes: number): boolean {
+    return this.#pending !== undefined && tarBytes >= this.#pending.point.outputBytes;
+  }
+
+  /** What is due; the next one is counted from here. */
+  take(): DueCheckpoint | undefined {
+    const due = this.#pending;
+    this.#pending = undefined;
+    this.#lastMs = performance.now();
+    if (due !== undefined) this.#lastBytes = due.hashedBytes;
+    return due;
+  }
+}
