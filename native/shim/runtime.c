@@ -9,7 +9,6 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 enum { ARGUMENTS_MAX = 64, EXIT_CANNOT_RUN = 127, CONSOLE_WAIT_MS = 5000 };
@@ -106,7 +105,6 @@ static _Noreturn void become_runtime(const char **words, const int stdio[3]) {
   sigset_t none;
   sigemptyset(&none);
   sigprocmask(SIG_SETMASK, &none, NULL);
-  umask(022); /* root of a remapped container is not the owner of its cgroups */
   execv(words[0], (char **)words);
   char bytes[512];
   struct text text = {bytes, 0, sizeof bytes, false};

@@ -49,6 +49,8 @@ export const LIMITS = {
   /** What a delta says of itself: two lists of layers, and the target's config in base64. */
   deltaEnvelopeBytesMax: 12 << 20,
   deltaReportBytesMax: 16 << 20,
+  /** Deltas that a pull looks at, of those whose base is here. */
+  deltasTriedMax: 4,
   /** Deltas to one image that are shown. */
   deltasInspectedMax: 16,
 

@@ -4,7 +4,6 @@ import type { Clock } from '../base/clock.ts';
 import { messageOf } from '../base/errors.ts';
 import type { Random } from '../base/id.ts';
 import type { Logger } from '../base/log.ts';
-import { unmountIfMounted } from '../kernel/mount.ts';
 import { openShims, type ShimsOptions } from '../kernel/shims.ts';
 import type { Syscalls } from '../kernel/syscalls.ts';
 import type { EngineConfig } from '../spec/engine-config.ts';
@@ -16,7 +15,6 @@ import { dataRootAt, execRootAt } from '../store/paths.ts';
 import { recoverStore } from '../store/recover.ts';
 import { createWorkers, type WorkerCommand } from '../worker/workers.ts';
 import { Containers } from './containers/containers.ts';
-import { openRemap } from './containers/remap.ts';
 import { restoreContainers } from './containers/restore.ts';
 import { RuntimeCache } from './containers/runtime-cache.ts';
 import { stopContainers } from './containers/shutdown.ts';
@@ -37,8 +35,6 @@ export type EngineParts = {
   readonly sys: Syscalls;
   readonly shim: ShimsOptions;
   readonly worker: WorkerCommand;
-  /** `native/userns.c`. */
-  readonly usernsProgram: string;
 };
 
 /** An engine that serves. */
@@ -95,14 +91,9 @@ export async function openEngine(parts: EngineParts): Promise<OpenEngine> {
   };
   recoverStore(base);
   const layers = await openLayerStore(base, config().storageDriver);
-  const { usernsRemap } = config();
-  const remap =
-    usernsRemap === '' ? undefined : await openRemap(base, usernsRemap, parts.usernsProgram);
-  if (remap !== undefined) opening.defer(() => unmountIfMounted(sys, remap.view.folder));
   const engine: Engine = {
     ...base,
     layers,
-    remap,
     volumes: new LocalVolumes(base),
     networks: new EngineNetworks(base),
   };

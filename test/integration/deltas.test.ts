@@ -271,6 +271,20 @@ test('several bases, one read of the target; the same images give the same bytes
   }
 });
 
+test('the base may lie in another data root, as for updates of the host', async () => {
+  const [, image] = await prepare('host', 1, 2);
+  await publish('host', 'v2', 'v1');
+  await using running = await startDaemon();
+  await pull(running, 'host', 'v1');
+  await using device = await startDaemon({ flags: ['--delta-data-root', running.dataRoot] });
+  const pulled = await pull(device, 'host', 'v2', 'require');
+  assert.ok(
+    pulled.some((line) => line.startsWith('Using a delta')),
+    pulled.join('\n'),
+  );
+  assert.equal(await idOf(device, 'host:v2'), image?.config.digest);
+});
+
 test('a delta to an image that the registry does not have is refused with what to do', async () => {
   await prepare('here', 1, 2);
   await builder.json(

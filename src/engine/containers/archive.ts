@@ -102,9 +102,9 @@ export async function containerExport(
   const body = streamJob(engine, call, {
     name: 'tree-pack',
     inputs: (start) =>
-      withRoot(engine, container, (root, users) =>
+      withRoot(engine, container, (root) =>
         start({
-          view: { root, binds: [], users },
+          view: { root, binds: [] },
           path: '/',
           statOnly: false,
           naming: 'export',

@@ -72,16 +72,32 @@ function basisElsewhere({ config, execRoot }: Context, base: ImageId): readonly 
   return basis;
 }
 
-/** An image that a delta may start from; undefined when it is not here, or not whole. */
-export function localBase(engine: Context, id: string): LocalBase | undefined {
-  const image = isSha256(id) ? wholeImage(engine, parseImageId(id)) : undefined;
-  if (image === undefined) return undefined;
-  const [name] = namesOf(engine, image.id);
+/**
+ * An image that a delta may start from, here or in the data root that `--delta-data-root` names;
+ * undefined when it is in neither, or not whole. `hold` is told the layers that must stay.
+ */
+export function localBase(engine: Context, id: string, hold: Hold): LocalBase | undefined {
+  if (!isSha256(id)) return undefined;
+  const imageId = parseImageId(id);
+  const image = wholeImage(engine, imageId);
+  if (image !== undefined) {
+    hold(image.diffIds);
+    const [name] = namesOf(engine, image.id);
+    const shown = name === undefined ? shortId(image.id) : familiarName(name);
+    return baseOf(imageId, shown, layerFolders(engine, image.diffIds));
+  }
+  const { deltaDataRoot } = engine.config();
+  if (deltaDataRoot === '') return undefined;
+  const basis = findInOtherRoot(deltaDataRoot, imageId, engine.execRoot.root);
+  return basis && baseOf(imageId, `${shortId(id)} in ${deltaDataRoot}`, basis);
+}
+
+function baseOf(id: ImageId, name: string, layers: readonly BasisLayer[]): LocalBase {
   return {
-    id: parseDigest(image.id),
-    name: name === undefined ? shortId(image.id) : familiarName(name),
-    diffIds: image.diffIds,
-    directories: layerFolders(engine, image.diffIds).map(({ directory }) => directory),
+    id: parseDigest(id),
+    name,
+    diffIds: layers.map(({ diffId }) => diffId),
+    directories: layers.map(({ directory }) => directory),
   };
 }
 

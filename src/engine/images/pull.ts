@@ -167,8 +167,7 @@ async function runPull(
     host: hostOf(),
     attempts: maxDownloadAttempts,
     concurrency: maxConcurrentDownloads,
-    // Without images there is no base.
-    delta: delta === 'auto' && engine.store.images.count() === 0 ? 'never' : delta,
+    delta: delta === 'auto' && !mayHaveBase(engine) ? 'never' : delta,
     staging: staging.directory,
   };
   await using answers = new PullAnswers(engine);
@@ -185,6 +184,11 @@ async function runPull(
   report({ status: summary(engine, result, startMs) });
   const diffIds = engine.store.images.get(parseImageId(result.imageId)).diffIds;
   report({ status: writtenLine(engine, diffIds, answers.kept) });
+}
+
+/** False when there is no image that a delta could start from: then none is asked for. */
+function mayHaveBase({ config, store }: PullEngine): boolean {
+  return store.images.count() > 0 || config().deltaDataRoot !== '';
 }
 
 function outcome({ image, downloadedBytes }: PullResult, isNewer: boolean): string {
@@ -261,11 +265,9 @@ export class PullAnswers implements AsyncDisposable {
         return image.diffIds.every(layers.isWhole);
       }
       case 'bases':
-        return question.ids.map((id) => {
-          const base = localBase(this.#engine, id);
-          if (base !== undefined) this.#hold(base.diffIds);
-          return base ?? null;
-        });
+        return question.ids.map(
+          (id) => localBase(this.#engine, id, (diffIds) => this.#hold(diffIds)) ?? null,
+        );
       case 'delta':
         return answerDelta(this.#engine, question, (diffIds) => this.#hold(diffIds));
       case 'layers': {

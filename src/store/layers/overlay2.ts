@@ -2,7 +2,6 @@ import { chmodSync, chownSync, mkdirSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { mountOverlay, overlayParameters, unmountIfMounted } from '../../kernel/mount.ts';
 import { isMountPoint } from '../../kernel/mountinfo.ts';
-import { asFileOwner } from '../../kernel/user-namespace.ts';
 import type { LayerStore, RootfsPaths } from '../layer-store.ts';
 import { bootRootfs } from './boot-rootfs.ts';
 import {
@@ -71,22 +70,10 @@ export function overlay2(
         throw error;
       }
     },
-    mountRootfs: async (containerId, layers, view) => {
+    mountRootfs: async (containerId, layers) => {
       const paths = rootfsPaths(containerId, layers);
       mkdirSync(paths.merged, { recursive: true, mode: 0o755 });
-      const seen = (file: string): string =>
-        view === undefined ? file : path.join(view.folder, path.relative(dataRoot.root, file));
-      if (isMountPoint(paths.merged)) return paths;
-      const mount = {
-        lower: paths.lower.map(seen),
-        data: paths.data.map(seen),
-        upper: seen(paths.upper),
-        work: seen(paths.work),
-        target: paths.merged,
-      };
-      // What overlayfs makes for itself belongs to whom it is mounted by.
-      if (view === undefined) mountOverlay(sys, mount);
-      else asFileOwner(sys, view.root, () => mountOverlay(sys, mount));
+      if (!isMountPoint(paths.merged)) mountOverlay(sys, { ...paths, target: paths.merged });
       return paths;
     },
     rootfsPaths,

@@ -61,15 +61,11 @@ export function vfs(context: LayerStoreContext): LayerStore {
         throw error;
       }
     },
-    mountRootfs: async (containerId, layers, view) => {
+    mountRootfs: async (containerId, layers) => {
       const paths = rootfsPaths(containerId, layers);
       mkdirSync(paths.merged, { recursive: true, mode: 0o755 });
       if (!isMountPoint(paths.merged)) {
-        const source = path.join(
-          view?.folder ?? dataRoot.root,
-          path.relative(dataRoot.root, paths.upper),
-        );
-        sys.mount({ source, target: paths.merged, flags: MS.BIND });
+        sys.mount({ source: paths.upper, target: paths.merged, flags: MS.BIND });
       }
       return paths;
     },

@@ -1,7 +1,9 @@
+import { Readable } from 'node:stream';
 import { Semaphore } from '../../base/async.ts';
 import { humanSize } from '../../base/bytes.ts';
 import type { DiffId, Digest } from '../../base/digest.ts';
 import { isEngineError, messageOf, notFound } from '../../base/errors.ts';
+import { LIMITS } from '../../base/limits.ts';
 import type { DeltaPart } from '../../formats/delta/envelope.ts';
 import type { Syscalls } from '../../kernel/syscalls.ts';
 import type { DeltaMode } from '../../policy/delta-mode.ts';
@@ -9,6 +11,8 @@ import type { WantedLayer } from '../../policy/pull-plan.ts';
 import { readBlob } from '../../registry/blobs.ts';
 import type { StagedLayer } from '../../store/layer-store.ts';
 import { LayerEntries } from '../../store/layers/layer-entries.ts';
+import { layerTar } from '../../store/layers/layer-tar.ts';
+import { extractLayer } from '../extract.ts';
 import type { LayerProgress } from '../layer-progress.ts';
 import { extractPart } from './part-decoder.ts';
 import { checkEnvelope, type DeltaPlace, fetchEnvelope, listDeltas } from './remote-delta.ts';
@@ -103,14 +107,19 @@ export class DeltaPull implements Disposable {
     if (listed.length === 0) return undefined;
     const bases = await search.bases(listed.map(({ base }) => base));
     const layerBytes = wanted.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
-    for (const [i, { digest }] of listed.entries()) {
+    const usable = listed.flatMap(({ digest }, i) => {
       const base = bases[i];
-      if (base === null || base === undefined) continue;
+      return base === null || base === undefined ? [] : [{ digest, base }];
+    });
+    for (const { digest, base } of usable.slice(0, LIMITS.deltasTriedMax)) {
       const { envelope, bytes } = await fetchEnvelope(place, digest);
       checkEnvelope(envelope, base, target);
       const parts = wanted.map(({ position }) => envelope.parts[position]);
       const sizeBytes = parts.reduce((sum, part) => sum + (part?.sizeBytes ?? 0), 0);
-      if (mode === 'auto' && sizeBytes >= layerBytes) continue;
+      const isWhole = wanted.every(
+        ({ diffId }, n) => parts[n] !== undefined || base.diffIds.includes(diffId),
+      );
+      if (mode === 'auto' ? sizeBytes >= layerBytes : !isWhole) continue;
       const sizes = `${humanSize(sizeBytes, 3)} instead of ${humanSize(layerBytes, 3)}`;
       say(`Using a delta from ${base.name}: ${sizes}`);
       return new DeltaPull(search, base, envelope.parts, bytes);
@@ -129,9 +138,10 @@ export class DeltaPull implements Disposable {
     progress: LayerProgress,
   ): Promise<StagedLayer | undefined> {
     return await this.#turn.run(async () => {
+      if (!this.#isUsable) return undefined;
       const part = this.#parts[layer.position];
-      if (part === undefined || !this.#isUsable) return undefined;
       try {
+        if (part === undefined) return await this.#copy(layer, directory);
         const staged = await this.#extract(layer, part, directory, progress);
         this.downloadedBytes += part.sizeBytes;
         return staged;
@@ -143,6 +153,24 @@ export class DeltaPull implements Disposable {
         return undefined;
       }
     });
+  }
+
+  /** A layer that the base has, where the base does not lie here. */
+  async #copy({ diffId }: WantedLayer, directory: string): Promise<StagedLayer | undefined> {
+    const { sys, place } = this.#search;
+    const from = this.#base.directories[this.#base.diffIds.indexOf(diffId)];
+    if (from === undefined) return undefined;
+    const {
+      digest: _digest,
+      sizeBytes: _bytes,
+      compression: _none,
+      ...staged
+    } = await extractLayer({
+      ...{ sys, directory, expected: { diffId }, origin: undefined },
+      source: Readable.from(layerTar({ sys, directory: from, diffId })),
+      signal: place.session.signal,
+    });
+    return staged;
   }
 
   async #extract(

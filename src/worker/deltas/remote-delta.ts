@@ -1,4 +1,4 @@
-import type { Digest } from '../../base/digest.ts';
+import { type Digest, isSha256, parseDigest } from '../../base/digest.ts';
 import { dataLoss, invalidArgument } from '../../base/errors.ts';
 import { LIMITS } from '../../base/limits.ts';
 import { DELTA_BASE, DELTA_SIZE } from '../../formats/delta/artifact.ts';
@@ -42,7 +42,10 @@ export async function listDeltas(place: DeltaPlace, manifest: Digest): Promise<L
       base: annotations[DELTA_BASE] ?? '',
       sizeBytes: Number(annotations[DELTA_SIZE] ?? Number.NaN),
     }))
-    .filter(({ base, sizeBytes }) => base !== '' && Number.isSafeInteger(sizeBytes))
+    .filter(
+      ({ digest, base, sizeBytes }) =>
+        isSha256(digest) && isSha256(base) && Number.isSafeInteger(sizeBytes) && sizeBytes >= 0,
+    )
     .sort((a, b) => a.sizeBytes - b.sizeBytes || (a.digest < b.digest ? -1 : 1));
 }
 
@@ -62,7 +65,7 @@ export async function fetchEnvelope(
   const { config, layers } = content.manifest;
   const text = await fetchBlob(session, {
     path,
-    digest: config.digest as Digest,
+    digest: parseDigest(config.digest),
     sizeBytes: config.size,
     attempts,
     bytesMax: LIMITS.deltaEnvelopeBytesMax,

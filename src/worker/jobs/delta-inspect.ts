@@ -1,4 +1,4 @@
-import type { Digest } from '../../base/digest.ts';
+import { type Digest, parseDigest } from '../../base/digest.ts';
 import { notFound } from '../../base/errors.ts';
 import { LIMITS } from '../../base/limits.ts';
 import { parseReference } from '../../base/reference.ts';
@@ -40,7 +40,7 @@ async function inspect(place: DeltaPlace, digest: Digest): Promise<InspectedDelt
   if (blob === undefined) throw notFound(`the delta ${digest} has no report of its bytes`);
   const bytes = await fetchBlob(place.session, {
     path: place.path,
-    digest: blob.digest as Digest,
+    digest: parseDigest(blob.digest),
     sizeBytes: blob.size,
     attempts: place.attempts,
     bytesMax: LIMITS.deltaReportBytesMax,
