@@ -53,6 +53,7 @@ import {
   networkRemove,
 } from '../engine/networks/api.ts';
 import { systemAuth } from '../engine/system/auth.ts';
+import { systemCheck } from '../engine/system/check.ts';
 import { systemDf } from '../engine/system/df.ts';
 import { systemEvents } from '../engine/system/events.ts';
 import { systemInfo } from '../engine/system/info.ts';
@@ -77,6 +78,7 @@ export const HANDLERS: Handlers = {
   systemEvents,
   systemDf,
   systemWear,
+  systemCheck,
   systemAuth,
 
   imageList,

@@ -1,3 +1,4 @@
+import { formatDurationNs, parseDurationNs } from '../base/duration.ts';
 import { invalidArgument } from '../base/errors.ts';
 import { type FlagHelp, type FlagShape, flagTitle, parseFlags } from '../formats/pflag.ts';
 
@@ -121,6 +122,20 @@ export function integer(
   };
   const shownDefault = initial === 0 ? '' : String(initial);
   return flag(shorthand, usage, { shownDefault, type: 'int', ...options, initial, parse });
+}
+
+/** A duration in nanoseconds, as Go writes it: `1m30s`. */
+export function duration(shorthand: string, usage: string, initialNs = 0): Flag<number> {
+  return flag(shorthand, usage, {
+    type: 'duration',
+    initial: initialNs,
+    shownDefault: formatDurationNs(initialNs),
+    parse: (value) => {
+      const ns = parseDurationNs(value);
+      if (ns === undefined) throw new Error(`time: invalid duration ${JSON.stringify(value)}`);
+      return ns;
+    },
+  });
 }
 
 /** May be given several times; `item` checks and rewrites each value. */

@@ -86,6 +86,12 @@ export type LayerStore = {
     /** The caller makes the folder when it needs one: what turns out to be here writes nothing. */
     readonly isMadeLater: boolean;
   }) => { readonly directory: string } & AsyncDisposable;
+  /** An operation that is under way has this folder of staging. */
+  readonly isStaging: (folder: string) => boolean;
+  /** Moves a tree of the data root out of sight at once and deletes it in the background. It may be gone already. */
+  readonly discard: (folder: string) => void;
+  /** Why a layer is damaged, as the last verification found; undefined when it is not. */
+  readonly damageOf: (diffId: DiffId) => string | undefined;
   /**
    * Makes staged layers appear together with whatever `body` writes, in one transaction. Layers
    * that exist by now are dropped in favour of what is there, unless that is damaged: then they

@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, renameSync } from 'node:fs';
+import { existsSync, renameSync } from 'node:fs';
 import path from 'node:path';
 import type { ImageId } from '../base/digest.ts';
 import { unmountIfMounted } from '../kernel/mount.ts';
@@ -6,6 +6,7 @@ import { removeTree } from '../kernel/remove-tree.ts';
 import { type LayerStoreContext, mountedLayers, trimObjects } from './layers/catalog.ts';
 import { layerTable } from './layers/layer-table.ts';
 import { keepPartials, stalePartials } from './layers/partials.ts';
+import { dirsOfLayers, entries, idsOfContainers } from './orphans.ts';
 
 /**
  * Puts the data root in order at start, before anything else uses it. A power cut or a crash leaves
@@ -37,29 +38,15 @@ export function recoverStore(context: LayerStoreContext): void {
   });
 }
 
-function entries(folder: string): string[] {
-  if (!existsSync(folder)) return [];
-  return readdirSync(folder).map((name) => path.join(folder, name));
+function layersWithoutRow(context: LayerStoreContext): string[] {
+  // A damaged layer that was repaired under a running container is mounted and stays.
+  const known = new Set([...dirsOfLayers(context), ...mountedLayers()]);
+  return entries(context.dataRoot.layers).filter((folder) => !known.has(path.basename(folder)));
 }
 
-function layersWithoutRow({ database, dataRoot }: LayerStoreContext): string[] {
-  const known = new Set(
-    layerTable(database)
-      .list()
-      .map(({ dir }) => dir),
-  );
-  // A damaged layer that was repaired under a running container.
-  for (const dir of mountedLayers()) known.add(dir);
-  return entries(dataRoot.layers).filter((folder) => !known.has(path.basename(folder)));
-}
-
-function containersWithoutRow({ sys, database, dataRoot, execRoot }: LayerStoreContext): string[] {
-  const known = new Set(
-    database
-      .sql('SELECT id FROM containers')
-      .all()
-      .map((row) => String(row['id'])),
-  );
+function containersWithoutRow(context: LayerStoreContext): string[] {
+  const { sys, database, dataRoot, execRoot } = context;
+  const known = idsOfContainers(context);
   database
     .sql('DELETE FROM rootfs_layers WHERE container_id NOT IN (SELECT id FROM containers)')
     .run();

@@ -1,8 +1,14 @@
 import { type AuthResult, authConfig } from '../../spec/docker/auth.ts';
 import type { EventMessage } from '../../spec/docker/event.ts';
-import type { DiskUsage, SystemInfo, SystemVersion, SystemWear } from '../../spec/docker/system.ts';
+import type {
+  DiskUsage,
+  SystemCheck,
+  SystemInfo,
+  SystemVersion,
+  SystemWear,
+} from '../../spec/docker/system.ts';
 import { bytes, type EndpointSpec, jsonBody, lines, value } from './endpoint.ts';
-import { filters, text, texts } from './fields.ts';
+import { filters, flag, integer, text, texts } from './fields.ts';
 
 /** Endpoints of the engine itself. */
 export const systemEndpoints = {
@@ -24,6 +30,13 @@ export const systemEndpoints = {
     since: [1, 25],
   },
   systemWear: { method: 'GET', path: '/system/wear', answer: value<SystemWear>() },
+  /** `olderThan` in seconds: what is younger may be about to be named. */
+  systemCheck: {
+    method: 'POST',
+    path: '/system/check',
+    query: { sweep: flag, olderThan: integer },
+    answer: value<SystemCheck>(),
+  },
   systemAuth: {
     method: 'POST',
     path: '/auth',

@@ -433,6 +433,12 @@ const systemCommands: readonly CommandEntry[] = [
   },
   {
     noun: 'system',
+    verb: 'check',
+    about: 'Find what belongs to nothing in the data root, and known damage',
+    load: () => import('./system/check.ts'),
+  },
+  {
+    noun: 'system',
     verb: 'wear',
     about: 'Show what was written to the disk for images since installation, by cause',
     load: () => import('./system/wear.ts'),

@@ -1,9 +1,9 @@
 import { parseSizeBinary } from '../../base/bytes.ts';
-import { parseDurationNs } from '../../base/duration.ts';
 import type { Loose } from '../../client/client.ts';
 import type { HostConfig, Mount } from '../../spec/docker/container.ts';
 import {
   bool,
+  duration,
   type Flag,
   type FlagValues,
   flag,
@@ -46,21 +46,6 @@ export function size(
       const bytes = parseSizeBinary(value);
       if (bytes === undefined) throw new Error(`invalid size: '${value}'`);
       return bytes;
-    },
-  });
-}
-
-function duration(usage: string): Flag<number> {
-  return flag('', usage, {
-    type: 'duration',
-    initial: 0,
-    shownDefault: '0s',
-    parse: (value) => {
-      const ns = parseDurationNs(value);
-      if (ns === undefined) {
-        throw new Error(`time: invalid duration ${JSON.stringify(value)}`);
-      }
-      return ns;
     },
   });
 }
@@ -178,11 +163,11 @@ const networking = {
 
 const health = {
   'health-cmd': text('', 'Command that tells whether the container is healthy'),
-  'health-interval': duration('Time between two checks (ms|s|m|h)'),
+  'health-interval': duration('', 'Time between two checks (ms|s|m|h)'),
   'health-retries': integer('', 'Failures in a row that make it unhealthy'),
-  'health-start-interval': duration('Time between two checks while it starts (ms|s|m|h)'),
-  'health-start-period': duration('Time to start in before failures count (ms|s|m|h)'),
-  'health-timeout': duration('Longest time of one check (ms|s|m|h)'),
+  'health-start-interval': duration('', 'Time between two checks while it starts (ms|s|m|h)'),
+  'health-start-period': duration('', 'Time to start in before failures count (ms|s|m|h)'),
+  'health-timeout': duration('', 'Longest time of one check (ms|s|m|h)'),
   'no-healthcheck': bool('', "Do without the image's health check"),
 } as const;
 

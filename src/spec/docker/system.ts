@@ -141,6 +141,23 @@ export type SystemWear = {
   readonly Causes: readonly { readonly Cause: string; readonly Bytes: number }[];
 };
 
+/** Ours: what in the data root belongs to nothing, and what verifications found damaged. */
+export type SystemCheck = {
+  readonly Orphans: readonly {
+    /** Below the data root. */
+    readonly Path: string;
+    readonly Kind: 'staging' | 'layer' | 'container';
+    readonly Bytes: number;
+  }[];
+  /** They are being deleted. */
+  readonly Swept: boolean;
+  readonly Damaged: readonly {
+    readonly Layer: string;
+    readonly Why: string;
+    readonly Images: readonly string[];
+  }[];
+};
+
 export type BuildCacheRecord = {
   readonly ID: string;
   readonly Parents?: readonly string[];

@@ -48,8 +48,6 @@ export type LayerCatalog = Omit<
   | 'rootfsSize'
 > & {
   readonly table: ReturnType<typeof layerTable>;
-  /** Moves a tree out of sight at once and deletes it in the background. It may be gone already. */
-  readonly discard: (tree: string) => void;
 };
 
 /**
@@ -69,6 +67,7 @@ export function layerCatalog(
   const held = new Map<DiffId, number>();
   /** Operations under way: what they found in a layer may be on its way into a new one. */
   const stages = new Set<Promise<void>>();
+  const stageFolders = new Set<string>();
 
   const get = (diffId: DiffId): LayerRecord => {
     const record = table.find(diffId);
@@ -175,6 +174,7 @@ export function layerCatalog(
     find: table.find,
     isWhole,
     setDamaged: table.setDamaged,
+    damageOf: table.damageOf,
     findByBlob: table.findByBlob,
     knownDigests: table.knownDigests,
     blobsOf: table.blobsOf,
@@ -184,6 +184,7 @@ export function layerCatalog(
       if (!isMadeLater) mkdirSync(directory, { mode: 0o700 });
       const ended = Promise.withResolvers<void>();
       stages.add(ended.promise);
+      stageFolders.add(directory);
       return {
         directory,
         [Symbol.asyncDispose]: async () => {
@@ -192,9 +193,11 @@ export function layerCatalog(
           stages.delete(ended.promise);
           ended.resolve();
           await removeTree(sys, directory);
+          stageFolders.delete(directory);
         },
       };
     },
+    isStaging: (folder) => stageFolders.has(folder),
     hold: (diffIds) => {
       for (const diffId of diffIds) held.set(diffId, (held.get(diffId) ?? 0) + 1);
       let isHeld = true;

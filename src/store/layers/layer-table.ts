@@ -35,6 +35,10 @@ export function layerTable({ sql }: Database) {
           .all()
           .map((row) => [row['digest'] as string, row['diff_id'] as DiffId]),
       ),
+    damageOf: (diffId: DiffId): string | undefined =>
+      sql('SELECT why FROM damaged_layers WHERE diff_id = ?').get(diffId)?.['why'] as
+        | string
+        | undefined,
     isDamaged: (diffId: DiffId): boolean =>
       sql('SELECT 1 FROM damaged_layers WHERE diff_id = ?').get(diffId) !== undefined,
     setDamaged: (diffId: DiffId, why: string | undefined): void => {

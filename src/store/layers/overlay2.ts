@@ -25,7 +25,7 @@ export function overlay2(
   options: { readonly hasMetacopy: boolean },
 ): LayerStore {
   const { sys, dataRoot, execRoot, database } = context;
-  const { table, discard, ...catalog } = layerCatalog(context, () => boot.refresh());
+  const { table, ...catalog } = layerCatalog(context, () => boot.refresh());
   const at = (containerId: string, name: string): string =>
     path.join(dataRoot.containers, containerId, name);
   const merged = (containerId: string): string =>
@@ -66,7 +66,7 @@ export function overlay2(
         database.transaction(() => table.setRootfsInTransaction(containerId, layers));
         if (options.forBoot === true) boot.add(containerId);
       } catch (error) {
-        for (const name of names) discard(at(containerId, name));
+        for (const name of names) catalog.discard(at(containerId, name));
         throw error;
       }
     },
@@ -84,7 +84,7 @@ export function overlay2(
       removeMountPoint(merged(containerId));
       boot.remove(containerId);
       table.removeRootfs(containerId);
-      for (const name of ['upper', 'work', 'lower']) discard(at(containerId, name));
+      for (const name of ['upper', 'work', 'lower']) catalog.discard(at(containerId, name));
     },
     rootfsSize: (containerId) => {
       const upper = at(containerId, 'upper');

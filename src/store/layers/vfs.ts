@@ -24,7 +24,7 @@ import { treeSize } from './tree-size.ts';
  */
 export function vfs(context: LayerStoreContext): LayerStore {
   const { sys, dataRoot, execRoot, database } = context;
-  const { table, discard, ...catalog } = layerCatalog(context);
+  const { table, ...catalog } = layerCatalog(context);
   const copy = (containerId: string): string =>
     path.join(dataRoot.containers, containerId, 'upper');
   const boot = bootRootfs(dataRoot, (containerId) => ({
@@ -57,7 +57,7 @@ export function vfs(context: LayerStoreContext): LayerStore {
         database.transaction(() => table.setRootfsInTransaction(containerId, layers));
         if (options.forBoot === true) boot.add(containerId);
       } catch (error) {
-        discard(copy(containerId));
+        catalog.discard(copy(containerId));
         throw error;
       }
     },
@@ -77,7 +77,7 @@ export function vfs(context: LayerStoreContext): LayerStore {
       removeMountPoint(merged(containerId));
       boot.remove(containerId);
       table.removeRootfs(containerId);
-      discard(copy(containerId));
+      catalog.discard(copy(containerId));
     },
     rootfsSize: (containerId) => {
       const layers = table.layersOfRootfs(containerId).map(catalog.directoryOf).reverse();

@@ -1,0 +1,51 @@
+import path from 'node:path';
+import type { SystemCheck } from '../../spec/docker/system.ts';
+import { treeSize } from '../../store/layers/tree-size.ts';
+import { findOrphans } from '../../store/orphans.ts';
+import type { Engine } from '../engine.ts';
+import { familiarName, isTagName, namesOf } from '../images/names.ts';
+
+/**
+ * `POST /system/check`: what lies in the data root and belongs to nothing, and what is known to be
+ * damaged. Orphans go with `sweep`. An orphan is a sign of a defect, ours or the filesystem's: each
+ * start sweeps what a crash leaves.
+ */
+export async function systemCheck(
+  engine: Engine,
+  args: { readonly query: { readonly sweep: boolean; readonly olderThan: number | undefined } },
+): Promise<SystemCheck> {
+  const { dataRoot, layers, log } = engine;
+  const { sweep, olderThan } = args.query;
+  const orphans = findOrphans(engine, {
+    isActive: layers.isStaging,
+    bornBeforeMs: engine.clock.nowMs() - (olderThan ?? 600) * 1000,
+  });
+  const found = [];
+  for (const { path: place, kind } of orphans) {
+    const Path = path.relative(dataRoot.root, place);
+    found.push({ Path, Kind: kind, Bytes: await treeSize(place) });
+    if (!sweep) continue;
+    log.warn('sweeping what belongs to nothing', { path: place });
+    layers.discard(place);
+  }
+  return {
+    Orphans: found,
+    Swept: sweep,
+    Damaged: damagedLayers(engine),
+  };
+}
+
+function damagedLayers({ layers, store }: Engine): SystemCheck['Damaged'] {
+  const damaged = new Map<string, { Layer: string; Why: string; Images: string[] }>();
+  for (const image of store.images.list()) {
+    for (const diffId of image.diffIds) {
+      const Why = layers.damageOf(diffId);
+      if (Why === undefined) continue;
+      const known = damaged.get(diffId) ?? { Layer: diffId, Why, Images: [] };
+      const tag = namesOf({ store }, image.id).find(isTagName);
+      known.Images.push(tag === undefined ? image.id : familiarName(tag));
+      damaged.set(diffId, known);
+    }
+  }
+  return [...damaged.values()];
+}

@@ -1,0 +1,65 @@
+import { lstatSync, readdirSync } from 'node:fs';
+import path from 'node:path';
+import { errnoOf } from '../base/errors.ts';
+import { type LayerStoreContext, mountedLayers } from './layers/catalog.ts';
+import { layerTable } from './layers/layer-table.ts';
+
+/** A folder of the data root that nothing names. */
+export type Orphan = { readonly path: string; readonly kind: 'staging' | 'layer' | 'container' };
+
+/**
+ * What lies in the data root without a row. While the engine runs there should be none: what is
+ * young may be about to get its row, and what is named `gone-…` is being deleted.
+ */
+export function findOrphans(
+  context: Pick<LayerStoreContext, 'database' | 'dataRoot'>,
+  options: { readonly isActive: (staged: string) => boolean; readonly bornBeforeMs: number },
+): Orphan[] {
+  const { dataRoot } = context;
+  const layers = new Set([...mountedLayers(), ...dirsOfLayers(context)]);
+  const containers = idsOfContainers(context);
+  const found: Orphan[] = [
+    ...entries(dataRoot.staging)
+      .filter((folder) => !options.isActive(folder) && !path.basename(folder).startsWith('gone-'))
+      .map((folder) => ({ path: folder, kind: 'staging' }) as const),
+    ...entries(dataRoot.layers)
+      .filter((folder) => !layers.has(path.basename(folder)))
+      .map((folder) => ({ path: folder, kind: 'layer' }) as const),
+    ...entries(dataRoot.containers)
+      .filter((folder) => !containers.has(path.basename(folder)))
+      .map((folder) => ({ path: folder, kind: 'container' }) as const),
+  ];
+  return found.filter((each) => bornMs(each.path) <= options.bornBeforeMs);
+}
+
+/** Entries of a folder, absolute; none when it is not there. */
+export function entries(folder: string): string[] {
+  try {
+    return readdirSync(folder).map((name) => path.join(folder, name));
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return [];
+    throw error;
+  }
+}
+
+/** Folders of the layers that have a row. */
+export function dirsOfLayers({ database }: Pick<LayerStoreContext, 'database'>): string[] {
+  return layerTable(database)
+    .list()
+    .map(({ dir }) => dir);
+}
+
+/** IDs of the containers that have a row. */
+export function idsOfContainers({ database }: Pick<LayerStoreContext, 'database'>): Set<string> {
+  return new Set(
+    database
+      .sql('SELECT id FROM containers')
+      .all()
+      .map((row) => String(row['id'])),
+  );
+}
+
+/** A rename counts as birth: that is how layers come. Gone meanwhile: never. */
+function bornMs(place: string): number {
+  return lstatSync(place, { throwIfNoEntry: false })?.ctimeMs ?? Number.POSITIVE_INFINITY;
+}
