@@ -55,8 +55,11 @@ export type PullQuestion =
    * each (`deltas/delta-pull.ts`).
    */
   | { readonly ask: 'bases'; readonly ids: readonly string[] }
-  /** Keep this layer: it is whole. Answered when it is durable. */
-  | { readonly ask: 'keep'; readonly layer: StagedLayer };
+  /**
+   * Keep these layers: they are whole. Answered when they are durable; the last ones become so
+   * together with the image, in one transaction.
+   */
+  | { readonly ask: 'keep'; readonly layers: readonly StagedLayer[]; readonly isLast: boolean };
 
 /** What the worker reports: a line for the client. */
 export type PullReport = ProgressMessage;

@@ -177,7 +177,7 @@ async function runPull(
     onQuestion: (question) => answers.answer(question as PullQuestion),
   });
   const result = (await job.result) as PullResult;
-  const isNewer = await finish(engine, reference, result);
+  const isNewer = await finish(engine, reference, result, answers.last);
   report({ status: `Digest: ${result.digest}` });
   report({ status: `Status: ${outcome(result, isNewer)} for ${familiarReference(reference)}` });
   if (result.downloadedBytes === 0) return;
@@ -207,6 +207,7 @@ async function finish(
   engine: PullEngine,
   reference: Reference,
   result: PullResult,
+  last: readonly StagedLayer[],
 ): Promise<boolean> {
   const { images } = engine.store;
   const repository = repositoryOf(reference);
@@ -221,7 +222,7 @@ async function finish(
   const tags =
     reference.digest === undefined ? [{ repository, tag: reference.tag ?? DEFAULT_TAG }] : [];
   await commitImage(engine, {
-    staged: [],
+    staged: last,
     config: known?.config ?? Buffer.from(result.image?.configBase64 ?? '', 'base64'),
     diffIds: known?.diffIds ?? result.image?.diffIds ?? [],
     tags,
@@ -249,6 +250,8 @@ export class PullAnswers implements AsyncDisposable {
   readonly #claims = new Map<DiffId, Disposable>();
   /** Layers that came. */
   readonly kept: StagedLayer[] = [];
+  /** Those of them that are to be committed with the image. */
+  last: readonly StagedLayer[] = [];
   #isOver = false;
 
   constructor(engine: PullEngine) {
@@ -283,10 +286,16 @@ export class PullAnswers implements AsyncDisposable {
         return 'fetch';
       }
       case 'keep': {
-        await layers.commit([question.layer], () => undefined, 'pull');
-        this.kept.push(question.layer);
-        this.#claims.get(question.layer.diffId)?.[Symbol.dispose]();
-        this.#claims.delete(question.layer.diffId);
+        this.kept.push(...question.layers);
+        if (question.isLast) {
+          this.last = question.layers;
+          return true;
+        }
+        await layers.commit(question.layers, () => undefined, 'pull');
+        for (const { diffId } of question.layers) {
+          this.#claims.get(diffId)?.[Symbol.dispose]();
+          this.#claims.delete(diffId);
+        }
         return true;
       }
     }

@@ -39,6 +39,9 @@ import { decodeImageConfig, resolveImage } from '../resolve-image.ts';
 
 /** A layer whose bytes turn out wrong is fetched once more: links corrupt, caches too. */
 const LAYER_ATTEMPTS = 2;
+/** When so much was fetched, or after a time, what is whole is made durable while more comes. */
+const KEEP_BYTES = 4 << 20;
+const KEEP_MS = 3000;
 
 /**
  * The job `pull`: reference → manifest → plan → layers streamed into staging, each made durable by
@@ -64,6 +67,13 @@ class Pull {
   /** A delta that was found beside the image, and is used in place of its layers. */
   #shortcut: DeltaPull | undefined;
   #downloadedBytes = 0;
+  /** Layers that are not whole yet. */
+  #left = 0;
+  /** Layers that are whole and wait to be kept, and what was fetched for them. */
+  #whole: StagedLayer[] = [];
+  #wholeBytes = 0;
+  #keepTimer: NodeJS.Timeout | undefined;
+  #keptLate: Promise<void> = Promise.resolve();
 
   constructor(job: PullInput, session: RegistrySession, context: JobContext) {
     this.#job = job;
@@ -159,6 +169,7 @@ class Pull {
 
     using delta = image && (await this.#findDelta(image, layers, wanted));
     this.#shortcut = delta;
+    this.#left = wanted.length;
     const slots = new Semaphore(this.#job.concurrency);
     const failure = new AbortController();
     const settled = await Promise.allSettled(
@@ -175,7 +186,14 @@ class Pull {
       ),
     );
     this.#downloadedBytes += delta?.downloadedBytes ?? 0;
-    if (settled.some((each) => each.status === 'rejected')) throw failure.signal.reason;
+    if (settled.every((each) => each.status === 'fulfilled')) {
+      await this.#keptLate;
+      await this.#keep(true);
+      return;
+    }
+    // What is whole need not be fetched again; why it failed is worth more than that this fails too.
+    await this.#keep(false).catch(() => undefined);
+    throw failure.signal.reason;
   }
 
   async #findDelta(
@@ -197,9 +215,30 @@ class Pull {
     });
   }
 
+  /**
+   * Has the layers that are whole made durable. Small ones wait for others: each time everything is
+   * synced, also what other layers have half written and will write again.
+   */
+  async #keep(isLast: boolean): Promise<void> {
+    const layers = this.#whole;
+    this.#whole = [];
+    this.#wholeBytes = 0;
+    clearTimeout(this.#keepTimer);
+    this.#keepTimer = undefined;
+    if (layers.length > 0) await this.#ask({ ask: 'keep', layers, isLast });
+  }
+
+  #keepLate(): void {
+    const before = this.#keptLate;
+    this.#keptLate = this.#keep(false).then(() => before);
+    // Its failure is the pull's, at the end; until then it must not count as unhandled.
+    this.#keptLate.catch(() => undefined);
+  }
+
   async #fetchLayer(layer: WantedLayer, progress: LayerProgress): Promise<void> {
     const claim = await this.#ask({ ask: 'claim', diffId: layer.diffId });
     if (claim === 'here') {
+      this.#left -= 1;
       progress.say('Already exists');
       return;
     }
@@ -207,7 +246,11 @@ class Pull {
     const staged =
       (await this.#makeOfBase(layer, progress)) ?? (await this.#extract(layer, progress));
     progress.bytes('Extracting', layer.sizeBytes, layer.sizeBytes, true);
-    await this.#ask({ ask: 'keep', layer: staged });
+    this.#left -= 1;
+    this.#whole.push(staged);
+    this.#wholeBytes += layer.sizeBytes;
+    if (this.#left > 0 && this.#wholeBytes >= KEEP_BYTES) await this.#keep(false);
+    else this.#keepTimer ??= setTimeout(() => this.#keepLate(), KEEP_MS);
     progress.say('Pull complete');
   }
 
