@@ -44,6 +44,8 @@ export function detectCompression(head: Uint8Array): Compression {
 export type SyncInflater = Disposable & {
   /** @throws dataLoss when the input is damaged; what the output function throws */
   readonly push: (chunk: Uint8Array) => void;
+  /** The same piece by piece, for who has to wait in between: each is valid until the next. */
+  readonly pieces: (chunk: Uint8Array) => Generator<Buffer>;
   /** @throws dataLoss ("unexpected EOF") when the stream is incomplete */
   readonly end: () => void;
 };
@@ -100,7 +102,7 @@ export function openSyncInflater(
     failures.push(codecError(compression, message, code));
   };
 
-  const write = (chunk: Uint8Array, flush: number): void => {
+  const write = function* (chunk: Uint8Array, flush: number): Generator<Buffer> {
     let at = 0;
     for (;;) {
       check();
@@ -110,7 +112,7 @@ export function openSyncInflater(
       const made = output.length - outputLeft;
       const taken = chunk.length - at - inputLeft;
       at = chunk.length - inputLeft;
-      if (made > 0) onOutput(output.subarray(0, made));
+      if (made > 0) yield output.subarray(0, made);
       if (outputLeft === 0) continue;
       if (inputLeft === 0) return;
       // The codec stops before bytes that are no further member: padding is zeros.
@@ -120,9 +122,15 @@ export function openSyncInflater(
   };
   return {
     push: (chunk) => {
-      if (chunk.length > 0) write(chunk, run);
+      if (chunk.length === 0) return;
+      for (const bytes of write(chunk, run)) onOutput(bytes);
     },
-    end: () => write(EMPTY, finish),
+    pieces: function* (chunk) {
+      if (chunk.length > 0) yield* write(chunk, run);
+    },
+    end: () => {
+      for (const bytes of write(EMPTY, finish)) onOutput(bytes);
+    },
     [Symbol.dispose]: () => stream.destroy(),
   };
 }
@@ -154,6 +162,30 @@ export function codecError(compression: Compression, message: string, code: stri
   if (/data check|length check/.test(message))
     return dataLoss('gzip: invalid checksum', { detail });
   return dataLoss(`flate: corrupt input (${message})`, { detail });
+}
+
+/**
+ * Chunks in, what they hold out, through one buffer: each piece is valid until the next is asked
+ * for.
+ * @throws dataLoss when the input is damaged or incomplete
+ */
+export async function* inflatePieces(
+  source: AsyncIterable<Uint8Array>,
+  compression: Compression,
+): AsyncGenerator<Buffer> {
+  const last: Buffer[] = [];
+  using inflater =
+    compression === 'none'
+      ? undefined
+      : openSyncInflater(compression, (bytes) => void last.push(Buffer.from(bytes)));
+  if (inflater === undefined) {
+    yield* inflateStream(source, compression);
+    return;
+  }
+  for await (const chunk of source) yield* inflater.pieces(chunk);
+  // All that came has been handed out: there is no more than what the codec held back.
+  inflater.end();
+  yield* last;
 }
 
 /**

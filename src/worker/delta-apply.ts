@@ -3,7 +3,7 @@ import type { DiffId } from '../base/digest.ts';
 import { dataLoss, errnoOf, invalidArgument, isEngineError } from '../base/errors.ts';
 import { LIMITS } from '../base/limits.ts';
 import { DeltaLayerReader } from '../formats/delta-layer.ts';
-import { detectCompression, inflateStream, MAGIC_BYTES } from '../kernel/sync-inflate.ts';
+import { detectCompression, inflatePieces, MAGIC_BYTES } from '../kernel/sync-inflate.ts';
 import type { Syscalls } from '../kernel/syscalls.ts';
 import type { StagedLayer } from '../store/layer-store.ts';
 import type { LayerBasis } from '../store/layers/layer-basis.ts';
@@ -221,5 +221,5 @@ async function* inflated(chunks: AsyncGenerator<Uint8Array>): AsyncGenerator<Buf
     yield* head;
     yield* chunks;
   };
-  yield* inflateStream(all(), detectCompression(Buffer.concat(head)));
+  yield* inflatePieces(all(), detectCompression(Buffer.concat(head)));
 }
