@@ -44,10 +44,13 @@ export function detectCompression(head: Uint8Array): Compression {
 export type SyncInflater = Disposable & {
   /** @throws dataLoss when the input is damaged; what the output function throws */
   readonly push: (chunk: Uint8Array) => void;
-  /** The same piece by piece, for who has to wait in between: each is valid until the next. */
-  readonly pieces: (chunk: Uint8Array) => Generator<Buffer>;
   /** @throws dataLoss ("unexpected EOF") when the stream is incomplete */
   readonly end: () => void;
+};
+
+/** The same for who has to wait between the pieces: each is valid until the next is asked for. */
+export type PieceInflater = SyncInflater & {
+  readonly pieces: (chunk: Uint8Array) => Generator<Buffer>;
 };
 
 /** One buffer is used again and again: output is only valid during the call. */
@@ -81,7 +84,7 @@ export function openSyncInflater(
   compression: Exclude<Compression, 'none'>,
   onOutput: Output,
   outputBytes = OUTPUT_BYTES,
-): SyncInflater | undefined {
+): PieceInflater | undefined {
   const stream = compression === 'gzip' ? zlib.createGunzip() : zlib.createZstdDecompress();
   if (!hasInternals(stream)) {
     stream.destroy();
