@@ -150,6 +150,9 @@ test('prune removes what nobody uses, and events tell of all of it', async () =>
   await network('unused');
   await network('labelled', { Labels: { keep: '' } });
   const id = await box.create({ ...FOREVER, HostConfig: { NetworkMode: 'used' } });
+  const old = encodeURIComponent(JSON.stringify({ until: ['1h'] }));
+  const none = await box.daemon.json('POST', `/networks/prune?filters=${old}`);
+  assert.deepEqual(none, { NetworksDeleted: null });
   const filters = encodeURIComponent(JSON.stringify({ 'label!': ['keep'] }));
   const first = await box.daemon.json('POST', `/networks/prune?filters=${filters}`);
   assert.deepEqual(first, { NetworksDeleted: ['unused'] });
@@ -167,7 +170,7 @@ test('prune removes what nobody uses, and events tell of all of it', async () =>
     .map(({ Action, Actor }) => `${Action} ${Actor.Attributes.name ?? ''}`.trim());
   assert.deepEqual(events, [
     ...['create used', 'create unused', 'create labelled'],
-    ...['destroy unused', 'prune', 'destroy labelled', 'prune'],
+    ...['prune', 'destroy unused', 'prune', 'destroy labelled', 'prune'],
     ...['connect used', 'disconnect used', 'destroy used'],
   ]);
 });
