@@ -13,8 +13,8 @@ import type { Report, Scenario } from './measures.ts';
 const LOAD = path.join(import.meta.dirname, 'network-load.ts');
 const PORTS = 1000;
 const FIRST_PORT = 20_000;
-const LOAD_SECONDS = 1;
-const LOAD_ROUNDS = 9;
+const LOAD_SECONDS = 0.5;
+const LOAD_ROUNDS = 15;
 
 type Inspect = {
   readonly State: { readonly Pid: number };
@@ -41,7 +41,10 @@ function publishing(...ports: readonly [host: number, container: number][]): obj
     `${container}/tcp`,
     [{ HostIp: '', HostPort: String(host) }],
   ]);
-  return { HostConfig: { PortBindings: Object.fromEntries(entries) } };
+  return {
+    ExposedPorts: Object.fromEntries(ports.map(([, container]) => [`${container}/tcp`, {}])),
+    HostConfig: { PortBindings: Object.fromEntries(entries) },
+  };
 }
 
 /** Starts a container that sleeps; its namespace and its address. */
