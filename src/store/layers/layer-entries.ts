@@ -4,6 +4,7 @@ import { toText } from '../../formats/byte-string.ts';
 import { EntryTable, TarScan, type TarSpan } from '../../formats/delta/entry-table.ts';
 import type { ContentPlace } from '../../formats/layer-headers.ts';
 import type { Segment } from '../../formats/tar-sparse.ts';
+import { FADV } from '../../kernel/constants.ts';
 import type { Syscalls } from '../../kernel/syscalls.ts';
 import { LayerFiles } from './layer-tar.ts';
 
@@ -28,6 +29,7 @@ const PAGES = 16;
 export class LayerEntries implements Disposable {
   readonly table = new EntryTable();
   readonly spans: TarSpan[] = [];
+  readonly #sys: Syscalls;
   readonly #files: LayerFiles[] = [];
   readonly #pieces: (readonly Piece[] | undefined)[] = [];
   readonly #open = new Map<Piece, Disposable & { readonly fd: number }>();
@@ -38,6 +40,7 @@ export class LayerEntries implements Disposable {
    * @throws dataLoss when what is kept of a layer is damaged
    */
   constructor(sys: Syscalls, directories: readonly string[]) {
+    this.#sys = sys;
     try {
       for (const directory of directories) this.#scan(new LayerFiles(sys, directory));
     } catch (cause) {
@@ -132,11 +135,21 @@ export class LayerEntries implements Disposable {
 
   #openFile(files: LayerFiles, { place, index }: Piece, entry: number) {
     try {
-      return files.open(place, index);
+      return this.#uncached(files.open(place, index));
     } catch (cause) {
       const path = toText(this.table.path(entry));
       throw dataLoss(`cannot read /${path} of the base: ${messageOf(cause)}`, { cause });
     }
+  }
+
+  /** What reading a file brings into the page cache is taken out again, unless somebody uses it. */
+  #uncached(file: Disposable & { readonly fd: number }): Disposable & { readonly fd: number } {
+    const isUsed = (this.#sys.cachedPages(file.fd) ?? 0) > 0;
+    const dispose = (): void => {
+      if (!isUsed) this.#sys.fadvise(file.fd, 0, 0, FADV.DONTNEED);
+      file[Symbol.dispose]();
+    };
+    return { fd: file.fd, [Symbol.dispose]: dispose };
   }
 
   [Symbol.dispose](): void {
