@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -105,6 +106,7 @@ static _Noreturn void become_runtime(const char **words, const int stdio[3]) {
   sigset_t none;
   sigemptyset(&none);
   sigprocmask(SIG_SETMASK, &none, NULL);
+  umask(022); /* the runtime makes mount points, which all users of the container see */
   execv(words[0], (char **)words);
   char bytes[512];
   struct text text = {bytes, 0, sizeof bytes, false};

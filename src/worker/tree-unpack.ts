@@ -1,13 +1,4 @@
-import {
-  closeSync,
-  constants,
-  fchmodSync,
-  fchownSync,
-  ftruncateSync,
-  lstatSync,
-  rmSync,
-  writeSync,
-} from 'node:fs';
+import { closeSync, constants, fchmodSync, fchownSync, ftruncateSync, writeSync } from 'node:fs';
 import path from 'node:path';
 import { errnoOf, invalidArgument, messageOf } from '../base/errors.ts';
 import { type ByteString, fromText, pathArg, toText } from '../formats/byte-string.ts';
@@ -174,20 +165,23 @@ export class TreeUnpacker implements TarSink {
   #clear(entry: TarEntry, { parent, name }: Place, isDirectory: boolean): void {
     if (isDirectory && this.#options.noOverwriteDirNonDir) {
       throw invalidArgument(
-        `cannot overwrite directory "${toText(entry.path)}" with non-directory "${this.#options.into}"`,
+        `cannot overwrite directory ${this.#quoted(entry)} with non-directory ${JSON.stringify(this.#options.into)}`,
       );
     }
-    if (isDirectory) rmSync(parent.at(name), { recursive: true });
-    else this.#sys.unlinkat(parent.fd, pathArg(name), 0);
+    parent.remove(name);
+  }
+
+  /** Where the entry would go, in the container. */
+  #quoted(entry: TarEntry): string {
+    return JSON.stringify(path.posix.join(this.#options.into, toText(entry.path)));
   }
 
   #directory(entry: TarEntry, { parent, name }: Place, isThere: boolean): void {
     if (!isThere) {
-      const stats = lstatSync(parent.at(name), { throwIfNoEntry: false });
-      if (stats !== undefined) {
+      if (parent.stat(name) !== undefined) {
         if (this.#options.noOverwriteDirNonDir) {
           throw invalidArgument(
-            `cannot overwrite non-directory "${toText(entry.path)}" with directory "${this.#options.into}"`,
+            `cannot overwrite non-directory ${this.#quoted(entry)} with directory ${JSON.stringify(this.#options.into)}`,
           );
         }
         this.#sys.unlinkat(parent.fd, pathArg(name), 0);
@@ -238,8 +232,7 @@ export class TreeUnpacker implements TarSink {
   #dressNode(entry: TarEntry, { parent, name }: Place): void {
     const { uid, gid } = this.#ownerOf(entry);
     this.#sys.fchownat(parent.fd, pathArg(name), uid, gid, AT.SYMLINK_NOFOLLOW);
-    // The name was made just now and is no symlink, so that chmod follows nothing.
-    if (entry.kind !== 'symlink') this.#sys.fchmodat(parent.fd, pathArg(name), entry.mode);
+    if (entry.kind !== 'symlink') parent.chmod(name, entry.mode);
     this.#sys.utimensat(parent.fd, pathArg(name), entry.atime, entry.mtime);
   }
 

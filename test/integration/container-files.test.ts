@@ -82,6 +82,20 @@ suite("a container's files", () => {
     assert.equal(stat['mode'], 2 ** 27 + 0o777);
     assert.equal(stat['linkTarget'], '/bin/busybox');
     assert.equal((await box.daemon.api('HEAD', at(id, '/nope'))).status, 404);
+    // A chain of links is followed to its end, within the root.
+    const links = await layerTar([
+      { name: 'one', type: 'symlink', linkname: '../../../../root/two' },
+      { name: 'two', type: 'symlink', linkname: '/etc/../nowhere/at/all' },
+      { name: 'round', type: 'symlink', linkname: 'round' },
+    ]);
+    await put(id, '/root', links);
+    const target = async (place: string): Promise<unknown> => {
+      const head = await box.daemon.api('HEAD', at(id, place));
+      const text = Buffer.from(String(head.headers['x-docker-container-path-stat']), 'base64');
+      return (JSON.parse(text.toString()) as Record<string, unknown>)['linkTarget'];
+    };
+    assert.equal(await target('/root/one'), '/nowhere/at/all');
+    assert.equal(await target('/root/round'), '/root/round');
   });
 
   test('are not led out of the container by its symlinks', async () => {
@@ -126,7 +140,23 @@ suite("a container's files", () => {
     const over = await layerTar([{ name: 'etc', content: 'a file' }]);
     const refused = await put(other, '/', over, '&noOverwriteDirNonDir=true');
     assert.equal(refused.status, 400);
-    assert.match(message(refused), /cannot overwrite directory/);
+    assert.equal(message(refused), 'cannot overwrite directory "/etc" with non-directory "/"');
+    // Without the flag a whole tree gives way, a symlink in it with nothing behind it.
+    const tree = await layerTar([
+      { name: 'way/sub', type: 'directory' },
+      { name: 'way/sub/out', type: 'symlink', linkname: '/etc' },
+      { name: 'way/pipe', type: 'fifo', mode: 0o622 },
+    ]);
+    assert.equal((await put(other, '/root', tree)).status, 200);
+    const pipe = await box.daemon.api('GET', at(other, '/root/way/pipe'));
+    assert.equal(pipe.bytes.subarray(100, 107).toString(), '0000622');
+    const file2 = await layerTar([{ name: 'way', content: 'a file' }]);
+    assert.equal((await put(other, '/root', file2)).status, 200);
+    const way = await box.daemon.api('GET', at(other, '/root/way'));
+    assert.deepEqual(await entriesOf(way.bytes), [
+      { name: 'way', type: 'file', content: 'a file' },
+    ]);
+    assert.equal((await box.daemon.api('HEAD', at(other, '/etc/motd'))).status, 200);
   });
 
   test("become the user's with copyUIDGID", async () => {

@@ -132,7 +132,7 @@ function imageOf(
   const base = baseOf(engine, container);
   const host = hostOf();
   const created = formatTimeMs(engine.clock.nowMs());
-  const made_by = [document.path, ...document.args].join(' ');
+  const made_by = (document.config.Cmd ?? []).join(' ');
   return Buffer.from(
     JSON.stringify({
       architecture: base?.architecture || host.architecture,

@@ -1,8 +1,8 @@
 import path from 'node:path';
-import { type ByteString, fromText, toText } from '../../formats/byte-string.ts';
+import { type ByteString, fromText } from '../../formats/byte-string.ts';
 import { openSyscalls } from '../../kernel/ffi.ts';
 import type { Syscalls } from '../../kernel/syscalls.ts';
-import { OpenDirectory, openInRoot } from '../../kernel/tree-walk.ts';
+import { followInRoot, OpenDirectory, openInRoot } from '../../kernel/tree-walk.ts';
 import type { JobContext } from '../job.ts';
 import { TreePacker } from '../tree-pack.ts';
 import type { TreePackInput, TreeStat } from '../tree-protocol.ts';
@@ -68,14 +68,7 @@ function find(sys: Syscalls, root: OpenDirectory, wanted: WantedPath, text: stri
       size: Number(stats.size),
       mode: Number(stats.mode),
       mtimeNs: String(stats.mtimeNs),
-      linkTarget: stats.isSymbolicLink()
-        ? linkTarget(wanted.clean, toText(parent.readLink(name)))
-        : '',
+      linkTarget: stats.isSymbolicLink() ? followInRoot(sys, root, wanted.clean) : '',
     },
   };
-}
-
-/** Where a symlink points to, as an absolute path in the container. */
-function linkTarget(from: string, target: string): string {
-  return path.posix.resolve(path.posix.dirname(from), target);
 }
