@@ -49,28 +49,36 @@ export async function containerAttach(
   };
   // Registered before the answer: a client that starts the container upon it misses nothing.
   const pending = query.stream ? connection(container, streams) : undefined;
-  const client = await call.hijack({ multiplexed: !config.Tty });
-  containerEvent(engine, container, 'attach');
-  if (pending === undefined) {
+  try {
+    const client = await call.hijack({ multiplexed: !config.Tty });
+    containerEvent(engine, container, 'attach');
+    if (pending === undefined) {
+      if (query.logs) await sendLog(engine, container, query, client, call);
+      endClient(client);
+      return;
+    }
+    client.on('error', () => undefined); // 'close' follows
+    client.once('close', pending.cancel);
+    const shim = await pending.socket;
+    if (shim === undefined) {
+      endClient(client);
+      return;
+    }
     if (query.logs) await sendLog(engine, container, query, client, call);
-    endClient(client);
-    return;
+    if (client.destroyed) {
+      shim.destroy();
+      return;
+    }
+    const usesKeys = config.Tty && streams.stdin;
+    const why = await bridge(client, shim, usesKeys ? keys : undefined);
+    if (why === 'detached') containerEvent(engine, container, 'detach');
+  } catch (error) {
+    // The client has gone before its connection was joined with the shim's.
+    pending?.cancel();
+    const shim = await pending?.socket.catch(() => undefined);
+    shim?.destroy();
+    throw error;
   }
-  client.on('error', () => undefined); // 'close' follows
-  client.once('close', pending.cancel);
-  const shim = await pending.socket;
-  if (shim === undefined) {
-    endClient(client);
-    return;
-  }
-  if (query.logs) await sendLog(engine, container, query, client, call);
-  if (client.destroyed) {
-    shim.destroy();
-    return;
-  }
-  const usesKeys = config.Tty && streams.stdin;
-  const why = await bridge(client, shim, usesKeys ? keys : undefined);
-  if (why === 'detached') containerEvent(engine, container, 'detach');
 }
 
 /**

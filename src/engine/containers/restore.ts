@@ -174,20 +174,20 @@ function startedAtNsOf(container: Container): bigint {
 /** The daemon died while it started a container: a start of its policy's is made again. */
 function forgetStart(engine: Engine, container: Container): void {
   container.cleanup = takeDown(engine, container);
-  const { restartCount, stoppedByUser } = container.kept;
-  const delayMs =
-    restartCount === 0
-      ? undefined
-      : restartDelayMs({
-          policy: container.document.hostConfig.RestartPolicy,
-          exitCode: UNKNOWN_EXIT_CODE,
-          restartCount: restartCount - 1,
-          stopAsked: stoppedByUser,
-          ranMs: 0,
-          lastDelayMs: 0,
-        });
-  if (delayMs !== undefined) {
-    container.kept = { ...container.kept, restartCount: restartCount - 1 };
+  const { restartCount, stoppedByUser, exitCode, finishedAt } = container.kept;
+  // It died before or after it had written that, and for which time, it starts.
+  const isWritten = startedAtNsOf(container) > (parseTimeNs(finishedAt) ?? 0n);
+  const restarts = isWritten ? restartCount - 1 : restartCount;
+  const delayMs = restartDelayMs({
+    policy: container.document.hostConfig.RestartPolicy,
+    exitCode: isWritten ? UNKNOWN_EXIT_CODE : exitCode,
+    restartCount: restarts,
+    stopAsked: stoppedByUser,
+    ranMs: 0,
+    lastDelayMs: 0,
+  });
+  if (restarts >= 0 && delayMs !== undefined) {
+    container.kept = { ...container.kept, restartCount: restarts };
     scheduleRestart(engine, container, delayMs, startContainer);
     return;
   }
