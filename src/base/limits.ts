@@ -87,6 +87,8 @@ export const LIMITS = {
   /** Parts of layers that are kept for the next pull, and for how long. */
   partialLayersMax: 8,
   partialLayerMs: 14 * 24 * 3600 * 1000,
+  /** Whole layers of such pulls. */
+  leasedLayersMax: 256,
   /** Uncompressed bytes of one layer. */
   layerBytesMax: 2 ** 40,
   /** Depth of directories below a layer's root. */

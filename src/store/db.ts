@@ -32,6 +32,11 @@ CREATE TABLE damaged_layers (            -- found damaged by a verification, not
   why         TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 
+CREATE TABLE layer_leases (              -- kept for the next attempt of a pull, though nothing names it
+  diff_id     TEXT PRIMARY KEY REFERENCES layers(diff_id) ON DELETE CASCADE,
+  until_ms    INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE layer_blobs (               -- compressed forms of a layer, and where a registry has them
   diff_id     TEXT NOT NULL REFERENCES layers(diff_id) ON DELETE CASCADE,
   digest      TEXT NOT NULL,

@@ -136,6 +136,7 @@ export function imageStore(database: Database) {
       if (changes === 0) return;
       for (const [position, diffId] of image.diffIds.entries()) {
         sql('INSERT INTO image_layers VALUES (?, ?, ?)').run(image.id, position, diffId);
+        sql('DELETE FROM layer_leases WHERE diff_id = ?').run(diffId);
       }
     },
     /** Moves or makes a tag; returns the image that had it before. */

@@ -108,10 +108,19 @@ export type LayerStore = {
    * here already. Not stored; diffIDs that are not here are held as well, from when they appear.
    */
   readonly hold: (diffIds: readonly DiffId[]) => Disposable;
-  /** Gives up layers that pulls could not bring to their end and the next would go on with. */
+  /**
+   * Keeps a layer from being collected though no image names it, over restarts too: until an image
+   * does, {@link endLease}, {@link dropPartials}, or two weeks are over. Runs inside a commit.
+   */
+  readonly leaseInTransaction: (diffId: DiffId) => void;
+  readonly endLease: (diffId: DiffId) => void;
+  /**
+   * Gives up layers that pulls could not bring to their end and the next would go on with, and the
+   * leases of those that are whole.
+   */
   readonly dropPartials: () => void;
   /**
-   * Removes layers that no image names, no container uses and nobody holds; returns their diffIDs.
+   * Removes layers that no image names, no container uses, and nobody holds or has a lease of; returns their diffIDs.
    * They are gone when this resolves; their files are deleted in the background.
    */
   readonly collect: () => Promise<DiffId[]>;

@@ -298,10 +298,49 @@ test('after a failure of the link, the next pull fetches only the layers that ar
   await assert.rejects(pull(here, `${registry.host}/app:v1`), { kind: 'unavailable' });
   await emptied(here);
   assert.equal(layerDirs(here).length, 1);
+  // Whatever else is removed meanwhile.
+  assert.deepEqual(await here.engine.layers.collect(), []);
   registry.fault = () => false;
   await pull(here, `${registry.host}/app:v1`);
   assert.equal(registry.count('GET', first ?? ''), 1);
   assertHere(here, image);
+});
+
+test('a whole layer of a pull that failed is kept over a restart, for a time', async () => {
+  await using registry = await startFaultyRegistry();
+  using folder = temporaryFolder('leases');
+  const root = path.join(folder.path, 'data');
+  const image = await two('a', 'b');
+  const [first, last] = image.layers;
+  registry.add('app', 'v1', image);
+  registry.fault = (request, answer) => {
+    if (!request.path.endsWith(last?.digest ?? '')) return false;
+    answer.writeHead(404).end('{"errors":[{"code":"UNAVAILABLE","message":"not now"}]}');
+    return true;
+  };
+  const failed = async (here: ImageEngine): Promise<void> => {
+    await assert.rejects(pull(here, `${registry.host}/app:v1`), { kind: 'unavailable' });
+    assert(here.engine.layers.find(first?.diffId as DiffId));
+  };
+  {
+    await using here = await openImageEngine(root);
+    await failed(here);
+  }
+  await using here = await openImageEngine(root);
+  assert.deepEqual(await here.engine.layers.collect(), []);
+  here.database.sql('UPDATE layer_leases SET until_ms = ?').run(Date.now() - 1);
+  assert.deepEqual(await here.engine.layers.collect(), [first?.diffId], 'it is over');
+  await failed(here);
+  here.database.sql('UPDATE layer_leases SET until_ms = until_ms * 2').run();
+  assert.deepEqual(await here.engine.layers.collect(), [first?.diffId], 'the clock was wrong');
+  await failed(here);
+  here.engine.layers.dropPartials();
+  assert.deepEqual(await here.engine.layers.collect(), [first?.diffId], 'images were pruned');
+
+  registry.fault = () => false;
+  await pull(here, `${registry.host}/app:v1`);
+  here.database.sql('DELETE FROM images').run();
+  assert.equal((await here.engine.layers.collect()).length, 2, 'an image ends the lease');
 });
 
 const BAD_MANIFESTS: readonly [string, (m: Record<string, unknown>) => unknown, RegExp][] = [

@@ -35,6 +35,7 @@ export async function imagePrune(
     items.push(...(await removeUnused(engine, image, own)));
   }
   engine.layers.dropPartials();
+  await engine.layers.collect();
   const reclaimed = before - diskBytes(engine);
   engine.events.publish({
     type: 'image',

@@ -140,14 +140,17 @@ async function pullOne(engine: PullEngine, target: Target, call: ProgressCall): 
 
 /**
  * After a failure of the link, or a cancellation, the layers that are whole are kept for the next
- * attempt, until the next image is removed. After any other, trying again gives the same: their
+ * attempt by a lease. After any other, trying again gives the same: their
  * space is given back.
  */
 async function giveBack(engine: PullEngine, error: unknown): Promise<void> {
-  const isPassing = isEngineError(error, 'unavailable', 'canceled');
-  if (isPassing) return;
+  if (isPassing(error)) return;
   const removed = await engine.layers.collect();
   if (removed.length > 0) engine.log.info('removed layers of a failed pull', { n: removed.length });
+}
+
+function isPassing(error: unknown): boolean {
+  return isEngineError(error, 'unavailable', 'canceled');
 }
 
 async function runPull(
@@ -176,8 +179,15 @@ async function runPull(
     onReport: (message) => report(message as ProgressMessage),
     onQuestion: (question) => answers.answer(question as PullQuestion),
   });
-  const result = (await job.result) as PullResult;
-  const isNewer = await finish(engine, reference, result, answers.last);
+  let result: PullResult;
+  let isNewer: boolean;
+  try {
+    result = (await job.result) as PullResult;
+    isNewer = await finish(engine, reference, result, answers.last);
+  } catch (error) {
+    if (!isPassing(error)) for (const { diffId } of answers.kept) engine.layers.endLease(diffId);
+    throw error;
+  }
   report({ status: `Digest: ${result.digest}` });
   report({ status: `Status: ${outcome(result, isNewer)} for ${familiarReference(reference)}` });
   if (result.downloadedBytes === 0) return;
@@ -291,7 +301,10 @@ export class PullAnswers implements AsyncDisposable {
           this.last = question.layers;
           return true;
         }
-        await layers.commit(question.layers, () => undefined, 'pull');
+        const lease = (): void => {
+          for (const { diffId } of question.layers) layers.leaseInTransaction(diffId);
+        };
+        await layers.commit(question.layers, lease, 'pull');
         for (const { diffId } of question.layers) {
           this.#claims.get(diffId)?.[Symbol.dispose]();
           this.#claims.delete(diffId);

@@ -160,7 +160,7 @@ export function layerCatalog(
 
   const collect: LayerStore['collect'] = async () => {
     const removed = database.transaction(() => {
-      const unused = table.unused().filter(({ diffId }) => !held.has(diffId));
+      const unused = table.unused(clock.nowMs()).filter(({ diffId }) => !held.has(diffId));
       for (const { diffId } of unused) table.removeInTransaction(diffId);
       return unused;
     });
@@ -213,7 +213,10 @@ export function layerCatalog(
         },
       };
     },
+    leaseInTransaction: (diffId) => table.leaseInTransaction(diffId, clock.nowMs()),
+    endLease: table.endLease,
     dropPartials: () => {
+      table.endLeases();
       for (const part of stalePartials(dataRoot, clock.nowMs(), true)) discard(part);
     },
     commit,

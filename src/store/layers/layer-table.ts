@@ -1,4 +1,5 @@
 import type { DiffId, Digest } from '../../base/digest.ts';
+import { LIMITS } from '../../base/limits.ts';
 import type { Database } from '../db.ts';
 import type { LayerBlob, LayerRecord, StagedLayer } from '../layer-store.ts';
 
@@ -81,14 +82,33 @@ export function layerTable({ sql }: Database) {
         blob.sizeBytes,
       );
     },
-    /** Layers that neither an image nor a container names. */
-    unused: (): LayerRecord[] =>
+    /**
+     * Layers that neither an image nor a container names, and whose lease is over. A lease that is
+     * longer than there is any was given while the clock was wrong.
+     */
+    unused: (nowMs: number): LayerRecord[] =>
       sql(
         `SELECT * FROM layers WHERE diff_id NOT IN (SELECT diff_id FROM image_layers)
-         AND diff_id NOT IN (SELECT diff_id FROM rootfs_layers)`,
+         AND diff_id NOT IN (SELECT diff_id FROM rootfs_layers)
+         AND diff_id NOT IN (
+           SELECT diff_id FROM layer_leases WHERE until_ms > ?1 AND until_ms <= ?1 + ?2
+           ORDER BY until_ms DESC LIMIT ?3)`,
       )
-        .all()
+        .all(nowMs, LIMITS.partialLayerMs, LIMITS.leasedLayersMax)
         .map(recordFrom),
+    /** One that an image names needs none. */
+    leaseInTransaction: (diffId: DiffId, nowMs: number): void => {
+      sql(
+        `INSERT OR REPLACE INTO layer_leases SELECT ?1, ?2
+         WHERE NOT EXISTS (SELECT 1 FROM image_layers WHERE diff_id = ?1)`,
+      ).run(diffId, nowMs + LIMITS.partialLayerMs);
+    },
+    endLease: (diffId: DiffId): void => {
+      sql('DELETE FROM layer_leases WHERE diff_id = ?').run(diffId);
+    },
+    endLeases: (): void => {
+      sql('DELETE FROM layer_leases').run();
+    },
     removeInTransaction: (diffId: DiffId): void => {
       sql('DELETE FROM layers WHERE diff_id = ?').run(diffId);
     },
