@@ -110,7 +110,8 @@ test('lengths that lie are refused without taking memory or disk', async () => {
   await assert.rejects(bench.apply(deltaLayer(bomb), digestOf(target)), {
     kind: 'invalidArgument',
   });
-  assert.ok(process.memoryUsage().rss - before < 64 << 20);
+  // The young generation of this process alone grows by 64 MB; what was claimed is 10^6 times more.
+  assert.ok(process.memoryUsage().rss - before < 256 << 20);
 });
 
 test('what is no delta at all is refused', async () => {
