@@ -9,6 +9,7 @@ import { docker, dockerClis } from '../support/docker-cli.ts';
 import { type BuiltImage, pushImage } from '../support/images.ts';
 import { eventually, runOk } from '../support/processes.ts';
 import { type Registry, startRegistry } from '../support/registry.ts';
+import { takeStock } from '../support/resources.ts';
 
 /** A builder and devices, each a daemon with its own roots, and a registry between them. */
 let registry: Registry;
@@ -90,6 +91,33 @@ test('a device that has the base pulls the target by its delta, and runs it', as
   assert.equal(await idOf(device, name('again')), target.config.digest);
   await ok(device, 'rmi', name('v1'), name('v1-v2'), name('again'));
   assert.equal(await ok(device, 'images', '-qa'), '');
+});
+
+test('deltas pulled again and again leave nothing of the machine held', async () => {
+  await using device = await startDaemon();
+  await ok(device, 'pull', name('v1'));
+  const pulled = async (): Promise<void> => {
+    // By the digest of the delta's manifest, which the target goes by from then on.
+    const said = await ok(device, 'pull', name('v1-v2'));
+    const digest = /Digest: (sha256:\w{64})/.exec(said)?.[1] ?? '';
+    await ok(device, 'rmi', name('v1-v2'));
+    await ok(device, 'pull', `${registry.host}/team/app@${digest}`);
+    assert.equal(await idOf(device, `${registry.host}/team/app@${digest}`), target.config.digest);
+    await ok(device, 'rmi', `${registry.host}/team/app@${digest}`);
+  };
+  await pulled();
+  const owner = { dataRoot: device.dataRoot, execRoot: device.execRoot, pid: device.pid };
+  const before = takeStock(owner);
+  for (let i = 0; i < 3; i += 1) await pulled();
+  await eventually(
+    async () => {
+      const { processes, mounts, descriptors } = takeStock(owner);
+      const isMore = descriptors.length > before.descriptors.length;
+      return processes.length === 0 && mounts.length === 0 && !isMore;
+    },
+    { what: 'what was held to be given back' },
+  );
+  assert.deepEqual(staging(device), []);
 });
 
 test('without the base nothing is downloaded', async () => {
