@@ -6,6 +6,7 @@ import type { Random } from '../base/id.ts';
 import type { Logger } from '../base/log.ts';
 import { openShims, type ShimsOptions } from '../kernel/shims.ts';
 import type { Syscalls } from '../kernel/syscalls.ts';
+import { parseStorageOptions } from '../policy/storage-options.ts';
 import type { EngineConfig } from '../spec/engine-config.ts';
 import { openDatabase } from '../store/db.ts';
 import { containerStore, networkStore, volumeStore } from '../store/documents.ts';
@@ -90,7 +91,11 @@ export async function openEngine(parts: EngineParts): Promise<OpenEngine> {
     locks: new KeyedLock(),
   };
   recoverStore(base);
-  const layers = await openLayerStore(base, config().storageDriver);
+  const layers = await openLayerStore(
+    base,
+    config().storageDriver,
+    parseStorageOptions(config().storageOpts),
+  );
   const engine: Engine = {
     ...base,
     layers,

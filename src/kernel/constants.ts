@@ -129,6 +129,9 @@ export const S = {
   IFIFO: 0o010000,
 } as const;
 
+/** _IOR('X', 31, struct fsxattr) and _IOW('X', 32, struct fsxattr). */
+export const FS_IOC_FSGETXATTR = 0x801c581f;
+export const FS_IOC_FSSETXATTR = 0x401c5820;
 /** ioctl requests. FICLONE = _IOW(0x94, 9, int). */
 export const FICLONE = 0x40049409;
 export const TIOCSWINSZ = 0x5414;

@@ -26,6 +26,7 @@ const NR = {
   pidfdOpen: 434,
   openat2: 437,
   mountSetattr: 442,
+  quotactlFd: 443,
   cachestat: 451,
 } as const;
 
@@ -516,6 +517,29 @@ export function openSyscalls(): Syscalls {
         'int lremovexattr(const char *path, const char *name)',
         path,
         name,
+      );
+    },
+    quotactlFd: (fd, command, id, argument) => {
+      call(
+        'quotactl',
+        undefined,
+        'long syscall(long number, int fd, unsigned int command, unsigned int id, void *argument)',
+        NR.quotactlFd,
+        fd,
+        command,
+        id,
+        argument,
+      );
+    },
+    quotactl: (command, device, id, argument) => {
+      call(
+        'quotactl',
+        device,
+        'int quotactl(int command, const char *device, int id, void *argument)',
+        command,
+        device,
+        id,
+        argument,
       );
     },
     flock: (fd, operation) => {

@@ -74,16 +74,15 @@ export function mountByFsopen(sys: Syscalls, mount: OverlayMount): boolean {
     throw error;
   }
   try {
-    for (const [key, value] of parameters) {
-      try {
-        sys.fsconfigString(fd, key, value);
-      } catch (error) {
-        // An older kernel does not know the parameter; a wrong path shows up in the other way too.
-        if (key.endsWith('+') && errnoOf(error) === 'EINVAL') return false;
-        throw error;
-      }
+    try {
+      for (const [key, value] of parameters) sys.fsconfigString(fd, key, value);
+      sys.fsconfigCreate(fd);
+    } catch (error) {
+      // Kernels before 6.5 do not know `lowerdir+`, and may say so only at the end. What is wrong
+      // with the parameters themselves shows up in the other way too.
+      if (errnoOf(error) === 'EINVAL') return false;
+      throw error;
     }
-    sys.fsconfigCreate(fd);
     const mountFd = sys.fsmount(fd, 0);
     try {
       sys.moveMount(mountFd, CWD, mount.target);

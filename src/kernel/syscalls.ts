@@ -86,6 +86,9 @@ export type Syscalls = {
   flock(fd: number, operation: number): void;
   /** An ioctl whose argument is a buffer that the kernel reads and may write. Returns its result. */
   ioctl(fd: number, request: number, argument: Uint8Array | number): number;
+  /** Quotas of the filesystem of a descriptor (Linux 5.14), or of a block device by its path. */
+  quotactlFd(fd: number, command: number, id: number, argument: Uint8Array): void;
+  quotactl(command: number, device: string, id: number, argument: Uint8Array): void;
   /** Reflinks `from` into `to` (FICLONE). */
   clone(toFd: number, fromFd: number): void;
   /** Returns the bytes copied. */

@@ -8,6 +8,7 @@ import { type ListenAddress, parseListenAddress } from './daemon-listen.ts';
 import { DAEMON_OPTIONS } from './daemon-options.ts';
 import { type OptionValue, type Values, valueName, valuesOfFlags } from './daemon-values.ts';
 import { parseDeltaMode } from './delta-mode.ts';
+import { parseStorageOptions } from './storage-options.ts';
 
 /** What the host and the environment say; passed in, so that this stays pure. */
 export type DaemonHost = {
@@ -99,6 +100,7 @@ export function resolveDaemonConfig(
     throw invalidArgument(`invalid log format: ${logFormat}. Use "text" or "json"`);
   }
   const engine = engineOf(values, host);
+  parseStorageOptions(engine.storageOpts);
   check.engineConfig(engine);
   return {
     engine,

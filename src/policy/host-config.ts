@@ -6,6 +6,7 @@ import { parseDeviceRule } from './devices.ts';
 import { parseNamespaceMode } from './namespaces.ts';
 import { checkResources, type ResourceFacts } from './resources.ts';
 import { parseSecurityOptions } from './security-options.ts';
+import { parseContainerSize } from './storage-options.ts';
 import { checkUlimits } from './ulimits.ts';
 
 /**
@@ -72,6 +73,7 @@ export function checkHostConfig(
   for (const rule of host.DeviceCgroupRules ?? []) parseDeviceRule(rule);
   checkUlimits(host.Ulimits ?? []);
   parseSecurityOptions(host.SecurityOpt ?? []);
+  parseContainerSize(host.StorageOpt ?? {});
   checkNumbers(host);
   checkPlatform(host, facts);
   checkNamespaces(host, config, facts);

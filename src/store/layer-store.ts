@@ -65,6 +65,8 @@ export type RootfsPaths = {
 export type RootfsOptions = {
   /** A host boots from it: it gets a mount recipe, and a mount point in the data root. */
   readonly forBoot?: boolean;
+  /** What may be written to it; the daemon's default. 0 is unlimited. */
+  readonly sizeBytes?: number | undefined;
 };
 
 /** How the layers of an image and a writable layer become a filesystem. One implementation for each storage driver. */

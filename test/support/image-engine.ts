@@ -54,7 +54,10 @@ export async function openImageEngine(
   const random = { bytes: (n: number) => randomBytes(n) };
   const sys = openSyscalls();
   const common = { sys, dataRoot, execRoot, database, random, tasks, locks: new KeyedLock() };
-  const layers = await openLayerStore({ ...common, clock: systemClock, log: silentLogger }, '');
+  const layers = await openLayerStore({ ...common, clock: systemClock, log: silentLogger }, '', {
+    sizeBytes: 0,
+    syncDiffs: true,
+  });
   const workers = createWorkers(
     { command: process.execPath, args: [WORKER], env: process.env },
     silentLogger,

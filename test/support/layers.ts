@@ -6,6 +6,7 @@ import type { DiffId } from '../../src/base/digest.ts';
 import { silentLogger } from '../../src/base/log.ts';
 import { systemClock } from '../../src/kernel/clock.ts';
 import { openSyscalls } from '../../src/kernel/ffi.ts';
+import type { StorageOptions } from '../../src/policy/storage-options.ts';
 import { type Database, openDatabase } from '../../src/store/db.ts';
 import type { LayerStore } from '../../src/store/layer-store.ts';
 import type { LayerStoreContext } from '../../src/store/layers/catalog.ts';
@@ -33,6 +34,7 @@ export type OpenStore = AsyncDisposable & {
 export async function openStore(
   driver: 'overlay2' | 'vfs' | '',
   root?: string,
+  storage: StorageOptions = { sizeBytes: 0, syncDiffs: true },
 ): Promise<OpenStore> {
   const own = root === undefined ? temporaryFolder('layers') : undefined;
   const dataRoot = dataRootAt(root ?? own?.path ?? '');
@@ -58,7 +60,7 @@ export async function openStore(
     log: silentLogger,
     locks: new KeyedLock(),
   };
-  const store = await openLayerStore(context, driver);
+  const store = await openLayerStore(context, driver, storage);
   let staged = 0;
   const stage = async (tar: Uint8Array): Promise<ExtractedLayer> => {
     staged += 1;

@@ -15,6 +15,7 @@ import {
   platformRank,
 } from '../../policy/platform.ts';
 import { parseSecurityOptions } from '../../policy/security-options.ts';
+import { parseContainerSize } from '../../policy/storage-options.ts';
 import { decodeJson } from '../../spec/decode.ts';
 import type { ContainerConfig, CreateRequest, HostConfig } from '../../spec/docker/container.ts';
 import type { ContainerCreateResult } from '../../spec/docker/container-view.ts';
@@ -202,7 +203,10 @@ function documentOf(args: {
 
 async function makeFilesystem(engine: Engine, container: Container): Promise<void> {
   const isBare = container.document.hostConfig.Runtime === BARE_RUNTIME;
-  await engine.layers.createRootfs(container.id, container.document.layers, { forBoot: isBare });
+  await engine.layers.createRootfs(container.id, container.document.layers, {
+    forBoot: isBare,
+    sizeBytes: parseContainerSize(container.document.hostConfig.StorageOpt ?? {}),
+  });
   try {
     const paths = containerPaths(engine, container.id);
     mkdirSync(paths.run, { recursive: true, mode: 0o711 });

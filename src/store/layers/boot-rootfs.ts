@@ -53,9 +53,9 @@ export function bootRootfs(dataRoot: DataRoot, describe: Describe): BootRootfs {
   return {
     mountPoint: (containerId) => (known.has(containerId) ? at(containerId, 'rootfs') : undefined),
     add: (containerId) => {
-      known.add(containerId);
       mkdirSync(at(containerId, 'rootfs'), { recursive: true, mode: 0o755 });
       write(containerId);
+      known.add(containerId);
     },
     remove: (containerId) => {
       if (!known.delete(containerId)) return;

@@ -50,13 +50,18 @@ export type LayerCatalog = Omit<
   readonly table: ReturnType<typeof layerTable>;
 };
 
-/**
- * Opens the catalog; makes its folders when they are missing. `onRepaired` is called when layers
- * have got other folders, while the old ones are still there.
- */
+/** How a storage driver wants its catalog. */
+export type CatalogOptions = {
+  /** Called when layers have got other folders, while the old ones are still there. */
+  readonly onRepaired: () => void;
+  /** False: layers are committed without being written to the disk. */
+  readonly syncDiffs: boolean;
+};
+
+/** Opens the catalog; makes its folders when they are missing. */
 export function layerCatalog(
   context: LayerStoreContext,
-  onRepaired: () => void = () => undefined,
+  { onRepaired, syncDiffs }: CatalogOptions,
 ): LayerCatalog {
   const { sys, dataRoot, database, clock, random, tasks } = context;
   const { layers, staging, containers, objects } = dataRoot;
@@ -108,7 +113,7 @@ export function layerCatalog(
     let groups = 0;
     try {
       if (fresh.length > 0) {
-        await syncAll(sys, dataRoot.staging);
+        if (syncDiffs) await syncAll(sys, dataRoot.staging);
         for (const layer of fresh) {
           const dir = newShortName(random, DIR_CHARS);
           const hasGroup = nameGroup(objects, layer.directory, dir);
@@ -286,8 +291,8 @@ export async function makeContainerFolders(
   await syncDirectory(dataRoot.containers);
 }
 
-/** Removes the folder that something was mounted on; it may be gone. What is in it stays, and is an error. */
-export function removeMountPoint(folder: string): void {
+/** Removes a folder that is empty, or gone. What is in it stays, and is an error. */
+export function removeEmptyFolder(folder: string): void {
   try {
     rmdirSync(folder);
   } catch (error) {

@@ -4,6 +4,7 @@ import { messageOf, unavailable } from '../../base/errors.ts';
 import { newShortName } from '../../base/id.ts';
 import { mountOverlay, unmountIfMounted } from '../../kernel/mount.ts';
 import { removeTree } from '../../kernel/remove-tree.ts';
+import type { StorageOptions } from '../../policy/storage-options.ts';
 import type { LayerStore } from '../layer-store.ts';
 import type { LayerStoreContext } from './catalog.ts';
 import { METACOPY, metacopyMarker, REDIRECT } from './objects.ts';
@@ -18,25 +19,26 @@ import { vfs } from './vfs.ts';
 export async function openLayerStore(
   context: LayerStoreContext,
   driver: 'overlay2' | 'vfs' | '',
+  storage: StorageOptions,
 ): Promise<LayerStore> {
-  if (driver === 'vfs') return withoutMetacopy(context);
+  if (driver === 'vfs') return withoutMetacopy(context, storage);
   const whyNoStubs = await metacopyProblem(context);
   noteMetacopy(context, whyNoStubs);
-  if (whyNoStubs === undefined) return overlay2(context, { hasMetacopy: true });
+  if (whyNoStubs === undefined) return overlay2(context, { hasMetacopy: true, storage });
   const problem = await overlayProblem(context);
-  if (problem === undefined) return overlay2(context, { hasMetacopy: false });
+  if (problem === undefined) return overlay2(context, { hasMetacopy: false, storage });
   if (driver === 'overlay2') {
     throw unavailable(
       `cannot use the storage driver overlay2: ${problem}. Use --storage-driver=vfs, or a data root on ext4, xfs, btrfs or f2fs`,
     );
   }
   context.log.warn('overlay cannot be used here, every container will be a full copy', { problem });
-  return withoutMetacopy(context);
+  return withoutMetacopy(context, storage);
 }
 
-function withoutMetacopy(context: LayerStoreContext): LayerStore {
+function withoutMetacopy(context: LayerStoreContext, storage: StorageOptions): LayerStore {
   rmSync(metacopyMarker(context.dataRoot.objects), { force: true });
-  return vfs(context);
+  return vfs(context, storage);
 }
 
 /** Workers make stubs when the kernel can show them: whether it can lies in `objects`. */

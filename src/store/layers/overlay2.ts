@@ -1,15 +1,17 @@
-import { chmodSync, chownSync, mkdirSync, statSync } from 'node:fs';
+import { chmodSync, chownSync, mkdirSync, rmSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { mountOverlay, overlayParameters, unmountIfMounted } from '../../kernel/mount.ts';
 import { isMountPoint } from '../../kernel/mountinfo.ts';
+import type { StorageOptions } from '../../policy/storage-options.ts';
 import type { LayerStore, RootfsPaths } from '../layer-store.ts';
 import { bootRootfs } from './boot-rootfs.ts';
 import {
   type LayerStoreContext,
   layerCatalog,
   makeContainerFolders,
-  removeMountPoint,
+  removeEmptyFolder,
 } from './catalog.ts';
+import { containerQuota } from './container-quota.ts';
 import { isStub } from './objects.ts';
 import { treeSize } from './tree-size.ts';
 
@@ -22,10 +24,14 @@ import { treeSize } from './tree-size.ts';
  */
 export function overlay2(
   context: LayerStoreContext,
-  options: { readonly hasMetacopy: boolean },
+  options: { readonly hasMetacopy: boolean; readonly storage: StorageOptions },
 ): LayerStore {
   const { sys, dataRoot, execRoot, database } = context;
-  const { table, ...catalog } = layerCatalog(context, () => boot.refresh());
+  const { table, ...catalog } = layerCatalog(context, {
+    onRepaired: () => boot.refresh(),
+    syncDiffs: options.storage.syncDiffs,
+  });
+  const quota = containerQuota(context, options.storage.sizeBytes);
   const at = (containerId: string, name: string): string =>
     path.join(dataRoot.containers, containerId, name);
   const merged = (containerId: string): string =>
@@ -53,20 +59,23 @@ export function overlay2(
   return {
     driver: 'overlay2',
     ...catalog,
-    createRootfs: async (containerId, layers, options = {}) => {
+    createRootfs: async (containerId, layers, wish = {}) => {
       const { lower, upper } = rootfsPaths(containerId, layers);
       const names = layers.length > 0 ? ['upper', 'work'] : ['upper', 'work', 'lower'];
       try {
         await makeContainerFolders(context, containerId, names, () => {
+          const sizeBytes = wish.sizeBytes ?? options.storage.sizeBytes;
+          if (sizeBytes > 0) quota.limit([upper, at(containerId, 'work')], sizeBytes);
           // The upper folder is the container's `/` and hides its owner and mode in the image.
           const root = statSync(lower[0] ?? upper);
           chownSync(upper, root.uid, root.gid);
           chmodSync(upper, root.mode & 0o7777);
         });
         database.transaction(() => table.setRootfsInTransaction(containerId, layers));
-        if (options.forBoot === true) boot.add(containerId);
+        if (wish.forBoot === true) boot.add(containerId);
       } catch (error) {
         for (const name of names) catalog.discard(at(containerId, name));
+        rmSync(at(containerId, ''), { recursive: true, force: true });
         throw error;
       }
     },
@@ -81,8 +90,9 @@ export function overlay2(
     unmountRootfs: async (containerId) => unmountIfMounted(sys, merged(containerId)),
     removeRootfs: async (containerId) => {
       unmountIfMounted(sys, merged(containerId));
-      removeMountPoint(merged(containerId));
+      removeEmptyFolder(merged(containerId));
       boot.remove(containerId);
+      quota.release(at(containerId, 'upper'));
       table.removeRootfs(containerId);
       for (const name of ['upper', 'work', 'lower']) catalog.discard(at(containerId, name));
     },

@@ -1,19 +1,21 @@
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, rmSync } from 'node:fs';
 import { lstat } from 'node:fs/promises';
 import path from 'node:path';
 import { errnoOf } from '../../base/errors.ts';
 import { MS } from '../../kernel/constants.ts';
 import { unmountIfMounted } from '../../kernel/mount.ts';
 import { isMountPoint } from '../../kernel/mountinfo.ts';
+import type { StorageOptions } from '../../policy/storage-options.ts';
 import type { LayerStore, RootfsPaths } from '../layer-store.ts';
 import { bootRootfs } from './boot-rootfs.ts';
 import {
   type LayerStoreContext,
   layerCatalog,
   makeContainerFolders,
-  removeMountPoint,
+  removeEmptyFolder,
   syncAll,
 } from './catalog.ts';
+import { containerQuota } from './container-quota.ts';
 import { applyLayer } from './flatten.ts';
 import { treeSize } from './tree-size.ts';
 
@@ -22,9 +24,13 @@ import { treeSize } from './tree-size.ts';
  * files (reflinks where the filesystem has them). Layers lie on disk as with overlay2, so that the
  * same data root can be opened with either driver; a container keeps to the driver that made it.
  */
-export function vfs(context: LayerStoreContext): LayerStore {
+export function vfs(context: LayerStoreContext, storage: StorageOptions): LayerStore {
   const { sys, dataRoot, execRoot, database } = context;
-  const { table, ...catalog } = layerCatalog(context);
+  const { table, ...catalog } = layerCatalog(context, {
+    onRepaired: () => undefined,
+    syncDiffs: storage.syncDiffs,
+  });
+  const quota = containerQuota(context, storage.sizeBytes);
   const copy = (containerId: string): string =>
     path.join(dataRoot.containers, containerId, 'upper');
   const boot = bootRootfs(dataRoot, (containerId) => ({
@@ -45,19 +51,22 @@ export function vfs(context: LayerStoreContext): LayerStore {
   return {
     driver: 'vfs',
     ...catalog,
-    createRootfs: async (containerId, layers, options = {}) => {
+    createRootfs: async (containerId, layers, wish = {}) => {
       const directories = layers.map(catalog.directoryOf);
       try {
         await makeContainerFolders(context, containerId, ['upper'], async () => {
           const { objects } = dataRoot;
           const tree = copy(containerId);
+          const sizeBytes = wish.sizeBytes ?? storage.sizeBytes;
+          if (sizeBytes > 0) quota.limit([tree], sizeBytes);
           for (const layer of directories) await applyLayer(sys, { layer, objects, tree });
           await syncAll(sys, dataRoot.containers);
         });
         database.transaction(() => table.setRootfsInTransaction(containerId, layers));
-        if (options.forBoot === true) boot.add(containerId);
+        if (wish.forBoot === true) boot.add(containerId);
       } catch (error) {
         catalog.discard(copy(containerId));
+        rmSync(path.dirname(copy(containerId)), { recursive: true, force: true });
         throw error;
       }
     },
@@ -74,8 +83,9 @@ export function vfs(context: LayerStoreContext): LayerStore {
     unmountRootfs: async (containerId) => unmountIfMounted(sys, merged(containerId)),
     removeRootfs: async (containerId) => {
       unmountIfMounted(sys, merged(containerId));
-      removeMountPoint(merged(containerId));
+      removeEmptyFolder(merged(containerId));
       boot.remove(containerId);
+      quota.release(copy(containerId));
       table.removeRootfs(containerId);
       catalog.discard(copy(containerId));
     },
