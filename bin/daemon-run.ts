@@ -65,6 +65,7 @@ export async function runDaemon(start: DaemonStart): Promise<number> {
     sys,
     shim: { program: programs.shim, env: childEnvironment(start.env) },
     worker: workerCommand(start.env),
+    usernsProgram: programs.userns,
   });
   const api = createApiServer(opened.engine, HANDLERS, { version: VERSION });
   const activity = await serveApi(api, { config, env: start.env, log });

@@ -51,7 +51,11 @@ export function execDaemon(
 }
 
 /** Absolute paths of the programs in `native/`. */
-export type NativePrograms = { readonly shim: string; readonly init: string };
+export type NativePrograms = {
+  readonly shim: string;
+  readonly init: string;
+  readonly userns: string;
+};
 
 /**
  * The native programs: beside the bundle, or written out of the executable into the first of the
@@ -61,9 +65,10 @@ export type NativePrograms = { readonly shim: string; readonly init: string };
 export function nativePrograms(folders: readonly string[]): NativePrograms {
   if (!isSea()) {
     const at = (name: string): string => fileURLToPath(new URL(name, import.meta.url));
-    return { shim: at('shim'), init: at('init') };
+    return { shim: at('shim'), init: at('init'), userns: at('userns') };
   }
-  return { shim: writeOut('shim', folders), init: writeOut('init', folders) };
+  const out = (name: string): string => writeOut(name, folders);
+  return { shim: out('shim'), init: out('init'), userns: out('userns') };
 }
 
 function writeOut(name: string, folders: readonly string[]): string {

@@ -64,6 +64,7 @@ try {
       'koffi.node': koffiAddon(),
       shim: at('build/shim'),
       init: at('build/init'),
+      userns: at('build/userns'),
       'cli.cjs': at('build/cli.cjs'),
       'cli.cache': codeCache('cli', work),
       'daemon.cjs': at('build/daemon.cjs'),

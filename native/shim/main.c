@@ -380,10 +380,18 @@ static int open_null(int flags) {
   return fd;
 }
 
+/* Root of a remapped container may open its own /dev/stdout again. */
+static void open_pipe(int ends[2]) {
+  if (pipe2(ends, O_CLOEXEC) < 0) give_up("pipe");
+  uid_t uid = (uid_t)number_setting("uid", 0);
+  gid_t gid = (gid_t)number_setting("gid", 0);
+  if ((uid != 0 || gid != 0) && fchown(ends[0], uid, gid) < 0) give_up("chown of a pipe");
+}
+
 /* Only our end does not block. */
 static void open_output(struct output *output) {
   int ends[2];
-  if (pipe2(ends, O_CLOEXEC) < 0) give_up("pipe");
+  open_pipe(ends);
   fcntl(ends[0], F_SETFL, O_NONBLOCK);
   output->fd = ends[0];
   child_stdio[output->id] = ends[1];
@@ -409,7 +417,7 @@ static void open_streams(void) {
     return;
   }
   int ends[2];
-  if (pipe2(ends, O_CLOEXEC) < 0) give_up("pipe");
+  open_pipe(ends);
   fcntl(ends[1], F_SETFL, O_NONBLOCK);
   child_stdio[STDIN] = ends[0];
   peers_set_stdin(ends[1], flag_setting("stdin-once"));

@@ -12,6 +12,7 @@ import type { LayerStore } from '../store/layer-store.ts';
 import type { DataRoot, ExecRoot } from '../store/paths.ts';
 import type { Workers } from '../worker/job.ts';
 import type { Containers } from './containers/containers.ts';
+import type { Remap } from './containers/remap.ts';
 import type { RuntimeCache } from './containers/runtime-cache.ts';
 import type { EventBus } from './events.ts';
 import type { HostFacts } from './host.ts';
@@ -45,6 +46,8 @@ export type Engine = {
     readonly volumes: VolumeStore;
   };
   readonly layers: LayerStore;
+  /** Undefined when the users of containers are the host's. */
+  readonly remap: Remap | undefined;
   readonly containers: Containers;
   readonly runtimeCache: RuntimeCache;
   readonly networks: Networks;

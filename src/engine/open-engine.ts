@@ -4,6 +4,7 @@ import type { Clock } from '../base/clock.ts';
 import { messageOf } from '../base/errors.ts';
 import type { Random } from '../base/id.ts';
 import type { Logger } from '../base/log.ts';
+import { unmountIfMounted } from '../kernel/mount.ts';
 import { openShims, type ShimsOptions } from '../kernel/shims.ts';
 import type { Syscalls } from '../kernel/syscalls.ts';
 import { parseStorageOptions } from '../policy/storage-options.ts';
@@ -16,6 +17,7 @@ import { dataRootAt, execRootAt } from '../store/paths.ts';
 import { recoverStore } from '../store/recover.ts';
 import { createWorkers, type WorkerCommand } from '../worker/workers.ts';
 import { Containers } from './containers/containers.ts';
+import { openRemap } from './containers/remap.ts';
 import { restoreContainers } from './containers/restore.ts';
 import { RuntimeCache } from './containers/runtime-cache.ts';
 import { stopContainers } from './containers/shutdown.ts';
@@ -36,6 +38,8 @@ export type EngineParts = {
   readonly sys: Syscalls;
   readonly shim: ShimsOptions;
   readonly worker: WorkerCommand;
+  /** `native/userns.c`. */
+  readonly usernsProgram: string;
 };
 
 /** An engine that serves. */
@@ -96,9 +100,14 @@ export async function openEngine(parts: EngineParts): Promise<OpenEngine> {
     config().storageDriver,
     parseStorageOptions(config().storageOpts),
   );
+  const { usernsRemap } = config();
+  const remap =
+    usernsRemap === '' ? undefined : await openRemap(base, usernsRemap, parts.usernsProgram);
+  if (remap !== undefined) opening.defer(() => unmountIfMounted(sys, remap.view.folder));
   const engine: Engine = {
     ...base,
     layers,
+    remap,
     volumes: new LocalVolumes(base),
     networks: new EngineNetworks(base),
   };

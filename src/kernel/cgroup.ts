@@ -1,4 +1,5 @@
 import {
+  chmodSync,
   existsSync,
   mkdirSync,
   readdirSync,
@@ -175,6 +176,17 @@ export function oomFile(cgroups: Cgroups, folder: string): string | undefined {
   const mount = cgroups.mountOf('memory');
   if (mount === undefined) return undefined;
   return path.join(mount, folder, cgroups.version === 2 ? 'memory.events' : 'memory.oom_control');
+}
+
+/** Lets all users see into the cgroups above a container's, which are made where they are missing. */
+export function openCgroupParents(cgroups: Cgroups, folder: string): void {
+  for (const root of cgroups.hierarchies) {
+    for (let at = path.posix.dirname(folder); at.length > 1; at = path.posix.dirname(at)) {
+      const parent = path.join(root, at);
+      mkdirSync(parent, { recursive: true, mode: 0o755 });
+      chmodSync(parent, 0o755);
+    }
+  }
 }
 
 /** Makes a cgroup in every hierarchy. For tests and for parents of containers. */

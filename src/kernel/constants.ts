@@ -115,7 +115,13 @@ export const MSG = {
   CMSG_CLOEXEC: 0x40000000,
 } as const;
 
-export const PR = { SET_PDEATHSIG: 1, SET_CHILD_SUBREAPER: 36 } as const;
+export const PR = {
+  SET_PDEATHSIG: 1,
+  GET_SECUREBITS: 27,
+  SET_SECUREBITS: 28,
+  SET_CHILD_SUBREAPER: 36,
+} as const;
+export const SECBIT_NO_SETUID_FIXUP = 4;
 
 /** File types in st_mode. */
 export const S = {

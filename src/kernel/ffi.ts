@@ -324,6 +324,12 @@ export function openSyscalls(): Syscalls {
         0,
         0,
       ),
+    setfsuid: (uid) => {
+      call('setfsuid', undefined, 'int setfsuid(unsigned int uid)', uid);
+    },
+    setfsgid: (gid) => {
+      call('setfsgid', undefined, 'int setfsgid(unsigned int gid)', gid);
+    },
     prlimit: (pid, resource, limit) => {
       const bytes = Buffer.alloc(16);
       bytes.writeBigUInt64LE(BigInt.asUintN(64, limit.soft), 0);

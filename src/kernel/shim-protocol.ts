@@ -99,6 +99,8 @@ export function encodeShimSpec(spec: ShimSpec): string {
     ['terminal', flag(spec.terminal)],
     ['open-stdin', flag(spec.openStdin)],
     ['stdin-once', flag(spec.stdinOnce)],
+    ['uid', String(spec.owner?.uid ?? 0)],
+    ['gid', String(spec.owner?.gid ?? 0)],
     ['rows', String(rows)],
     ['columns', String(columns)],
     ['oom-file', spec.oomFile ?? ''],

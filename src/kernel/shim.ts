@@ -41,6 +41,8 @@ export type ShimSpec = {
   readonly openStdin: boolean;
   /** Close the process's stdin when the first attached client's input ends. */
   readonly stdinOnce: boolean;
+  /** Who owns the process's pipes; root by default. */
+  readonly owner?: { readonly uid: number; readonly gid: number } | undefined;
   readonly log: ShimLog;
   /**
    * Rows and columns of the terminal at start. The runtime spec's `process.consoleSize` should say

@@ -47,6 +47,9 @@ export type Syscalls = {
   pidfdOpen(pid: number): number;
   pidfdSendSignal(pidFd: number, signal: number): void;
   prctl(option: number, arg2: number): number;
+  /** Whom the calling thread's new files belong to, and who it is to filesystems. */
+  setfsuid(uid: number): void;
+  setfsgid(gid: number): void;
   /** Raises or lowers another process's limit: `resource` is RLIMIT_*. */
   prlimit(pid: number, resource: number, limit: { soft: bigint; hard: bigint }): void;
 

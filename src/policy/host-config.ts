@@ -194,10 +194,22 @@ function checkNamespaces(host: HostConfig, config: ContainerConfig, facts: HostC
   parseNamespaceMode('UTS', host.UTSMode, ['', 'host']);
   parseNamespaceMode('user', host.UsernsMode, ['', 'host']);
   parseNamespaceMode('cgroup namespace', host.CgroupnsMode, ['', 'private', 'host']);
-  if (host.Privileged && facts.usernsRemap !== '' && host.UsernsMode !== 'host') {
+  const isRemapped =
+    facts.usernsRemap !== '' && host.UsernsMode !== 'host' && host.Runtime !== BARE_RUNTIME;
+  if (host.Privileged && isRemapped) {
     throw invalidArgument(
       'privileged mode is incompatible with user namespaces.  You must run the container in the host namespace when running privileged mode',
     );
+  }
+  if (isRemapped) {
+    if (host.NetworkMode === 'host') {
+      throw invalidArgument(
+        "cannot share the host's network namespace when user namespaces are enabled",
+      );
+    }
+    if (host.PidMode === 'host') {
+      throw invalidArgument('cannot share the host PID namespace when user namespaces are enabled');
+    }
   }
   if (host.UTSMode === 'host' && config.Hostname !== '') {
     throw invalidArgument('conflicting options: hostname and the UTS mode');

@@ -1,6 +1,7 @@
 import type { ContainerConfig, HostConfig } from '../spec/docker/container.ts';
 import type { RuntimeResources } from '../spec/oci/runtime.ts';
 import type { GrantedDevice } from './devices.ts';
+import type { UserRemap } from './user-remap.ts';
 import type { ProcessUser } from './user-spec.ts';
 
 /** What `runtimeSpec` needs to know. */
@@ -53,11 +54,14 @@ export type RuntimeSpecInput = {
     readonly ipc: NamespaceChoice;
     readonly uts: NamespaceChoice;
     readonly cgroup: NamespaceChoice;
+    readonly user: NamespaceChoice;
   };
   /** Of `--device`, or all of the host's for `--privileged`. */
   readonly devices: readonly GrantedDevice[];
   readonly resources: Omit<RuntimeResources, 'devices'>;
   readonly cgroupsPath: string;
+  /** Which users of the host the container's are; undefined when they are the same. */
+  readonly remap: UserRemap | undefined;
 };
 
 /** One of the container's own mounts with the host path that `Volumes.prepare` found for it. */

@@ -13,6 +13,7 @@ import { INIT_DESTINATION, runtimeMounts } from './runtime-spec-mounts.ts';
 import { defaultSeccomp, type SeccompFacts, userSeccomp } from './seccomp.ts';
 import { parseSecurityOptions } from './security-options.ts';
 import { rlimitsOf } from './ulimits.ts';
+import { mappings } from './user-remap.ts';
 
 /**
  * What the OCI runtime is told about a container: a pure function of the container, the host, and
@@ -52,6 +53,9 @@ export function runtimeSpec(input: RuntimeSpecInput): RuntimeSpec {
       : {}),
     linux: {
       namespaces: namespaceList(namespaces),
+      ...(input.remap === undefined
+        ? {}
+        : { uidMappings: mappings(input.remap.uids), gidMappings: mappings(input.remap.gids) }),
       devices: input.devices.map(({ device }) => device),
       cgroupsPath: input.cgroupsPath,
       resources: { devices: deviceRules(input), ...input.resources },
@@ -162,13 +166,14 @@ function deviceRules({ hostConfig, devices }: RuntimeSpecInput): RuntimeDeviceRu
 }
 
 /** The user's, over what lets an unprivileged process ping and bind low ports in a network of its own. */
-function sysctlsOf({ hostConfig, namespaces }: RuntimeSpecInput): Record<string, string> {
+function sysctlsOf({ hostConfig, namespaces, remap }: RuntimeSpecInput): Record<string, string> {
   const own = hostConfig.Sysctls ?? {};
   const isPrivate = namespaces.network !== 'host' && !hostConfig.NetworkMode.includes(':');
   return isPrivate
     ? {
         'net.ipv4.ip_unprivileged_port_start': '0',
-        'net.ipv4.ping_group_range': '0 2147483647',
+        // A user namespace does not have all these groups.
+        ...(remap === undefined ? { 'net.ipv4.ping_group_range': '0 2147483647' } : {}),
         ...own,
       }
     : own;

@@ -1,4 +1,5 @@
 import type { DiffId, Digest } from '../base/digest.ts';
+import type { MappedView } from '../kernel/user-namespace.ts';
 
 /**
  * Layers on disk. A layer is one folder, immutable once it is committed, found by its diffID; an
@@ -134,7 +135,12 @@ export type LayerStore = {
     options?: RootfsOptions,
   ) => Promise<void>;
   /** Mounts at {@link RootfsPaths.merged}; mounted already is fine. */
-  readonly mountRootfs: (containerId: string, layers: readonly DiffId[]) => Promise<RootfsPaths>;
+  readonly mountRootfs: (
+    containerId: string,
+    layers: readonly DiffId[],
+    /** What is mounted is taken from there. */
+    view?: MappedView,
+  ) => Promise<RootfsPaths>;
   readonly rootfsPaths: (containerId: string, layers: readonly DiffId[]) => RootfsPaths;
   /** {@link RootfsPaths.merged}, whether its layers are here or not. */
   readonly mountPointOf: (containerId: string) => string;

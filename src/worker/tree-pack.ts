@@ -9,6 +9,7 @@ import { S } from '../kernel/constants.ts';
 import { splitDevice } from '../kernel/device-nodes.ts';
 import type { Syscalls } from '../kernel/syscalls.ts';
 import type { OpenDirectory } from '../kernel/tree-walk.ts';
+import { toContainerId, type UserRemap } from '../policy/user-remap.ts';
 
 /** Attributes that belong to a file wherever it goes. */
 const XATTRS = /^(?:security\.capability$|user\.)/;
@@ -26,17 +27,26 @@ export class TreePacker {
   /** First name of each file that has several. */
   readonly #linked = new Map<string, ByteString>();
   readonly #oneFilesystem: bigint | undefined;
+  readonly #users: UserRemap | undefined;
 
-  /** @param options.device entries of directories on other filesystems are left out */
+  /**
+   * @param options.device entries of directories on other filesystems are left out
+   * @param options.users whom the files' owners are shown as; undefined for the container's own
+   */
   constructor(
     sys: Syscalls,
     output: Writable,
-    options: { readonly signal: AbortSignal; readonly device?: bigint },
+    options: {
+      readonly signal: AbortSignal;
+      readonly device?: bigint;
+      readonly users: UserRemap | undefined;
+    },
   ) {
     this.#sys = sys;
     this.#output = output;
     this.#signal = options.signal;
     this.#oneFilesystem = options.device;
+    this.#users = options.users;
   }
 
   /** One entry with everything below it, called `as` in the archive. */
@@ -145,13 +155,18 @@ export class TreePacker {
       mode: Number(stats.mode) & 0o7777,
       sizeBytes: kind === 'file' ? Number(stats.size) : 0,
       ...(link === undefined ? {} : { link }),
-      uid: Number(stats.uid),
-      gid: Number(stats.gid),
+      uid: this.#idOf('uids', stats.uid),
+      gid: this.#idOf('gids', stats.gid),
       mtime: timeOf(stats.mtimeNs),
       ...(kind === 'char' || kind === 'block' ? { major, minor } : {}),
       xattrs: kind === 'hardlink' ? [] : this.#xattrs(parent, name),
     });
     await this.#write(header);
+  }
+
+  /** The ID in the container that a file's owner has. */
+  #idOf(kind: 'uids' | 'gids', id: bigint): number {
+    return this.#users === undefined ? Number(id) : toContainerId(this.#users[kind], Number(id));
   }
 
   #xattrs(parent: OpenDirectory, name: ByteString): { name: string; value: Uint8Array }[] {

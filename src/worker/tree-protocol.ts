@@ -1,3 +1,5 @@
+import type { UserRemap } from '../policy/user-remap.ts';
+
 /**
  * What the daemon and its workers say to each other about a container's files. They are touched in
  * a worker only: a filesystem that a container has mounted may never answer.
@@ -13,6 +15,8 @@ export type TreeView = {
     readonly destination: string;
     readonly readOnly: boolean;
   }[];
+  /** The files' owners are shown as these users of the host; undefined when they are the container's. */
+  readonly users?: UserRemap | undefined;
 };
 
 /** A path's `stat`, as `docker cp` asks for it. */
@@ -60,6 +64,8 @@ export type TreeDiffInput = {
   readonly data: readonly string[];
   /** All of them, mounted. */
   readonly merged: string;
+  /** Of `merged`, as in {@link TreeView}. */
+  readonly users?: UserRemap | undefined;
   /** Paths that the engine made and that are nobody's change: `/.dockerenv` … */
   readonly ignored: readonly string[];
 };

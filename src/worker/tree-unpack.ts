@@ -7,6 +7,7 @@ import type { TarSink } from '../formats/tar-reader.ts';
 import { AT, O_CLOEXEC, S } from '../kernel/constants.ts';
 import type { Syscalls, TimeSpec } from '../kernel/syscalls.ts';
 import { OpenDirectory, openInRoot } from '../kernel/tree-walk.ts';
+import { toHostId, type UserRemap } from '../policy/user-remap.ts';
 import { isAbsent } from './tree-view.ts';
 
 export type UnpackOptions = {
@@ -17,6 +18,8 @@ export type UnpackOptions = {
   readonly into: string;
   readonly noOverwriteDirNonDir: boolean;
   readonly owner: { readonly uid: number; readonly gid: number } | undefined;
+  /** Whom the owners of files are shown as; undefined for the container's own users. */
+  readonly users: UserRemap | undefined;
   /** What a filesystem cannot hold is left out and told of here. */
   readonly onWarning: (message: string) => void;
 };
@@ -125,7 +128,14 @@ export class TreeUnpacker implements TarSink {
   }
 
   #ownerOf(entry: TarEntry): { readonly uid: number; readonly gid: number } {
-    return this.#options.owner ?? entry;
+    const { users, owner } = this.#options;
+    const { uid, gid } = owner ?? entry;
+    if (users === undefined) return { uid, gid };
+    const mapped = { uid: toHostId(users.uids, uid), gid: toHostId(users.gids, gid) };
+    if (mapped.uid === undefined || mapped.gid === undefined) {
+      throw invalidArgument(`the owner ${uid}:${gid} is none of the container's users`);
+    }
+    return { uid: mapped.uid, gid: mapped.gid };
   }
 
   #entry(entry: TarEntry): void {

@@ -51,6 +51,7 @@ export class TestDaemon implements AsyncDisposable {
   readonly #folder = temporaryFolder('daemon');
   readonly #flags: readonly string[];
   readonly #env: Readonly<Record<string, string>>;
+  readonly #wrapper: readonly string[];
   #child: ChildProcess | undefined;
 
   constructor(
@@ -61,6 +62,8 @@ export class TestDaemon implements AsyncDisposable {
       config?: Readonly<Record<string, unknown>>;
       /** Instead of one in its own folder; it is the caller's to remove. */
       dataRoot?: string;
+      /** A command that executes the daemon, whose command line follows. */
+      wrapper?: readonly string[];
     } = {},
   ) {
     const root = this.#folder.path;
@@ -71,6 +74,7 @@ export class TestDaemon implements AsyncDisposable {
     this.host = `unix://${this.socket}`;
     this.logFile = path.join(root, 'log');
     this.bridge = `cor${net.toString(36)}${process.pid.toString(36)}`;
+    this.#wrapper = options.wrapper ?? [];
     this.#flags = [
       ...['--data-root', this.dataRoot, '--exec-root', this.execRoot, '--host', this.host],
       ...['--bridge', this.bridge, '--bip', `10.${200 + (net >> 8)}.${net & 255}.1/24`],
@@ -133,7 +137,7 @@ export class TestDaemon implements AsyncDisposable {
   /** Starts it without waiting. */
   spawn(): ChildProcess {
     if (this.#child !== undefined) throw new Error('the daemon is running');
-    const [command, ...args] = daemonCommand();
+    const [command = '', ...args] = [...this.#wrapper, ...daemonCommand()];
     const log = openSync(this.logFile, 'a');
     const child = spawn(command, [...args, ...this.#flags], {
       stdio: ['ignore', log, log],

@@ -102,9 +102,9 @@ export async function containerExport(
   const body = streamJob(engine, call, {
     name: 'tree-pack',
     inputs: (start) =>
-      withRoot(engine, container, (root) =>
+      withRoot(engine, container, (root, users) =>
         start({
-          view: { root, binds: [] },
+          view: { root, binds: [], users },
           path: '/',
           statOnly: false,
           naming: 'export',

@@ -160,6 +160,9 @@ function completeHostConfig(engine: Engine, host: HostConfig): HostConfig {
     RestartPolicy: { ...host.RestartPolicy, Name: host.RestartPolicy.Name || 'no' },
     Runtime: host.Runtime || config.defaultRuntime,
     IpcMode: host.IpcMode || config.defaultIpcMode,
+    // A host boots from it with its own users.
+    UsernsMode:
+      host.Runtime === BARE_RUNTIME && engine.remap !== undefined ? 'host' : host.UsernsMode,
     CgroupnsMode: host.CgroupnsMode || (host.Privileged ? 'host' : defaultCgroupns),
     ShmSize: host.ShmSize || config.defaultShmSizeBytes,
     ConsoleSize: host.ConsoleSize.length === 2 ? host.ConsoleSize : [0, 0],

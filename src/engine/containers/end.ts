@@ -8,6 +8,7 @@ import { type Container, lockOf, type Run, type StartCause } from './container.t
 import { containerEvent } from './events.ts';
 import { saveState } from './persistence.ts';
 import { unmountShm } from './prepare-run.ts';
+import { closeUserNamespace } from './remap.ts';
 import { removeContainer } from './remove-container.ts';
 import { removeRuntimeState } from './runtime.ts';
 
@@ -152,6 +153,7 @@ export async function takeDown(engine: Engine, container: Container): Promise<vo
   await attempt('close the network', () => engine.networks.close(id));
   await attempt('unmount the root', () => engine.layers.unmountRootfs(id));
   await attempt('unmount /dev/shm', () => unmountShm(engine, container));
+  await attempt('let go of the user namespace', () => closeUserNamespace(engine, container));
   await attempt('release the volumes', () => engine.volumes.release(id));
 }
 

@@ -1,8 +1,10 @@
 import { isEngineError, notFound, notImplemented } from '../../base/errors.ts';
 import { INIT_DESTINATION } from '../../policy/runtime-spec-mounts.ts';
+import type { UserRemap } from '../../policy/user-remap.ts';
 import { MISSING, type TreeDiffInput, type TreeView } from '../../worker/tree-protocol.ts';
 import type { Engine } from '../engine.ts';
-import { type Container, lockOf } from './container.ts';
+import { type Container, lockOf, type Run } from './container.ts';
+import { shownUsers } from './remap.ts';
 
 /** Access to a container's files from outside, whether it runs or not. */
 
@@ -15,11 +17,10 @@ export async function withView<T>(
   container: Container,
   body: (view: TreeView) => Promise<T>,
 ): Promise<T> {
-  const { run } = container;
-  if (run !== undefined) return await body({ root: `/proc/${run.pid}/root`, binds: [] });
+  if (container.run !== undefined) return await body(runningView(container, container.run));
   return await engine.locks.run(lockOf(container), async () => {
     if (container.run !== undefined) {
-      return await body({ root: `/proc/${container.run.pid}/root`, binds: [] });
+      return await body(runningView(container, container.run));
     }
     return await whileMounted(engine, container, async (merged) => {
       const { id, document } = container;
@@ -41,16 +42,24 @@ export async function withView<T>(
   });
 }
 
+function runningView(container: Container, run: Run): TreeView {
+  const users = shownUsers(container);
+  return { root: `/proc/${run.pid}/root`, binds: [], users };
+}
+
 /** Runs `body` with the container's root alone, without its volumes. */
 export async function withRoot<T>(
   engine: Engine,
   container: Container,
-  body: (merged: string) => Promise<T>,
+  body: (merged: string, users: UserRemap | undefined) => Promise<T>,
 ): Promise<T> {
   if (container.run !== undefined) {
-    return await body(engine.layers.mountPointOf(container.id));
+    const users = shownUsers(container);
+    return await body(engine.layers.mountPointOf(container.id), users);
   }
-  return await engine.locks.run(lockOf(container), () => whileMounted(engine, container, body));
+  return await engine.locks.run(lockOf(container), () =>
+    whileMounted(engine, container, (merged) => body(merged, undefined)),
+  );
 }
 
 async function whileMounted<T>(
@@ -91,8 +100,8 @@ export async function withDiff<T>(
     );
   }
   const { upper, lower, data } = engine.layers.rootfsPaths(container.id, container.document.layers);
-  return await withRoot(engine, container, (merged) =>
-    body({ upper, lower, data, merged, ignored: OURS }),
+  return await withRoot(engine, container, (merged, users) =>
+    body({ upper, lower, data, merged, users, ignored: OURS }),
   );
 }
 

@@ -12,6 +12,8 @@ export type ContainerPaths = {
   readonly resolvConf: string;
   /** Mount point of a shareable /dev/shm. */
   readonly shm: string;
+  /** The user namespace of a remapped container's run. */
+  readonly userns: string;
   /** The shim's folder. */
   readonly shim: string;
   readonly execs: string;
@@ -37,6 +39,7 @@ export function containerPaths(
     hostname: at('hostname'),
     resolvConf: at('resolv.conf'),
     shm: at('shm'),
+    userns: at('userns'),
     shim: at('shim'),
     execs: at('exec'),
     state: at('state.json'),

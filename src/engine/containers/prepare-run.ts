@@ -1,4 +1,4 @@
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chownSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { internal, messageOf } from '../../base/errors.ts';
 import { LIMITS } from '../../base/limits.ts';
 import type { Undo } from '../../base/undo.ts';
@@ -7,9 +7,11 @@ import { MNT, MS } from '../../kernel/constants.ts';
 import { isMountPoint } from '../../kernel/mountinfo.ts';
 import { makeDirectoryInRoot, readInRoot } from '../../kernel/rootfs-file.ts';
 import type { ShimSpec } from '../../kernel/shim.ts';
+import type { NamespaceHolder } from '../../kernel/user-namespace.ts';
 import { runtimeResources } from '../../policy/resources.ts';
 import { runtimeSpec } from '../../policy/runtime-spec.ts';
 import type { NamespaceChoice, PreparedMount } from '../../policy/runtime-spec-input.ts';
+import { rootOf, type UserRemap } from '../../policy/user-remap.ts';
 import { lookUpUser, type ProcessUser } from '../../policy/user-spec.ts';
 import type { Engine } from '../engine.ts';
 import { shimLog } from '../logs/shim-log.ts';
@@ -21,6 +23,7 @@ import { logSubjectOf } from './logs.ts';
 import { chooseNamespaces, chooseShm } from './namespaces.ts';
 import { networkClientOf } from './network-client.ts';
 import { containerPaths } from './paths.ts';
+import { closeUserNamespace, mappedPath, openUserNamespace, remapOf } from './remap.ts';
 import { cgroupOf, runtimeOf } from './runtime.ts';
 
 /**
@@ -44,9 +47,16 @@ export async function prepareRun(
   const user = containerUser(engine, container, merged);
   undo.defer(() => engine.volumes.release(id));
   const hostPaths = await engine.volumes.prepare(id, document.mounts, merged);
-  const facts = bindFacts(engine.sys, document.mounts, hostPaths);
+  makeWorkingDirectory(engine, container, merged, user);
+  undo.defer(() => closeUserNamespace(engine, container));
+  const mapped = await mapUsers(engine, container, hostPaths);
+  await using _holder = mapped.holder;
+  const facts = bindFacts(engine.sys, document.mounts, mapped.hostPaths);
   undo.defer(() => engine.networks.close(id));
-  const sandbox = await engine.networks.open(networkClientOf(container));
+  const sandbox = await engine.networks.open({
+    ...networkClientOf(container),
+    ...(mapped.holder === undefined ? {} : { namespaceOf: mapped.holder.pid }),
+  });
   undo.defer(() => unmountShm(engine, container));
   mountShm(engine, container);
 
@@ -54,8 +64,7 @@ export async function prepareRun(
   // The last run's exit file and socket must not be taken for this one's.
   rmSync(paths.shim, { recursive: true, force: true });
   mkdirSync(paths.shim, { recursive: true, mode: 0o700 });
-  writeNetworkFiles(engine, container, sandbox);
-  makeWorkingDirectory(engine, container, merged, user);
+  writeNetworkFiles(engine, container, sandbox, mapped.users);
   const spec = runtimeSpec({
     id,
     config: document.config,
@@ -71,7 +80,7 @@ export async function prepareRun(
       own: document.mounts.map(
         (mount, i): PreparedMount => ({
           ...mount,
-          hostPath: hostPaths[i] ?? '',
+          hostPath: mapped.hostPaths[i] ?? '',
           sourceFlags: facts[i]?.sourceFlags ?? [],
           readOnlyBelow: facts[i]?.readOnlyBelow ?? false,
         }),
@@ -81,7 +90,8 @@ export async function prepareRun(
       resolvConf: paths.resolvConf,
       shm: chooseShm(engine, container),
     },
-    namespaces: { network: networkNamespace(sandbox), ...namespaces },
+    namespaces: { network: networkNamespace(sandbox), user: mapped.namespace, ...namespaces },
+    remap: mapped.users,
     devices,
     resources,
     cgroupsPath: cgroupOf(engine, container).runtimePath,
@@ -89,7 +99,41 @@ export async function prepareRun(
   const { path: runtime } = runtimeOf(engine, container);
   const compiled = engine.runtimeCache.withCompiledFilter(id, runtime, spec);
   writeFileSync(paths.config, JSON.stringify(compiled), { mode: 0o600 });
-  return await shimSpecOf(engine, container);
+  const owner = mapped.users === undefined ? undefined : rootOf(mapped.users);
+  return { ...(await shimSpecOf(engine, container)), owner };
+}
+
+/** What a run in a user namespace has instead of what the engine itself sees. */
+type Mapped = {
+  readonly namespace: NamespaceChoice;
+  readonly users: UserRemap | undefined;
+  readonly holder: NamespaceHolder | undefined;
+  readonly hostPaths: readonly string[];
+};
+
+/**
+ * Mounts the root of a remapped container anew with mapped owners. Until now the engine could write
+ * to it as root; in the mapped one it is nobody.
+ */
+async function mapUsers(
+  engine: Engine,
+  container: Container,
+  hostPaths: readonly string[],
+): Promise<Mapped> {
+  const { id, document } = container;
+  const remap = remapOf(engine, document.hostConfig);
+  if (remap === undefined) {
+    return { namespace: 'host', users: undefined, holder: undefined, hostPaths };
+  }
+  await engine.layers.unmountRootfs(id);
+  await engine.layers.mountRootfs(id, document.layers, remap.view);
+  const { path, holder } = await openUserNamespace(engine, container, remap);
+  return {
+    namespace: { path },
+    users: remap.users,
+    holder,
+    hostPaths: hostPaths.map((each) => mappedPath(engine, remap, each)),
+  };
 }
 
 function networkNamespace(sandbox: Sandbox): NamespaceChoice {
@@ -148,13 +192,22 @@ function makeWorkingDirectory(
   }
 }
 
-function writeNetworkFiles(engine: Engine, container: Container, sandbox: Sandbox): void {
+function writeNetworkFiles(
+  engine: Engine,
+  container: Container,
+  sandbox: Sandbox,
+  users: UserRemap | undefined,
+): void {
   const paths = containerPaths(engine, container.id);
   const { Hostname, Domainname } = container.document.config;
   const full = Domainname === '' ? Hostname : `${Hostname}.${Domainname}`;
   writeFileSync(paths.hosts, sandbox.hosts, { mode: 0o644 });
   writeFileSync(paths.hostname, `${full}\n`, { mode: 0o644 });
   writeFileSync(paths.resolvConf, sandbox.resolvConf, { mode: 0o644 });
+  const owner = users === undefined ? { uid: 0, gid: 0 } : rootOf(users);
+  for (const file of [paths.hosts, paths.hostname, paths.resolvConf]) {
+    chownSync(file, owner.uid, owner.gid);
+  }
 }
 
 /** A /dev/shm that other containers may join lives on the host's side. */

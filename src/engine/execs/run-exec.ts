@@ -10,9 +10,11 @@ import { containerEnvironment, overrideEnvironment } from '../../policy/environm
 import { explainStartFailure } from '../../policy/runtime-errors.ts';
 import { processCapabilities } from '../../policy/runtime-spec.ts';
 import { parseSecurityOptions } from '../../policy/security-options.ts';
+import { rootOf } from '../../policy/user-remap.ts';
 import { lookUpUser } from '../../policy/user-spec.ts';
 import type { RuntimeProcess } from '../../spec/oci/runtime.ts';
 import { containerEvent } from '../containers/events.ts';
+import { shownUsers } from '../containers/remap.ts';
 import { runtimeOf } from '../containers/runtime.ts';
 import type { Engine } from '../engine.ts';
 import { NO_LOG } from '../logs/shim-log.ts';
@@ -35,6 +37,7 @@ export async function launchExec(
   mkdirSync(directory, { recursive: true, mode: 0o700 });
   const processFile = path.join(directory, 'process.json');
   writeFileSync(processFile, JSON.stringify(processOf(engine, exec, consoleSize)), { mode: 0o600 });
+  const users = shownUsers(container);
   const shim = await engine.shims.launch({
     directory,
     containerId: container.id,
@@ -43,6 +46,7 @@ export async function launchExec(
     terminal: config.Tty,
     openStdin: config.AttachStdin,
     stdinOnce: true,
+    owner: users === undefined ? undefined : rootOf(users),
     log: NO_LOG,
     ...(consoleSize === undefined ? {} : { consoleSize }),
   });

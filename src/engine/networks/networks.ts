@@ -26,6 +26,8 @@ export type NetworkClient = {
   /** `name:address`, where address may be `host-gateway`. */
   readonly extraHosts: readonly string[];
   readonly sysctls: Readonly<Record<string, string>>;
+  /** A process whose network namespace becomes the container's; undefined makes a new one. */
+  readonly namespaceOf?: number;
 };
 
 /** A container's network while it runs. */

@@ -208,13 +208,18 @@ export class Sandboxes {
     const { namespaces, sys, log, drivers } = this.#context;
     const { client, joined } = sandbox;
     const wantsDns = joined.some(({ network }) => network.hasDns);
-    const made = namespaces.create(client.id, () => {
+    const body = (): { inside: RouteSocket; sockets: DnsSockets | undefined } => {
       const inside = new RouteSocket(sys);
       // Links that come later have no IPv6 unless an endpoint asks for it; lo keeps its ::1.
       setNetSysctl('ipv6/conf/default/disable_ipv6', 1);
       inside.run(setLink(LOOPBACK_INDEX, { up: true }));
       return { inside, sockets: wantsDns ? makeDnsSockets(sys, log) : undefined };
-    });
+    };
+    if (client.namespaceOf !== undefined) namespaces.adopt(client.id, client.namespaceOf);
+    const made =
+      client.namespaceOf === undefined
+        ? namespaces.create(client.id, body)
+        : namespaces.enter(client.id, body);
     try {
       using namespace = this.#enterable(client.id, made.inside);
       for (const { network, endpoint } of joined) {

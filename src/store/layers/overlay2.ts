@@ -2,6 +2,7 @@ import { chmodSync, chownSync, mkdirSync, rmSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { mountOverlay, overlayParameters, unmountIfMounted } from '../../kernel/mount.ts';
 import { isMountPoint } from '../../kernel/mountinfo.ts';
+import { asFileOwner } from '../../kernel/user-namespace.ts';
 import type { StorageOptions } from '../../policy/storage-options.ts';
 import type { LayerStore, RootfsPaths } from '../layer-store.ts';
 import { bootRootfs } from './boot-rootfs.ts';
@@ -79,10 +80,22 @@ export function overlay2(
         throw error;
       }
     },
-    mountRootfs: async (containerId, layers) => {
+    mountRootfs: async (containerId, layers, view) => {
       const paths = rootfsPaths(containerId, layers);
       mkdirSync(paths.merged, { recursive: true, mode: 0o755 });
-      if (!isMountPoint(paths.merged)) mountOverlay(sys, { ...paths, target: paths.merged });
+      const seen = (file: string): string =>
+        view === undefined ? file : path.join(view.folder, path.relative(dataRoot.root, file));
+      if (isMountPoint(paths.merged)) return paths;
+      const mount = {
+        lower: paths.lower.map(seen),
+        data: paths.data.map(seen),
+        upper: seen(paths.upper),
+        work: seen(paths.work),
+        target: paths.merged,
+      };
+      // What overlayfs makes for itself belongs to whom it is mounted by.
+      if (view === undefined) mountOverlay(sys, mount);
+      else asFileOwner(sys, view.root, () => mountOverlay(sys, mount));
       return paths;
     },
     rootfsPaths,

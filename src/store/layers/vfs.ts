@@ -70,11 +70,15 @@ export function vfs(context: LayerStoreContext, storage: StorageOptions): LayerS
         throw error;
       }
     },
-    mountRootfs: async (containerId, layers) => {
+    mountRootfs: async (containerId, layers, view) => {
       const paths = rootfsPaths(containerId, layers);
       mkdirSync(paths.merged, { recursive: true, mode: 0o755 });
       if (!isMountPoint(paths.merged)) {
-        sys.mount({ source: paths.upper, target: paths.merged, flags: MS.BIND });
+        const source = path.join(
+          view?.folder ?? dataRoot.root,
+          path.relative(dataRoot.root, paths.upper),
+        );
+        sys.mount({ source, target: paths.merged, flags: MS.BIND });
       }
       return paths;
     },

@@ -21,8 +21,10 @@ export async function treeChanges(input: unknown): Promise<TreeChange[]> {
 /** The job `tree-diff`: the same as a layer's tar on stdout, with whiteouts as the OCI has them. */
 export async function treeDiff(input: unknown, context: JobContext): Promise<null> {
   const sys = openSyscalls();
-  const packer = new TreePacker(sys, context.stdout, { signal: context.signal });
-  await walkDiff(sys, input as TreeDiffInput, {
+  const diff = input as TreeDiffInput;
+  const { users } = diff;
+  const packer = new TreePacker(sys, context.stdout, { signal: context.signal, users });
+  await walkDiff(sys, diff, {
     present: async ({ path: full, inMerged, name, isDirectory }) => {
       const as = full.slice(1) as ByteString;
       if (isDirectory) await packer.directory(inMerged, name, as);

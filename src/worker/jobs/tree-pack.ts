@@ -29,6 +29,7 @@ export async function treePack(input: unknown, context: JobContext): Promise<nul
   if (statOnly) return null;
   const packer = new TreePacker(sys, context.stdout, {
     signal: context.signal,
+    users: view.users,
     ...(naming === 'export' ? { device: root.stat('.' as ByteString)?.dev ?? 0n } : {}),
   });
   if (naming === 'export') await packer.contents(root, '' as ByteString);

@@ -8,6 +8,8 @@ import { openSyscalls } from '../../kernel/ffi.ts';
 import { detectCompression, MAGIC_BYTES } from '../../kernel/sync-inflate.ts';
 import type { Syscalls } from '../../kernel/syscalls.ts';
 import { OpenDirectory, openInRoot } from '../../kernel/tree-walk.ts';
+import { becomeFileOwner } from '../../kernel/user-namespace.ts';
+import { rootOf } from '../../policy/user-remap.ts';
 import type { JobContext } from '../job.ts';
 import type { TreeUnpackInput } from '../tree-protocol.ts';
 import { TreeUnpacker } from '../tree-unpack.ts';
@@ -22,6 +24,8 @@ export async function treeUnpack(input: unknown, context: JobContext): Promise<n
   const sys = openSyscalls();
   const root = openView(sys, options.view);
   process.umask(0);
+  const { users } = options.view;
+  if (users !== undefined) becomeFileOwner(sys, rootOf(users));
   checkFolder(sys, root, options);
   const unpacker = new TreeUnpacker({
     sys,
@@ -29,6 +33,7 @@ export async function treeUnpack(input: unknown, context: JobContext): Promise<n
     into: wantedPath(options.path).clean,
     noOverwriteDirNonDir: options.noOverwriteDirNonDir,
     owner: options.owner,
+    users,
     onWarning: (message) => context.report({ warning: message }),
   });
   const reader = new TarReader(unpacker);
