@@ -16,6 +16,7 @@ import { after, before, test } from 'node:test';
 import fc from 'fast-check';
 import { type Box, openBox } from '../support/box.ts';
 import { layerTar } from '../support/images.ts';
+import { openStore } from '../support/layers.ts';
 import { runOk } from '../support/processes.ts';
 import { sanitizerEnv, sanitizerFindings } from '../support/shim.ts';
 import { temporaryFolder } from '../support/temp.ts';
@@ -120,6 +121,18 @@ test('a kernel without fsopen is given mount data', async () => {
   execFileSync('cc', ['-std=gnu11', '-o', program, `${program}.c`]);
   const out = await inNamespace(`cat $(${program} -sysroot ${sysroot})/etc/motd`);
   assert.equal(out, 'hello from a layer\n');
+});
+
+test('where there is no overlayfs the copy is bound', async () => {
+  const own = path.join(folder.path, 'vfs');
+  await using here = await openStore('vfs', path.join(own, 'coracle'));
+  const layers = await here.add(await layerTar([{ name: 'file', content: 'of a copy\n' }]));
+  await here.store.createRootfs('c1', layers, { forBoot: true });
+  symlinkSync('c1', path.join(own, 'current'));
+  const out = await inNamespace(`cat $(${mobynit} -sysroot ${own})/file`);
+  assert.equal(out, 'of a copy\n');
+  await here.store.removeRootfs('c1');
+  await here.settle();
 });
 
 /** Makes the sysroot a root partition with mounts, as a kernel or an initramfs leaves it. */

@@ -45,6 +45,22 @@ test('127 layers mount, by either way of the kernel', async () => {
   }
 });
 
+test('layers are on the disk before they appear, unless sync_diffs is off', async () => {
+  const tar = await layerTar(BASE_LAYER);
+  for (const syncDiffs of [true, false]) {
+    await using here = await openStore('overlay2', undefined, { sizeBytes: 0, syncDiffs });
+    const { sys } = here.context;
+    const syncfsAsync = sys.syncfsAsync.bind(sys);
+    let syncs = 0;
+    sys.syncfsAsync = async (fd) => {
+      syncs += 1;
+      await syncfsAsync(fd);
+    };
+    await here.add(tar);
+    assert.equal(syncs, syncDiffs ? 1 : 0);
+  }
+});
+
 test('the recipe of a container that is booted follows a repaired layer, and goes first', async () => {
   await using here = await openStore('overlay2');
   const { store, context } = here;
