@@ -107,6 +107,7 @@ class Stage {
   readonly image: string;
   readonly mountPoint: string;
   #device = '';
+  #options: readonly string[] = [];
   #isMounted = false;
 
   constructor(image: string, mountPoint: string) {
@@ -120,6 +121,8 @@ class Stage {
     truncateSync(this.image, bytes);
     const [command = '', ...args] = MAKE[kind];
     await runOk(command, [...args, this.image]);
+    // Processes in mount namespaces of their own may hold on to the dead one for a while.
+    if (kind === 'xfs') this.#options = ['-o', 'nouuid'];
   }
 
   async mount(): Promise<void> {
@@ -128,7 +131,11 @@ class Stage {
     let said = '';
     await eventually(
       async () => {
-        const { code, stderr } = await run('mount', [this.#device, this.mountPoint]);
+        const { code, stderr } = await run('mount', [
+          ...this.#options,
+          this.#device,
+          this.mountPoint,
+        ]);
         said = stderr;
         return code === 0;
       },
