@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Box, openBox } from '../support/box.ts';
 import { unmountAllBelow } from '../support/mounts.ts';
-import { eventually } from '../support/processes.ts';
+import { eventually, parentOf } from '../support/processes.ts';
 import { takeStock } from '../support/resources.ts';
 
 /**
@@ -33,11 +33,6 @@ async function crashHost(ids: readonly string[]): Promise<void> {
   removeCgroups(ids);
   unmountAllBelow(box.daemon.dataRoot, box.daemon.execRoot);
   rmSync(box.daemon.execRoot, { recursive: true });
-}
-
-function parentOf(pid: number): number {
-  const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-  return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]);
 }
 
 function removeCgroups(ids: readonly string[]): void {
@@ -103,7 +98,7 @@ test('leftovers of a crashed daemon are cleaned: mounts, control groups, folders
   const id = await box.up({ ...SLEEP, HostConfig: { NetworkMode: 'bridge' } });
   const { Pid } = (await box.inspect(id)).State;
   await box.daemon.stop('SIGKILL');
-  // Its row goes as with a removal that was cut off; its process and shim die without a daemon.
+  // Its process and shim die while there is no daemon.
   process.kill(parentOf(Pid), 'SIGKILL');
   process.kill(Pid, 'SIGKILL');
   const { roots } = box.daemon;

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Box, openBox } from '../support/box.ts';
-import { eventually } from '../support/processes.ts';
+import { eventually, parentOf } from '../support/processes.ts';
 import { takeStock } from '../support/resources.ts';
 
 /** Containers outlive the daemon, and the next one takes them over. */
@@ -15,11 +15,6 @@ before(async () => {
 after(() => box[Symbol.asyncDispose]());
 
 const TICK = 'i=0; while :; do i=$((i+1)); echo tick $i; sleep 0.05; done';
-
-function shimOf(pid: number): number {
-  const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-  return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]);
-}
 
 describe('the daemon is killed', () => {
   test('containers run on, with every line of their output, and can be used', async () => {
@@ -86,7 +81,7 @@ describe('the daemon is killed', () => {
 test('a shim that dies takes its container along, with a clear word', async () => {
   const id = await box.up({ Cmd: ['sleep', '100'] });
   const { Pid } = (await box.inspect(id)).State;
-  process.kill(shimOf(Pid), 'SIGKILL');
+  process.kill(parentOf(Pid), 'SIGKILL');
   const { State } = await box.until(id, 'exited');
   assert.equal(State.ExitCode, 255);
   assert.match(State.Error, /shim/);

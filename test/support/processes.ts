@@ -1,5 +1,6 @@
 import { type ChildProcess, execFile } from 'node:child_process';
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 
@@ -54,6 +55,12 @@ export async function runOk(
     throw new Error(`${command} ${args.join(' ')} exited with ${code}\n${stdout}${stderr}`);
   }
   return stdout;
+}
+
+/** PID of a process's parent: of a container's first process that is its shim. */
+export function parentOf(pid: number): number {
+  const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+  return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]);
 }
 
 /** A TCP port on loopback that is free now. */
