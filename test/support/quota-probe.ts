@@ -55,6 +55,7 @@ const content = Buffer.alloc(3 * MB, 'x');
   const free = await container(here, 'c2', layers, {});
   results['unlimited'] = write(free, 'a', 8);
   await here.store.removeRootfs('c1');
+  await here.settle();
   const other = await container(here, 'c3', layers, { sizeBytes: 2 * MB });
   results['other'] = write(other, 'a', 5);
 }

@@ -12,8 +12,8 @@ export type ContainerQuota = {
    * @throws invalidArgument where the filesystem cannot
    */
   readonly limit: (folders: readonly string[], sizeBytes: number) => void;
-  /** Takes the limit of a folder's project away, if it has one. */
-  readonly release: (folder: string) => void;
+  /** Takes the folders out of their project, if they have one, so that they can be moved away. */
+  readonly release: (folders: readonly string[]) => void;
 };
 
 /** Projects that an administrator numbers by hand are low. */
@@ -25,7 +25,7 @@ const FIRST_PROJECT = 1 << 20;
  * @throws unavailable when the daemon has a limit that the filesystem cannot keep
  */
 export function containerQuota(context: LayerStoreContext, sizeBytes: number): ContainerQuota {
-  const { sys, dataRoot } = context;
+  const { sys, dataRoot, log } = context;
   let last: number | undefined;
   const next = (): number => {
     last = (last ?? lastProject(context)) + 1;
@@ -54,10 +54,17 @@ export function containerQuota(context: LayerStoreContext, sizeBytes: number): C
         );
       }
     },
-    release: (folder) => {
-      const project = findProject(context, folder);
+    release: (folders) => {
+      const project = folders.reduce((a, b) => Math.max(a, findProject(context, b)), 0);
       if (project < FIRST_PROJECT) return;
-      limitProject(sys, dataRoot.containers, { project, bytes: 0 });
+      const outer = findProject(context, dataRoot.containers);
+      try {
+        for (const folder of folders) setProject(sys, folder, outer);
+        limitProject(sys, dataRoot.containers, { project, bytes: 0 });
+      } catch (error) {
+        // The filesystem was mounted without quotas meanwhile: there is nothing to take away.
+        log.warn('cannot take the limit of a container away', { project, error: messageOf(error) });
+      }
     },
   };
 }

@@ -105,7 +105,7 @@ export function overlay2(
       unmountIfMounted(sys, merged(containerId));
       removeEmptyFolder(merged(containerId));
       boot.remove(containerId);
-      quota.release(at(containerId, 'upper'));
+      quota.release([at(containerId, 'upper'), at(containerId, 'work')]);
       table.removeRootfs(containerId);
       for (const name of ['upper', 'work', 'lower']) catalog.discard(at(containerId, name));
     },

@@ -89,7 +89,7 @@ export function vfs(context: LayerStoreContext, storage: StorageOptions): LayerS
       unmountIfMounted(sys, merged(containerId));
       removeEmptyFolder(merged(containerId));
       boot.remove(containerId);
-      quota.release(copy(containerId));
+      quota.release([copy(containerId)]);
       table.removeRootfs(containerId);
       catalog.discard(copy(containerId));
     },
