@@ -107,6 +107,49 @@ try:
     raise SystemExit('found')
 except docker.errors.ImageNotFound:
     pass
+import io, tarfile
+box = client.containers.create(image, ['sh', '-c', 'cat /in; rm /etc/motd; sleep 60'], name='files')
+packed = io.BytesIO()
+with tarfile.open(fileobj=packed, mode='w') as tar:
+    entry = tarfile.TarInfo('in')
+    entry.size = 6
+    tar.addfile(entry, io.BytesIO(b'sent\\n\\n'))
+assert box.put_archive('/', packed.getvalue())
+box.start()
+while b'sent' not in box.logs():
+    pass
+chunks, stat = box.get_archive('/in')
+assert (stat['name'], stat['size']) == ('in', 6), stat
+with tarfile.open(fileobj=io.BytesIO(b''.join(chunks))) as tar:
+    assert tar.extractfile('in').read() == b'sent\\n\\n'
+try:
+    box.get_archive('/nope')
+    raise SystemExit('found')
+except docker.errors.NotFound as error:
+    assert 'Could not find the file /nope in container' in str(error), error
+while {'Path': '/etc/motd', 'Kind': 2} not in box.diff():
+    pass
+assert {'Path': '/in', 'Kind': 1} in box.diff(), box.diff()
+with tarfile.open(fileobj=io.BytesIO(b''.join(box.export()))) as tar:
+    assert 'in' in tar.getnames() and 'etc/motd' not in tar.getnames()
+kept = box.commit('py/kept', tag='v1', author='me', message='why', changes='CMD ["cat", "/in"]')
+assert kept.tags == ['py/kept:v1'], kept.tags
+assert client.containers.run('py/kept:v1', remove=True) == b'sent\\n\\n'
+box.pause()
+box.reload()
+assert box.status == 'paused', box.status
+box.unpause()
+box.rename('renamed')
+box.update(mem_limit='64m', memswap_limit='64m')
+box.reload()
+assert (box.name, box.attrs['HostConfig']['Memory']) == ('renamed', 64 << 20), box.attrs
+assert any('sleep 60' in ' '.join(each) for each in box.top()['Processes']), box.top()
+assert box.stats(stream=False)['memory_stats']['usage'] > 0
+box.kill()
+assert box.wait(condition='not-running')['StatusCode'] == 137
+pruned = client.containers.prune(filters={'until': '1h'})
+assert not pruned['ContainersDeleted'], pruned
+assert box.id in client.containers.prune()['ContainersDeleted']
 volume = client.volumes.create('pyvol', labels={'a': 'b'})
 assert client.volumes.list(filters={'label': 'a=b'}) == [volume]
 volume.remove()
