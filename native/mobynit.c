@@ -119,7 +119,9 @@ static const char *parse_recipe(struct recipe *recipe, size_t length) {
   char *end = strchr(line, '\n');
   if (end == NULL) return "it is cut short";
   *end = '\0';
-  if (strcmp(line, "overlay") != 0 && strcmp(line, "bind") != 0) return "its type is not known here";
+  if (strcmp(line, "overlay") != 0 && strcmp(line, "bind") != 0) {
+    return "its type is not known here";
+  }
   recipe->target = NULL;
   recipe->count = 0;
   for (;;) {
@@ -164,7 +166,7 @@ static void read_recipe(struct recipe *recipe, const char *id) {
   if (problem != NULL) fail("the mount recipe of %s is damaged: %s", id, problem);
 }
 
-/* --- mounting it; the working directory is the data root ----------------------------------------- */
+/* --- mounting it; the working directory is the data root -------------------------------------- */
 
 static const char *find(const struct recipe *recipe, const char *key) {
   for (size_t i = 0; i < recipe->count; i++) {
@@ -249,7 +251,7 @@ static void mount_recipe(const struct recipe *recipe) {
   }
 }
 
-/* --- finding the container ------------------------------------------------------------------------ */
+/* --- finding the container ------------------------------------------------------------- */
 
 /* The last part of the symlink `current`, which is the container's ID. */
 static void read_current(const char *sysroot, char *id, size_t room) {
@@ -286,7 +288,7 @@ static void mount_current(const char *sysroot, char path[PATH_MAX]) {
   fail("%s has no data root with a mount recipe of the container %s", sysroot, id);
 }
 
-/* --- becoming the host's init ------------------------------------------------------------------------ */
+/* --- becoming the host's init ------------------------------------------------------------- */
 
 static void make_folders(const char *path) {
   char part[PATH_MAX];
@@ -385,7 +387,7 @@ static void move_over_root(void) {
   }
 }
 
-/* Takes the container's mount to `/newroot`, from where the filesystem that it lies on can be moved. */
+/* Takes the container to `/newroot`, so that the filesystem that it lies on can be moved. */
 static void move_out(char root[PATH_MAX]) {
   static const char outside[] = "/newroot";
   mkdir(outside, 0755);

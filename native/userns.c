@@ -6,8 +6,8 @@
  *   coracle-userns net    and in it, once its users are mapped, a network namespace
  *
  * Writes a byte when the user namespace is there, waits for one (the engine has written its maps),
- * writes a byte when all is there, and stays until its input ends. The engine has by then taken what
- * it wants from /proc/PID/ns.
+ * writes a byte when all is there, and stays until its input ends. By then the engine has taken
+ * what it wants from /proc/PID/ns.
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE

@@ -27,6 +27,9 @@ export async function holdNamespaces(
   options: { readonly network: boolean },
 ): Promise<NamespaceHolder> {
   const child = spawn(program, options.network ? ['net'] : [], { stdio: 'pipe' });
+  // Its end tells all: it could not be started, or went before it was told to.
+  child.once('error', () => undefined);
+  child.stdin.once('error', () => undefined);
   const { pid } = child;
   if (pid === undefined) throw internal(`cannot start ${program}`);
   try {

@@ -130,10 +130,15 @@ export async function openUserNamespace(
   closeUserNamespace(engine, container);
   openCgroupParents(engine.host.cgroups, cgroupOf(engine, container).folder);
   const holder = await remap.hold({ network: true });
-  mkdirSync(path.dirname(userns), { recursive: true, mode: 0o711 });
-  writeFileSync(userns, '', { mode: 0o444 });
-  engine.sys.mount({ source: `/proc/${holder.pid}/ns/user`, target: userns, flags: MS.BIND });
-  return { path: userns, holder };
+  try {
+    mkdirSync(path.dirname(userns), { recursive: true, mode: 0o711 });
+    writeFileSync(userns, '', { mode: 0o444 });
+    engine.sys.mount({ source: `/proc/${holder.pid}/ns/user`, target: userns, flags: MS.BIND });
+    return { path: userns, holder };
+  } catch (error) {
+    await holder[Symbol.asyncDispose]();
+    throw error;
+  }
 }
 
 /** Lets go of a run's user namespace; nothing when it has none. */
