@@ -42,6 +42,11 @@ export const LIMITS = {
   registryConnectMs: 15_000,
   /** A download that gained so many bytes starts counting its attempts anew. */
   downloadProgressBytes: 256 << 10,
+  /** A link's speed is measured each time that so much has come, and slow when below this. */
+  linkSampleBytes: 256 << 10,
+  slowLinkBytesPerSec: 512 << 10,
+  /** Layers that are fetched at once on a slow link have no more than this together. */
+  slowLinkLayerBytes: 1 << 20,
   /** Longest pause between attempts, and the longest Retry-After that is obeyed. */
   retryDelayMsMax: 60_000,
 

@@ -17,6 +17,8 @@ export async function pullImage(
     readonly platform: string;
     /** `auto`, `never` or `require`; the daemon's own when it is left out. */
     readonly delta?: string;
+    /** Bytes in a second; the daemon's own when it is left out. */
+    readonly limitRate?: string;
     readonly quiet: boolean;
     readonly output: CliOutput;
   },
@@ -28,6 +30,7 @@ export async function pullImage(
       tag: reference.digest ?? reference.tag ?? '',
       platform: options.platform,
       delta: options.delta ?? '',
+      limitRate: options.limitRate ?? '',
     },
     headers: { registryAuth: await authFor(session, reference) },
   });

@@ -146,6 +146,9 @@ function counts(config: EngineConfig): void {
   for (const [name, value] of Object.entries(counted)) {
     if (value < 1) throw invalidArgument(`invalid ${name}: ${value}`);
   }
+  if (config.maxDownloadRate < 0) {
+    throw invalidArgument(`invalid max download rate: ${config.maxDownloadRate}`);
+  }
   if (config.shutdownTimeoutSec < -1) {
     throw invalidArgument(`invalid shutdown timeout: ${config.shutdownTimeoutSec}`);
   }

@@ -176,6 +176,7 @@ function imagePart(values: Reader, host: DaemonHost) {
     maxConcurrentDownloads: values.int('max-concurrent-downloads', 3) || 3,
     maxConcurrentUploads: values.int('max-concurrent-uploads', 5) || 5,
     maxDownloadAttempts: values.int('max-download-attempts', 5) || 5,
+    maxDownloadRate: values.int('max-download-rate', 0),
     delta: parseDeltaMode(values.string('delta', 'auto')),
     storageDriver: check.storageDriver(values.string('storage-driver')),
     storageOpts: values.list('storage-opts'),

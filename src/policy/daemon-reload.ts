@@ -10,6 +10,7 @@ const RELOADED = [
   'maxConcurrentDownloads',
   'maxConcurrentUploads',
   'maxDownloadAttempts',
+  'maxDownloadRate',
   'httpProxy',
   'httpsProxy',
   'noProxy',

@@ -40,6 +40,7 @@ export async function* readBlob(
     try {
       for await (const piece of readFrom(session, blob, at)) {
         at += piece.length;
+        await session.received?.(piece.length);
         yield piece;
       }
       return;

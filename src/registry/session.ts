@@ -50,6 +50,8 @@ export type RegistrySession = AsyncDisposable & {
     onWait?: (waitMs: number) => void,
   ) => Promise<void>;
   readonly signal: AbortSignal;
+  /** Told of the bytes of blobs as they come; no more are asked for until it resolves. */
+  readonly received?: (bytes: number) => Promise<void>;
   /** For `login`. */
   readonly http: HttpClient;
 };

@@ -20,6 +20,8 @@ export type EngineConfig = {
   readonly maxConcurrentDownloads: number;
   readonly maxConcurrentUploads: number;
   readonly maxDownloadAttempts: number;
+  /** Bytes in a second of one pull; 0 for no limit. */
+  readonly maxDownloadRate: number;
   /** Whether pulls use deltas that they find beside an image. */
   readonly delta: 'auto' | 'never' | 'require';
   readonly storageDriver: 'overlay2' | 'vfs' | '';

@@ -33,6 +33,8 @@ export type PullInput = {
   readonly host: ImagePlatform;
   readonly attempts: number;
   readonly concurrency: number;
+  /** Over all layers; 0 for no limit. */
+  readonly bytesPerSecMax: number;
   readonly delta: DeltaMode;
   /** Absolute folder in staging, this job's own, to be made when it is needed. */
   readonly staging: string;

@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { DiffId } from '../../src/base/digest.ts';
 import { imagePull } from '../../src/engine/images/pull.ts';
 import { openSyscalls } from '../../src/kernel/ffi.ts';
@@ -25,13 +26,19 @@ import { temporaryFolder } from '../support/temp.ts';
 async function pull(
   { engine }: ImageEngine,
   fromImage: string,
-  options: { tag?: string; platform?: string; auth?: AuthConfig; signal?: AbortSignal } = {},
+  options: {
+    tag?: string;
+    platform?: string;
+    auth?: AuthConfig;
+    signal?: AbortSignal;
+    limitRate?: string;
+  } = {},
 ): Promise<ProgressMessage[]> {
   const lines: ProgressMessage[] = [];
-  const { tag = '', platform = '', auth } = options;
+  const { tag = '', platform = '', auth, limitRate = '' } = options;
   await imagePull(
     engine,
-    { query: { fromImage, tag, platform, delta: '' }, headers: { registryAuth: auth } },
+    { query: { fromImage, tag, platform, delta: '', limitRate }, headers: { registryAuth: auth } },
     {
       signal: options.signal ?? new AbortController().signal,
       apiVersion: [1, 51],
@@ -342,6 +349,58 @@ test('a whole layer of a pull that failed is kept over a restart, for a time', a
   here.database.sql('DELETE FROM images').run();
   assert.equal((await here.engine.layers.collect()).length, 2, 'an image ends the lease');
 });
+
+test('a rate that is asked for, or the daemon has, is kept to', async () => {
+  await using registry = await startFaultyRegistry();
+  const content = randomText(400_000);
+  registry.add('app', 'v1', await two(content, `${content}!`));
+  const bytes = registry.blobs.values().reduce((sum, blob) => sum + blob.length, 0);
+  const name = `${registry.host}/app:v1`;
+  const secondsOf = async (config: { maxDownloadRate: number }, limitRate: string) => {
+    await using here = await openImageEngine(undefined, config);
+    const startMs = performance.now();
+    await pull(here, name, { limitRate });
+    return (performance.now() - startMs) / 1000;
+  };
+  const least = bytes / 400_000;
+  assert((await secondsOf({ maxDownloadRate: 0 }, '400000')) >= least * 0.95);
+  assert((await secondsOf({ maxDownloadRate: 400_000 }, '')) >= least * 0.95);
+  assert((await secondsOf({ maxDownloadRate: 1000 }, '0')) < 60, 'a pull may be without limit');
+  await using here = await openImageEngine();
+  await assert.rejects(pull(here, name, { limitRate: 'fast' }), { kind: 'invalidArgument' });
+});
+
+test('on a slow link large layers come one after another', async () => {
+  await using registry = await startFaultyRegistry();
+  await using here = await openImageEngine();
+  const layers = ['a', 'b', 'c'].map((name) => [{ name, content: randomText(800_000) }]);
+  const image = await buildImage({ layers });
+  registry.add('app', 'v1', image);
+  const underWay = new Set<string>();
+  let most = 0;
+  registry.fault = async (request, answer) => {
+    const blob = registry.blobs.get(request.path.split('/').at(-1) ?? '');
+    if (blob === undefined || blob.length < 100_000 || request.method !== 'GET') return false;
+    underWay.add(request.path);
+    most = Math.max(most, underWay.size);
+    answer.writeHead(200, { 'content-length': blob.length });
+    for (let at = 0; at < blob.length; at += 100_000) {
+      await sleep(400);
+      answer.write(blob.subarray(at, at + 100_000));
+    }
+    underWay.delete(request.path);
+    answer.end();
+    return true;
+  };
+  await pull(here, `${registry.host}/app:v1`);
+  assertHere(here, image);
+  assert.equal(most, 1);
+});
+
+/** Text that does not get smaller than three quarters of it. */
+function randomText(bytes: number): string {
+  return randomBytes(Math.ceil((bytes * 3) / 4)).toString('base64');
+}
 
 const BAD_MANIFESTS: readonly [string, (m: Record<string, unknown>) => unknown, RegExp][] = [
   ['is not JSON', () => 'nonsense', /the manifest is not valid/],

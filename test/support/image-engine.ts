@@ -35,6 +35,7 @@ const CONFIG: Partial<EngineConfig> = {
   maxConcurrentDownloads: 3,
   maxConcurrentUploads: 5,
   maxDownloadAttempts: 3,
+  maxDownloadRate: 0,
   deltaDataRoot: '',
   delta: 'auto',
 };

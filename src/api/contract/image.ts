@@ -42,8 +42,8 @@ export const imageEndpoints = {
   imagePull: {
     method: 'POST',
     path: '/images/create',
-    /** `delta` is ours: `auto`, `never` or `require`. */
-    query: { fromImage: text, tag: text, platform: text, delta: text },
+    /** `delta` (`auto`, `never` or `require`) and `limitRate` (`500k`) are ours. */
+    query: { fromImage: text, tag: text, platform: text, delta: text, limitRate: text },
     headers: { registryAuth },
     answer: progress(),
   },

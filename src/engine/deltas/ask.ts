@@ -59,6 +59,7 @@ function questionInput(
     platform: query.platform === '' ? null : parsePlatform(query.platform, host),
     host,
     attempts: engine.config().maxDownloadAttempts,
+    bytesPerSecMax: engine.config().maxDownloadRate,
     concurrency: 1,
     delta: 'auto',
     staging: '',

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { humanSize } from '../../base/bytes.ts';
+import { humanSize, parseSizeBinary } from '../../base/bytes.ts';
 import { type DiffId, isSha256, parseDigest, parseImageId } from '../../base/digest.ts';
 import { invalidArgument, isEngineError } from '../../base/errors.ts';
 import {
@@ -38,6 +38,8 @@ export type ImagePullArgs = {
     readonly platform: string;
     /** `auto`, `never` or `require`; '' is the daemon's own. */
     readonly delta: string;
+    /** Bytes in a second (`500k`); '' is the daemon's own, 0 no limit. */
+    readonly limitRate?: string;
   };
   readonly headers: { readonly registryAuth: AuthConfig | undefined };
 };
@@ -56,6 +58,7 @@ type Target = {
   readonly platform: ImagePlatform | undefined;
   readonly auth: AuthConfig | undefined;
   readonly delta: DeltaMode;
+  readonly limitRate: number | undefined;
 };
 
 /**
@@ -77,18 +80,27 @@ export async function imagePull(
   if (platform !== undefined && platform.os !== 'linux') {
     throw invalidArgument(`operating system is not supported: "${platform.os}"`);
   }
+  const limitRate = parseRate(args.query.limitRate ?? '');
   const auth = args.headers.registryAuth;
   if (reference.tag !== undefined || reference.digest !== undefined) {
-    await pullOne(engine, { reference, platform, auth, delta }, call);
+    await pullOne(engine, { reference, platform, auth, delta, limitRate }, call);
     return;
   }
   for (const each of await tagsOf(engine, reference, auth, call.signal)) {
     await pullOne(
       engine,
-      { reference: { ...reference, tag: each }, ...{ platform, auth, delta } },
+      { reference: { ...reference, tag: each }, ...{ platform, auth, delta, limitRate } },
       call,
     );
   }
+}
+
+/** @throws invalidArgument for what is no size */
+function parseRate(text: string): number | undefined {
+  if (text === '') return undefined;
+  const bytesPerSec = parseSizeBinary(text);
+  if (bytesPerSec !== undefined && bytesPerSec >= 0) return bytesPerSec;
+  throw invalidArgument(`invalid rate ${JSON.stringify(text)}: bytes in a second, as 500k or 2m`);
 }
 
 /** The `fromImage` and `tag` of a request as one reference; `tag` may be a digest. */
@@ -155,11 +167,11 @@ function isPassing(error: unknown): boolean {
 
 async function runPull(
   engine: PullEngine,
-  { reference, platform, auth, delta }: Target,
+  { reference, platform, auth, delta, limitRate }: Target,
   { report, signal }: { report: Report; signal: AbortSignal },
 ): Promise<void> {
   const startMs = engine.clock.monotonicMs();
-  const { maxDownloadAttempts, maxConcurrentDownloads } = engine.config();
+  const { maxDownloadAttempts, maxConcurrentDownloads, maxDownloadRate } = engine.config();
   await using staging = engine.layers.stage({ isMadeLater: true });
   const input: PullInput = {
     access: registryAccess(engine, reference.domain, auth),
@@ -170,6 +182,7 @@ async function runPull(
     host: hostOf(),
     attempts: maxDownloadAttempts,
     concurrency: maxConcurrentDownloads,
+    bytesPerSecMax: limitRate ?? maxDownloadRate,
     delta: delta === 'auto' && !mayHaveBase(engine) ? 'never' : delta,
     staging: staging.directory,
   };

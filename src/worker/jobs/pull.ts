@@ -1,6 +1,6 @@
 import { mkdirSync, rmSync } from 'node:fs';
 import path from 'node:path';
-import { Semaphore } from '../../base/async.ts';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { humanSize } from '../../base/bytes.ts';
 import { type Digest, parseDigest, shortId } from '../../base/digest.ts';
 import { isEngineError } from '../../base/errors.ts';
@@ -29,6 +29,7 @@ import { dataRootAt } from '../../store/paths.ts';
 import { applyDeltaLayer, copyBaseLayer } from '../delta-apply.ts';
 import type { DeltaAnswer } from '../delta-protocol.ts';
 import { DeltaPull, type LocalBase } from '../deltas/delta-pull.ts';
+import { DownloadLink } from '../download-link.ts';
 import { extractLayer } from '../extract.ts';
 import type { JobContext } from '../job.ts';
 import { CHECKPOINT_PACE } from '../layer-checkpoints.ts';
@@ -60,6 +61,7 @@ export async function pull(input: unknown, context: JobContext): Promise<PullRes
 class Pull {
   readonly #job: PullInput;
   readonly #session: RegistrySession;
+  readonly #link: DownloadLink;
   readonly #context: JobContext;
   readonly #sys = openSyscalls();
   /** When a delta is pulled: what its target's layers are made of. */
@@ -77,7 +79,16 @@ class Pull {
 
   constructor(job: PullInput, session: RegistrySession, context: JobContext) {
     this.#job = job;
-    this.#session = session;
+    const link = new DownloadLink({
+      layersMax: job.concurrency,
+      bytesPerSecMax: job.bytesPerSecMax,
+      nowMs: () => performance.now(),
+      sleep: async (ms) => {
+        await sleep(ms, undefined, { signal: context.signal });
+      },
+    });
+    this.#link = link;
+    this.#session = { ...session, received: (bytes) => link.received(bytes) };
     this.#context = context;
   }
 
@@ -170,11 +181,10 @@ class Pull {
     using delta = image && (await this.#findDelta(image, layers, wanted));
     this.#shortcut = delta;
     this.#left = wanted.length;
-    const slots = new Semaphore(this.#job.concurrency);
     const failure = new AbortController();
     const settled = await Promise.allSettled(
       wanted.map((layer) =>
-        slots.run(async () => {
+        this.#link.run(layer.sizeBytes, async () => {
           failure.signal.throwIfAborted();
           try {
             await this.#fetchLayer(layer, progress.get(layer) ?? unreachableLine());

@@ -8,6 +8,7 @@ const flags = {
   'all-tags': bool('a', 'Download all images of the repository'),
   delta: text('', 'Use of deltas ("auto" | "never" | "require")'),
   'disable-content-trust': bool('', 'Skip image verification', { initial: true }),
+  'limit-rate': text('', 'Download at most so many bytes in a second (such as 500k or 2m)'),
   platform: text('', 'Platform of the image (os[/arch[/variant]])'),
   quiet: bool('q', 'Show nothing but the name in the end'),
 };
@@ -29,6 +30,7 @@ export const command = defineCommand({
     await pullImage(session, reference, {
       platform: flags.platform,
       delta: flags.delta,
+      limitRate: flags['limit-rate'],
       quiet: flags.quiet,
       output: session.context.stdout,
     });
