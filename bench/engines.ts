@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { closeSync, mkdirSync, openSync, readFileSync, rmSync } from 'node:fs';
 import { request } from 'node:http';
 import path from 'node:path';
+import { Readable } from 'node:stream';
 import { daemonCommand } from '../test/support/daemon.ts';
 import { unmountAllBelow } from '../test/support/mounts.ts';
 import { eventually } from '../test/support/processes.ts';
@@ -82,7 +83,7 @@ export class BenchEngine implements AsyncDisposable {
     await ended;
   }
 
-  /** One call of the API, read to its end; `sink` gets the bytes instead of the result. */
+  /** One call of the API with JSON or a stream, read to its end; `sink` gets the bytes instead of the result. */
   async call(
     method: string,
     address: string,
@@ -90,7 +91,8 @@ export class BenchEngine implements AsyncDisposable {
     sink?: (chunk: Buffer) => void,
   ): Promise<string> {
     return await new Promise((resolve, reject) => {
-      const headers = body === undefined ? {} : { 'content-type': 'application/json' };
+      const type = body instanceof Readable ? 'application/x-tar' : 'application/json';
+      const headers = body === undefined ? {} : { 'content-type': type };
       const outgoing = request({ socketPath: this.socket, path: address, method, headers });
       outgoing.on('error', reject);
       outgoing.on('response', (response) => {
@@ -104,7 +106,8 @@ export class BenchEngine implements AsyncDisposable {
           } else resolve(text);
         });
       });
-      outgoing.end(body === undefined ? undefined : JSON.stringify(body));
+      if (body instanceof Readable) body.pipe(outgoing);
+      else outgoing.end(body === undefined ? undefined : JSON.stringify(body));
     });
   }
 

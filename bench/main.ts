@@ -28,9 +28,9 @@ import { updates } from './update.ts';
 
 type Row = { measure: Measure; values: Partial<Record<EngineName, number>> };
 
-const { pull, idle, start, running, logs, many } = measures;
+const { pull, idle, start, running, logs, archive, many } = measures;
 const SCENARIOS = {
-  ...{ pull, idle, start, bridge, ports, names, running, logs, many, crowd, probes },
+  ...{ pull, idle, start, bridge, ports, names, running, logs, archive, many, crowd, probes },
 };
 
 /** Files of incompressible and of compressible content, so that the large image is like a real one. */

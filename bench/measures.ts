@@ -1,6 +1,7 @@
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
+import { Readable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { dropCaches, median, Peak, pageCacheMb, writtenBytes } from './accounting.ts';
 import type { BenchEngine } from './engines.ts';
@@ -204,6 +205,33 @@ export const logs: Scenario = async (engine, report, images) => {
     { name: 'logs: read back, CPU', unit: 's', target: { most: 0.3 } },
     (engine.group.cpuMs() - beforeRead) / 1e3,
   );
+  await engine.clear();
+};
+
+const ARCHIVE_MB = 100;
+
+/** A file of 100 MB out of a running container, and the same archive into it again. */
+export const archive: Scenario = async (engine, report, images) => {
+  const Cmd = ['sh', '-c', `dd if=/dev/zero of=/big bs=1M count=${ARCHIVE_MB} && exec sleep 600`];
+  const id = await engine.create({ Image: images.busybox, Cmd, ...NONE });
+  await engine.call('POST', `/containers/${id}/start`);
+  await sleep(2000);
+  const at = (place: string): string => `/containers/${id}/archive?path=${place}`;
+  const pieces: Buffer[] = [];
+  for (const [name, copy] of [
+    ['GET', () => engine.call('GET', at('/big'), undefined, (piece) => pieces.push(piece))],
+    ['PUT', () => engine.call('PUT', at('/tmp'), Readable.from(pieces))],
+  ] as const) {
+    using memory = new Peak(() => engine.group.memoryKb('Rss'));
+    const before = engine.group.cpuMs();
+    await copy();
+    const what = `archive ${name} of ${ARCHIVE_MB} MB`;
+    report({ name: `${what}: CPU`, unit: 'ms' }, engine.group.cpuMs() - before);
+    report(
+      { name: `${what}: peak RSS of all processes`, unit: 'MB', target: { most: 90 } },
+      memory.peak / 1024,
+    );
+  }
   await engine.clear();
 };
 

@@ -27,6 +27,8 @@ export class TreePacker {
   /** First name of each file that has several. */
   readonly #linked = new Map<string, ByteString>();
   readonly #oneFilesystem: bigint | undefined;
+  /** Content goes through this one buffer: what is made anew for each piece is collected late. */
+  readonly #chunk = Buffer.allocUnsafeSlow(CHUNK_BYTES);
   readonly #users: UserRemap | undefined;
 
   /**
@@ -124,10 +126,10 @@ export class TreePacker {
       const sizeBytes = Number(stats.size);
       await this.#header('file', { parent, name, as, stats });
       for (let at = 0; at < sizeBytes; ) {
-        const chunk = Buffer.allocUnsafe(Math.min(CHUNK_BYTES, sizeBytes - at));
+        const chunk = this.#chunk.subarray(0, sizeBytes - at);
         const n = readSync(fd, chunk, 0, chunk.length, at);
         if (n < chunk.length) chunk.fill(0, n);
-        await this.#write(chunk);
+        await this.#flush(chunk);
         at += chunk.length;
       }
       await this.#write(tarPadding(sizeBytes));
@@ -182,6 +184,13 @@ export class TreePacker {
       if (isGone(error) || errnoOf(error) === 'EOPNOTSUPP') return [];
       throw error;
     }
+  }
+
+  /** Writes bytes that are the caller's again afterwards. */
+  async #flush(bytes: Uint8Array): Promise<void> {
+    await new Promise<void>((resolve, reject) => {
+      this.#output.write(bytes, (error) => (error ? reject(error) : resolve()));
+    });
   }
 
   async #write(bytes: Uint8Array): Promise<void> {

@@ -54,6 +54,8 @@ export async function containerCreate(
   const { query, body } = args;
   const givenName = checkName(query.name);
   const { image } = getImage(engine, body.Image);
+  // The image may be removed while this waits: its layers stay until the container keeps them.
+  using _held = engine.layers.hold(image.diffIds);
   const parsed = decodeJson(imageConfig, Buffer.from(image.config).toString('utf8'));
   const warnings = checkPlatform(body.Image, parsed, query.platform);
   const config = checkConfig(mergeConfig(ownConfig(body), parsed.config));
