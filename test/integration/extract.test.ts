@@ -450,3 +450,12 @@ test('five hundred hostile layers come out whole or are refused, and touch nothi
   for (let seed = 0; seed < 500; seed += 1) if (await fuzz.run(seed)) whole += 1;
   assert.ok(whole > 50 && whole < 450, `${whole} came out`);
 });
+
+test('a small blob that unpacks to very much is refused before it takes memory or disk', async () => {
+  const zeros = gzipSync(Buffer.alloc(64 << 20));
+  assert(zeros.length < 100_000);
+  await assert.rejects(extract(zeros), {
+    kind: 'invalidArgument',
+    message: 'archive with more than 16777216 bytes after its last entry',
+  });
+});
