@@ -318,6 +318,10 @@ async function resizeCalls(run: Run): Promise<void> {
   await run.call('containerResize', { ...at, query: 'h=20&w=80' });
   await run.call('containerResize', { ...at, query: 'h=tall&w=80', status: 400 });
   await run.call('containerRemove', { ...at, query: 'force=1' });
+  const plain = { params: { id: await makeContainer(run, { Cmd: ['sleep', '100'] }, 'plain') } };
+  await run.call('containerStart', plain);
+  await run.call('containerResize', { ...plain, query: 'h=20&w=80' });
+  await run.call('containerRemove', { ...plain, query: 'force=1' });
 }
 
 async function execCalls(run: Run, id: string): Promise<void> {

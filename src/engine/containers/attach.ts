@@ -145,7 +145,8 @@ export async function containerResize(
   const size = terminalSize(args.query);
   const { run } = container;
   if (run === undefined) throw conflict(`Container ${container.id} is not running`);
-  await run.shim.resize(size);
+  // Docker takes it of a container without a terminal too, and does nothing.
+  if (container.document.config.Tty) await run.shim.resize(size);
   const attributes = { height: String(size.rows), width: String(size.columns) };
   containerEvent(engine, container, 'resize', attributes);
 }

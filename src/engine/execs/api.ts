@@ -131,7 +131,7 @@ export async function execResize(
   const exec = getExec(engine, args.params.id);
   const size = terminalSize(args.query);
   if (exec.shim === undefined) throw conflict(`exec command ${exec.id} is not running`);
-  await exec.shim.resize(size);
+  if (exec.config.Tty) await exec.shim.resize(size);
 }
 
 /** @throws notFound */
