@@ -163,5 +163,11 @@ class Stage {
     if (this.#device === '') return;
     await runOk('losetup', ['--detach', this.#device]);
     this.#device = '';
+    // A mount namespace that was made meanwhile, anybody's, has a copy of the mount and keeps the
+    // dead filesystem. A second device beside it would be the end of both.
+    await eventually(
+      async () => (await runOk('losetup', ['--associated', this.image])).trim() === '',
+      { what: 'other mount namespaces to let go of the disk', timeoutMs: 60_000 },
+    );
   }
 }
