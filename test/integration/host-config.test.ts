@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import {
   existsSync,
   mkdtempSync,
-  readdirSync,
   readFileSync,
   readlinkSync,
   rmSync,
@@ -31,12 +31,17 @@ after(async () => {
   rmSync(folder, { recursive: true });
 });
 
-/** A whole disk of this machine, by its path and its numbers. */
+/** A disk of our own: some machines let nobody open theirs. */
 function disk(): { path: string; numbers: string } {
-  const name = readdirSync('/sys/block').find((each) => existsSync(path.join('/dev', each)));
-  assert.ok(name !== undefined, 'this machine has a block device');
-  const numbers = readFileSync(`/sys/block/${name}/dev`, 'utf8').trim();
-  return { path: `/dev/${name}`, numbers };
+  const image = path.join(mkdtempSync(path.join(os.tmpdir(), 'coracle-disk-')), 'image');
+  writeFileSync(image, Buffer.alloc(1 << 20, 'x'));
+  const device = execFileSync('losetup', ['--find', '--show', image]).toString().trim();
+  after(() => {
+    execFileSync('losetup', ['--detach', device]);
+    rmSync(path.dirname(image), { recursive: true });
+  });
+  const numbers = readFileSync(`/sys/block/${path.basename(device)}/dev`, 'utf8').trim();
+  return { path: device, numbers };
 }
 
 const isV1 = existsSync('/sys/fs/cgroup/memory');

@@ -177,7 +177,7 @@ export class Peer {
     ip: string,
     port: number,
     protocol: 'tcp' | 'udp' = 'tcp',
-    timeoutMs = 2000,
+    timeoutMs = 5000,
   ): Promise<string> {
     return this.do({ op: 'ask', protocol, ip, port, timeoutMs });
   }

@@ -38,6 +38,9 @@ export type PeerRequest =
   | { readonly op: 'open'; readonly ip: string; readonly port: number }
   | { readonly op: 'say'; readonly text: string };
 
+/** A fresh IPv6 address is not spoken for at first, and a SYN is sent again after 1 and 3 s. */
+const PATIENCE_MS = 5000;
+
 let kept: net.Socket | undefined;
 let heard = '';
 
@@ -66,7 +69,7 @@ async function serve(request: PeerRequest & { op: 'serve' }): Promise<string> {
 
 function ask({ protocol, ip, port, timeoutMs }: PeerRequest & { op: 'ask' }): Promise<string> {
   return once<string>((done, fail) => {
-    const timer = setTimeout(() => fail(new Error('timed out')), timeoutMs ?? 2000);
+    const timer = setTimeout(() => fail(new Error('timed out')), timeoutMs ?? PATIENCE_MS);
     const settle = (body: () => void): void => {
       clearTimeout(timer);
       body();
@@ -89,7 +92,7 @@ function ask({ protocol, ip, port, timeoutMs }: PeerRequest & { op: 'ask' }): Pr
         done(text.toString().trim());
       }),
     );
-    setTimeout(() => socket.destroy(), timeoutMs ?? 2000).unref();
+    setTimeout(() => socket.destroy(), timeoutMs ?? PATIENCE_MS).unref();
   });
 }
 

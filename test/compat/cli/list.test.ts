@@ -29,6 +29,13 @@ const BODIES: readonly (readonly [RegExp, Decoder<unknown>])[] = [
   [/^\/commit$/, containerConfig],
 ];
 
+/** Docker's client takes address pools from a map: their order is any. */
+function withSortedPools(body: unknown): unknown {
+  const pools = (body as { IPAM?: { Config?: unknown[] | null } } | undefined)?.IPAM?.Config;
+  pools?.sort((a, b) => (JSON.stringify(a) < JSON.stringify(b) ? -1 : 1));
+  return body;
+}
+
 /** A request as the daemon reads it. */
 function meaningOf({ method, path: where, query, body }: RecordedRequest): unknown {
   const decoder = BODIES.find(([pattern]) => pattern.test(where))?.[1] ?? json;
@@ -42,7 +49,7 @@ function meaningOf({ method, path: where, query, body }: RecordedRequest): unkno
         key === 'filters' ? parseFilters(values[0] ?? '') : values,
       ]),
     ),
-    body: withoutEmpty(decoder.decode(body, '')),
+    body: withSortedPools(withoutEmpty(decoder.decode(body, ''))),
   };
 }
 
