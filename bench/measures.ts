@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { Readable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -25,8 +25,6 @@ export type BenchImages = {
   /** References in the bench's registry. */
   readonly busybox: string;
   readonly large: string;
-  /** Unpacked. */
-  readonly largeBytes: number;
   /** Files of the large image's gzipped layers. */
   readonly largeLayers: readonly string[];
   /** How long the scenario `probes` looks on. */
@@ -68,7 +66,7 @@ async function cost(
 /** Pull of an image of four layers. */
 export const pull: Scenario = async (engine, report, images) => {
   // Both before anything was deleted: ext4 is slow for a while after a large tree is removed.
-  const most = untarSeconds(images.largeLayers, path.dirname(engine.dataRoot));
+  const tar = untar(images.largeLayers, path.dirname(engine.dataRoot));
   await sleep(1000);
   dropCaches();
   // What the registry reads is in the cache beforehand, so that only the engine's share is counted.
@@ -88,10 +86,10 @@ export const pull: Scenario = async (engine, report, images) => {
   );
   report({ name: 'pull: wall', unit: 's', target: { shareOfDocker: 0.6 } }, wall / 1e3);
   const unpack = { name: 'pull: wall, beside tar -xzf of its layers', unit: 's' };
-  report({ ...unpack, target: { most } }, wall / 1e3);
+  report({ ...unpack, target: { most: tar.seconds } }, wall / 1e3);
   report(
     { name: 'pull: written ÷ unpacked', unit: '', target: { most: 1.01 } },
-    bytes / images.largeBytes,
+    bytes / tar.writtenBytes,
   );
   report(
     { name: 'pull: page cache it leaves', unit: 'MB', target: { most: 16 } },
@@ -103,15 +101,22 @@ export const pull: Scenario = async (engine, report, images) => {
   );
 };
 
-/** Seconds that GNU tar takes for gzipped layers, into fresh folders that stay until the end. */
-function untarSeconds(layers: readonly string[], folder: string): number {
+/**
+ * What GNU tar needs for gzipped layers, into fresh folders that stay until the end: seconds, and
+ * bytes written, which small files and folders make more than the archives hold (whole blocks).
+ */
+function untar(
+  layers: readonly string[],
+  folder: string,
+): { readonly seconds: number; readonly writtenBytes: number } {
+  const script =
+    'for layer; do mkdir "$0$layer" -p && tar -xzf "$layer" -C "$0$layer"; done; cat /proc/$$/io';
   const began = performance.now();
-  for (const [i, layer] of layers.entries()) {
-    const target = path.join(folder, `tar-${i}`);
-    mkdirSync(target);
-    execFileSync('tar', ['-xzf', layer, '-C', target]);
-  }
-  return (performance.now() - began) / 1e3;
+  const said = execFileSync('sh', ['-c', script, path.join(folder, 'tar'), ...layers]).toString();
+  return {
+    seconds: (performance.now() - began) / 1e3,
+    writtenBytes: Number(/^write_bytes: (\d+)/m.exec(said)?.[1] ?? 0),
+  };
 }
 
 export const idle: Scenario = async (engine, report) => {
