@@ -7,7 +7,7 @@ import { startDaemon, TestDaemon } from '../support/daemon.ts';
 import { applicationPair } from '../support/deltas.ts';
 import { docker, dockerClis } from '../support/docker-cli.ts';
 import { type BuiltImage, pushImage } from '../support/images.ts';
-import { eventually, runOk } from '../support/processes.ts';
+import { emptied, eventually, runOk } from '../support/processes.ts';
 import { type Registry, startRegistry } from '../support/registry.ts';
 import { takeStock } from '../support/resources.ts';
 
@@ -64,8 +64,7 @@ async function inside(daemon: TestDaemon, image: string, script: string): Promis
   return stdout;
 }
 
-const staging = (daemon: TestDaemon): string[] =>
-  readdirSync(path.join(daemon.dataRoot, 'staging'));
+const stagingOf = (daemon: TestDaemon): string => path.join(daemon.dataRoot, 'staging');
 
 test('a device that has the base pulls the target by its delta, and runs it', async () => {
   await using device = await startDaemon();
@@ -82,7 +81,7 @@ test('a device that has the base pulls the target by its delta, and runs it', as
     await inside(builder, name('v2'), script),
   );
   assert.match(await ok(device, 'pull', name('v1-v2')), /Image is up to date/);
-  assert.deepEqual(staging(device), []);
+  await emptied(stagingOf(device));
 
   // The target is here by now: any further delta to it only brings its name.
   await ok(builder, 'tag', name('v1-v2'), name('again'));
@@ -117,7 +116,7 @@ test('deltas pulled again and again leave nothing of the machine held', async ()
     },
     { what: 'what was held to be given back' },
   );
-  assert.deepEqual(staging(device), []);
+  await emptied(stagingOf(device));
 });
 
 test('without the base nothing is downloaded', async () => {
@@ -130,7 +129,7 @@ test('without the base nothing is downloaded', async () => {
   await eventually(async () => fetched(from) >= 1, { what: "the registry's log" });
   assert.equal(fetched(from), 1); // the config
   assert.equal(await ok(device, 'images', '-qa'), '');
-  assert.deepEqual(staging(device), []);
+  await emptied(stagingOf(device));
 });
 
 test("Docker's client pulls, saves and loads deltas", async () => {
@@ -198,11 +197,11 @@ test('a daemon that is killed in the middle of a delta leaves nothing of it', as
   await ok(device, 'pull', name('v1'));
   for (const afterMs of [0, 40, 120, 250]) {
     const pulling = Promise.allSettled([coracle(['pull', name('v1-v2')], { host: device.host })]);
-    await eventually(async () => staging(device).length > 0, { what: 'the pull' });
+    await eventually(async () => readdirSync(stagingOf(device)).length > 0, { what: 'the pull' });
     await new Promise((resolve) => setTimeout(resolve, afterMs));
     await device.restart('SIGKILL');
     await pulling;
-    assert.deepEqual(staging(device), []);
+    await emptied(stagingOf(device));
     const images = (await device.json('GET', '/images/json?all=true')) as { Id: string }[];
     const ids = images.map(({ Id }) => Id);
     // Before or after; never anything between.

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { readdirSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
 import { imageRemove } from '../../src/engine/images/remove.ts';
@@ -17,7 +17,7 @@ import {
   vector,
 } from '../support/deltas.ts';
 import { digestOf, layerTar } from '../support/images.ts';
-import { runOk } from '../support/processes.ts';
+import { emptied, runOk } from '../support/processes.ts';
 import { temporaryFolder } from '../support/temp.ts';
 
 const options = HAS_VECTORS ? {} : { skip: '../shared/vectors is missing' };
@@ -38,7 +38,7 @@ test(
     assert.deepEqual(made?.config, expected?.config);
     // The delta image itself is not kept, and nothing is left over.
     assert.equal(here.engine.store.images.count(), 2);
-    assert.deepEqual(readdirSync(here.staging), []);
+    await emptied(here.staging);
     assert.deepEqual(await here.engine.layers.collect(), []);
   },
 );
@@ -126,7 +126,7 @@ test(
       message: `loading delta base image "${VECTOR_IDS.old}": failed to get digest ${VECTOR_IDS.old}: No such image: pull the base first`,
     });
     assert.equal(here.engine.store.images.count(), 0);
-    assert.deepEqual(readdirSync(here.staging), []);
+    await emptied(here.staging);
   },
 );
 
@@ -139,7 +139,7 @@ test('a damaged delta is refused, and changes nothing', options, async () => {
     });
   }
   assert.equal(here.engine.store.images.count(), 1);
-  assert.deepEqual(readdirSync(here.staging), []);
+  await emptied(here.staging);
 });
 
 test('a target that is here already gets the tag of the delta', options, async () => {
@@ -215,7 +215,7 @@ test('a delta that does not fit together is refused, and changes nothing', async
     const archive = await archiveOf(configOf(layers, labels), layers, 'delta:1');
     await assert.rejects(here.load(archive), { message });
     assert.equal(here.engine.store.images.count(), 1);
-    assert.deepEqual(readdirSync(here.staging), []);
+    await emptied(here.staging);
   }
   const labels = { 'io.resin.delta.base': base, 'io.resin.delta.config': target };
   await here.load(await archiveOf(configOf([delta], labels), [delta], 'delta:1'));

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
@@ -21,7 +21,7 @@ import {
   type LayerEntry,
   layerTar,
 } from '../support/images.ts';
-import { runOk } from '../support/processes.ts';
+import { emptied, runOk } from '../support/processes.ts';
 import { temporaryFolder } from '../support/temp.ts';
 
 const CALL: Call = { signal: new AbortController().signal, apiVersion: [1, 51] };
@@ -139,7 +139,7 @@ test('an old docker archive with its manifest last is loaded, with its tags', as
   assert.ok(top !== undefined);
   const files = here.engine.layers.directoryOf(top);
   assert.equal(readFileSync(path.join(files, 'new'), 'utf8'), 'x'.repeat(100_000));
-  assert.deepEqual(readdirSync(here.staging), []);
+  await emptied(here.staging);
 });
 
 test('a layer that is a symlink to the one of another image is found', async () => {
@@ -289,7 +289,7 @@ for (const [name, archive, message] of BAD) {
     const bytes = await archive();
     await assert.rejects(load(here.engine, bytes), (error: Error) => message.test(error.message));
     assert.deepEqual(here.engine.store.images.list(), []);
-    assert.deepEqual(readdirSync(here.staging), []);
+    await emptied(here.staging);
   });
 }
 

@@ -1,6 +1,6 @@
 import { type ChildProcess, execFile } from 'node:child_process';
 import { once } from 'node:events';
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 
@@ -88,6 +88,13 @@ export async function eventually<T>(
     }
     await sleep(20);
   }
+}
+
+/** Waits until a folder is empty: what is in it may be on its way out. */
+export async function emptied(folder: string): Promise<void> {
+  await eventually(() => readdirSync(folder).length === 0).catch((cause: unknown) => {
+    throw new Error(`${folder} still holds ${readdirSync(folder).join(' ')}`, { cause });
+  });
 }
 
 /** Ends a child by its own pid and waits until it is gone; SIGKILL after `graceMs`. */
