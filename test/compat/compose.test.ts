@@ -56,7 +56,9 @@ volumes:
 
 async function compose(...args: string[]): Promise<string> {
   const all = ['--project-name', 'shop', '--no-ansi', ...args];
-  const options = { cwd: folder.path, env: { DOCKER_HOST: box.daemon.host } };
+  // By itself, without a docker client that may not be on the PATH.
+  const env = { DOCKER_HOST: box.daemon.host, COMPOSE_INTERACTIVE_NO_CLI: '1' };
+  const options = { cwd: folder.path, env };
   const { code, stdout, stderr } = await run('docker-compose', all, options);
   assert.equal(code, 0, `docker-compose ${args.join(' ')}: ${stdout}${stderr}`);
   return stdout;
