@@ -161,7 +161,7 @@ test('prune removes what nobody uses, and events tell of all of it', async () =>
   await box.start(id);
   await box.remove(id);
   await drop(used);
-  const query = `since=${since}&until=${Date.now() / 1000}&filters=${encodeURIComponent('{"type":["network"]}')}`;
+  const query = `since=${since}&until=${(Date.now() + 5) / 1000}&filters=${encodeURIComponent('{"type":["network"]}')}`;
   const { text } = await box.daemon.api('GET', `/events?${query}`);
   const events = text
     .trim()

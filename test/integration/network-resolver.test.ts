@@ -146,7 +146,8 @@ test('whatever the alias, dig finds it', async (t) => {
   const endpoints = { app: endpointSettings.decode({ Aliases: aliases }, '') };
   const open = await networks.open(client('many', { mode: 'app', endpoints }));
   const list = path.join(folder.path, 'names');
-  writeFileSync(list, `${aliases.join('\n')}\n`);
+  // A bare `a` would be a type to dig.
+  writeFileSync(list, aliases.map((alias) => `-q ${alias}\n`).join(''));
   const found = await inside(open.netnsPath, `dig +short +time=2 +tries=1 @127.0.0.11 -f ${list}`);
   const ip = open.endpoints['app']?.IPAddress ?? '';
   assert.deepEqual(
