@@ -3,10 +3,11 @@ import type { DiffId } from '../base/digest.ts';
 import { dataLoss, errnoOf, invalidArgument, isEngineError } from '../base/errors.ts';
 import { LIMITS } from '../base/limits.ts';
 import { DeltaLayerReader } from '../formats/delta-layer.ts';
-import { detectCompression, inflatePieces, MAGIC_BYTES } from '../kernel/sync-inflate.ts';
+import { detectCompression, inflatePieces } from '../kernel/sync-inflate.ts';
 import type { Syscalls } from '../kernel/syscalls.ts';
 import type { StagedLayer } from '../store/layer-store.ts';
 import type { LayerBasis } from '../store/layers/layer-basis.ts';
+import { firstBytes, prepend } from './extract.ts';
 import { type ExpectedLayer, LayerExtraction, verificationFailed } from './layer-extraction.ts';
 
 /** A layer of a target, to be made. */
@@ -208,18 +209,6 @@ class CheckedSource {
 }
 
 async function* inflated(chunks: AsyncGenerator<Uint8Array>): AsyncGenerator<Buffer> {
-  const head: Buffer[] = [];
-  let bytes = 0;
-  while (bytes < MAGIC_BYTES) {
-    const { value, done } = await chunks.next();
-    if (done === true) break;
-    // A chunk may be valid only until the next is asked for.
-    head.push(Buffer.from(value));
-    bytes += value.length;
-  }
-  const all = async function* (): AsyncGenerator<Uint8Array> {
-    yield* head;
-    yield* chunks;
-  };
-  yield* inflatePieces(all(), detectCompression(Buffer.concat(head)));
+  const head = await firstBytes(chunks);
+  yield* inflatePieces(prepend(head, chunks), detectCompression(Buffer.concat(head)));
 }

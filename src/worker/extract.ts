@@ -117,7 +117,8 @@ function syncInflateWorks(): boolean {
   return syncWorks;
 }
 
-async function firstBytes(chunks: AsyncGenerator<Uint8Array>): Promise<Uint8Array[]> {
+/** The first chunks, copied, until they tell the compression or the source ends. */
+export async function firstBytes(chunks: AsyncGenerator<Uint8Array>): Promise<Uint8Array[]> {
   const head: Uint8Array[] = [];
   let bytes = 0;
   while (bytes < MAGIC_BYTES) {
@@ -129,7 +130,8 @@ async function firstBytes(chunks: AsyncGenerator<Uint8Array>): Promise<Uint8Arra
   return head;
 }
 
-async function* prepend(
+/** The chunks that were taken to look at, and then the others. */
+export async function* prepend(
   head: readonly Uint8Array[],
   rest: AsyncIterable<Uint8Array>,
 ): AsyncGenerator<Uint8Array> {
