@@ -120,13 +120,15 @@ function suite(cli: DockerCli): void {
     const follow = spawn(cli.path, ['logs', '-f', 'life'], {
       env: { ...process.env, DOCKER_HOST: daemon.host },
     });
+    // Listened for from here on: the client may be gone before `stop` has come back.
+    const ended = once(follow, 'exit');
     let seen = '';
     follow.stdout.on('data', (chunk: Buffer) => {
       seen += String(chunk);
     });
     await eventually(() => seen.includes('line 5'), { what: 'logs -f' });
     await ok('stop', 'life');
-    await once(follow, 'exit');
+    await ended;
     assert.match(seen, /^line 0\nline 1\n/);
     assert.equal(await ok('wait', 'life'), '5\n');
     assert.match(await ok('ps', '-a', '--format', '{{.Status}}'), /^Exited \(5\) /m);
