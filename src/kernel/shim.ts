@@ -130,8 +130,8 @@ export type Shims = {
   readonly launch: (spec: ShimSpec) => Promise<Shim>;
   /**
    * Connects to the shim of an earlier daemon. `exited` when it is gone and left an exit file,
-   * `unstarted` when it is gone and nothing was run by it, undefined when it is gone and the end of
-   * what it ran was not seen.
+   * `unstarted` when it is gone and nothing was run by it, `lost` when it is gone and the end of
+   * what it ran (then `pid`) was not seen: that may run on.
    */
   readonly reconnect: (
     directory: string,
@@ -139,6 +139,6 @@ export type Shims = {
     | { readonly state: 'running'; readonly shim: Shim; readonly pid: number }
     | { readonly state: 'exited'; readonly status: ExitStatus }
     | { readonly state: 'unstarted' }
-    | undefined
+    | { readonly state: 'lost'; readonly pid: number }
   >;
 };

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { closeSync, constants, existsSync, openSync, readFileSync, writeFileSync } from 'node:fs';
+import { closeSync, constants, openSync, readFileSync, writeFileSync } from 'node:fs';
 import { createConnection, type Socket } from 'node:net';
 import path from 'node:path';
 import { type Deferred, deferred } from '../base/async.ts';
@@ -236,7 +236,8 @@ async function reconnect(directory: string): ReturnType<Shims['reconnect']> {
 function withoutShim(directory: string): Awaited<ReturnType<Shims['reconnect']>> {
   const status = findExit(directory);
   if (status !== undefined) return { state: 'exited', status };
-  return existsSync(path.join(directory, 'pid')) ? undefined : { state: 'unstarted' };
+  const pid = readIfThere(path.join(directory, 'pid'));
+  return pid === undefined ? { state: 'unstarted' } : { state: 'lost', pid: Number(pid) };
 }
 
 function readIfThere(file: string): string | undefined {

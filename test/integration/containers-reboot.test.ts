@@ -108,8 +108,8 @@ test('leftovers of a crashed daemon are cleaned: mounts, control groups, folders
   writeFileSync(path.join(stray, 'state.json'), '{}');
   await box.daemon.start();
   const { State } = await box.inspect(id);
-  assert.deepEqual([State.Status, State.ExitCode], ['exited', 255]);
-  assert.match(State.Error, /died/);
+  assert.deepEqual([State.Status, State.ExitCode], ['dead', 255]);
+  assert.match(State.Error, /died: the end of its process was not seen/);
   await eventually(() => {
     const left = takeStock(box.daemon, [id]);
     return left.cgroups.length === 0 && left.netns.length === 0;

@@ -1,9 +1,8 @@
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Box, openBox } from '../support/box.ts';
-import { eventually, parentOf } from '../support/processes.ts';
+import { eventually } from '../support/processes.ts';
 import { takeStock } from '../support/resources.ts';
 
 /** Containers outlive the daemon, and the next one takes them over. */
@@ -76,25 +75,6 @@ describe('the daemon is killed', () => {
     assert.equal((await box.exec(id, 'true')).code, 0);
     await box.remove(id);
   });
-});
-
-test('a shim that dies takes its container along, with a clear word', async () => {
-  const id = await box.up({ Cmd: ['sleep', '100'] });
-  const { Pid } = (await box.inspect(id)).State;
-  process.kill(parentOf(Pid), 'SIGKILL');
-  const { State } = await box.until(id, 'exited');
-  assert.equal(State.ExitCode, 255);
-  assert.match(State.Error, /shim/);
-  await eventually(() => {
-    try {
-      return readFileSync(`/proc/${Pid}/stat`, 'utf8') === '';
-    } catch {
-      return true; // its process is gone
-    }
-  });
-  await box.start(id);
-  assert.equal((await box.inspect(id)).State.Status, 'running');
-  await box.remove(id);
 });
 
 describe('an orderly stop of the daemon', () => {

@@ -335,7 +335,7 @@ test('a shim that dies is noticed, by who holds it and by who looks for it', asy
   process.kill(shim.pid, 'SIGKILL');
   const error = await shim.exited.catch((cause: unknown) => cause);
   assert.ok(isEngineError(error, 'dataLoss'), String(error));
-  assert.equal(await shims.reconnect(spec.directory), undefined);
+  assert.deepEqual(await shims.reconnect(spec.directory), { state: 'lost', pid });
   await assert.rejects(shim.attach(OUTPUT));
   process.kill(pid, 'SIGKILL');
 });

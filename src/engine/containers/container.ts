@@ -114,7 +114,7 @@ export class Container {
     if (this.run !== undefined) return this.run.paused ? 'paused' : 'running';
     if (this.restart !== undefined) return 'restarting';
     if (this.removing) return 'removing';
-    if (this.dead) return 'dead';
+    if (this.dead || this.kept.shimDied) return 'dead';
     return this.kept.startedAt === '' ? 'created' : 'exited';
   }
 

@@ -86,6 +86,8 @@ const keptState = struct('State', {
   /** Why the last start failed; '' when it did not. */
   error: string,
   oomKilled: bool,
+  /** Its shim died under its last run, see `endWithoutShim`. */
+  shimDied: bool,
   /** Restarts by the restart policy since the user last started it. */
   restartCount: int,
   /** Started and, as far as was written, not ended. */

@@ -3,6 +3,7 @@ import { formatTimeNs } from '../../base/clock.ts';
 import { messageOf } from '../../base/errors.ts';
 import type { ExitStatus } from '../../kernel/shim.ts';
 import { restartDelayMs } from '../../policy/restart.ts';
+import { SIGKILL } from '../../policy/signals.ts';
 import type { Engine } from '../engine.ts';
 import { type Container, lockOf, type Run, type StartCause } from './container.ts';
 import { containerEvent } from './events.ts';
@@ -10,13 +11,19 @@ import { saveState } from './persistence.ts';
 import { unmountShm } from './prepare-run.ts';
 import { closeUserNamespace } from './remap.ts';
 import { removeContainer } from './remove-container.ts';
-import { removeRuntimeState } from './runtime.ts';
+import { killProcesses, removeRuntimeState } from './runtime.ts';
 
-/** Exit code of a container whose shim died without telling one. */
+/** Exit code of a process whose end nobody saw. */
 export const UNKNOWN_EXIT_CODE = 255;
+/** Exit code of a process that was killed, as shells count. */
+export const KILLED_EXIT_CODE = 128 + SIGKILL;
 
 /** How a run ended. */
-type End = ExitStatus & { readonly error: string };
+export type End = ExitStatus & {
+  readonly error: string;
+  /** Nothing stood beside it any more: the container is dead, not exited. */
+  readonly shimDied?: boolean;
+};
 
 /** Starts a container again; the caller of it holds the lock. `startContainer`, passed in. */
 export type StartAgain = (engine: Engine, container: Container, cause: StartCause) => Promise<void>;
@@ -29,7 +36,7 @@ export function superviseRun(
   startAgain: StartAgain,
 ): void {
   engine.tasks.spawn(`supervise ${container.id}`, async (signal) => {
-    const end = await Promise.race([endOf(engine, run), aborted(signal)]);
+    const end = await Promise.race([endOf(engine, container, run), aborted(signal)]);
     if (end === undefined) return;
     closeRun(container, run);
     recordEnd(engine, container, end, { ...run, startAgain });
@@ -45,21 +52,45 @@ function aborted(signal: AbortSignal): Promise<undefined> {
   });
 }
 
-async function endOf(engine: Engine, run: Run): Promise<End> {
+async function endOf(engine: Engine, container: Container, run: Run): Promise<End> {
   try {
     return { ...(await run.shim.exited), error: '' };
   } catch (error) {
-    return lostEnd(engine, messageOf(error));
+    engine.log.error('a shim died', { container: container.id, error: messageOf(error) });
+    return await endWithoutShim(engine, container);
   }
 }
 
 /** The end of a container that nobody saw. */
-export function lostEnd(engine: Pick<Engine, 'clock'>, error: string): End {
+export function unseenEnd(engine: Pick<Engine, 'clock'>): End {
   return {
     exitCode: UNKNOWN_EXIT_CODE,
     oomKilled: false,
     exitedAtNs: engine.clock.nowNs(),
-    error,
+    error: '',
+  };
+}
+
+/**
+ * Ends a container whose shim died. Its processes may live on, but nobody takes their output, and
+ * nobody would learn how they end; so they are killed before anybody hears of the end.
+ */
+export async function endWithoutShim(engine: Engine, container: Container): Promise<End> {
+  let wasAlive = true;
+  try {
+    wasAlive = await killProcesses(engine, container);
+  } catch (error) {
+    engine.log.error('cannot kill what a shim left', {
+      container: container.id,
+      error: messageOf(error),
+    });
+  }
+  const { exitCode, ...end } = unseenEnd(engine);
+  return {
+    ...end,
+    exitCode: wasAlive ? KILLED_EXIT_CODE : exitCode,
+    error: `the shim of the container died: ${wasAlive ? 'what it left running was killed' : 'the end of its process was not seen'}`,
+    shimDied: true,
   };
 }
 
@@ -124,6 +155,7 @@ function keepEnd(
     error: end.error,
     finishedAt: formatTimeNs(end.exitedAtNs),
     oomKilled: end.oomKilled,
+    shimDied: end.shimDied === true,
     running: !options.isFinal,
     ...(options.marksStop && !engine.containers.isShuttingDown ? { stoppedByUser: true } : {}),
   };

@@ -8,7 +8,7 @@ import { isFrozen } from '../../kernel/cgroup.ts';
 import { MNT } from '../../kernel/constants.ts';
 import { readMountInfo } from '../../kernel/mountinfo.ts';
 import { openProcess } from '../../kernel/process-handle.ts';
-import type { ExitStatus, Shim } from '../../kernel/shim.ts';
+import type { Shim } from '../../kernel/shim.ts';
 import { restartDelayMs, startsWithDaemon } from '../../policy/restart.ts';
 import type { ContainerRow } from '../../store/documents.ts';
 import type { Engine } from '../engine.ts';
@@ -16,12 +16,14 @@ import { restoreExecs } from '../execs/exec-restore.ts';
 import { Container, lockOf } from './container.ts';
 import { decodeDocument, decodeKeptState } from './document.ts';
 import {
-  lostEnd,
+  type End,
+  endWithoutShim,
   recordEnd,
   scheduleRestart,
   superviseRun,
   takeDown,
   UNKNOWN_EXIT_CODE,
+  unseenEnd,
 } from './end.ts';
 import { networkClientOf } from './network-client.ts';
 import { containerPaths } from './paths.ts';
@@ -42,12 +44,10 @@ type Read = {
 /** What the daemon found of a container that is in the database. */
 type Found =
   | { readonly kind: 'running'; readonly shim: Shim; readonly pid: number }
-  /** It ended while no daemon was there. */
-  | { readonly kind: 'ended'; readonly status: ExitStatus }
+  /** It ended while no daemon was there, or its shim did, and took it along. */
+  | { readonly kind: 'ended'; readonly end: End }
   /** The daemon died while it started it: nothing has run. */
   | { readonly kind: 'unstarted' }
-  /** It was running, and its shim is gone without a word. */
-  | { readonly kind: 'lost' }
   /** It ran when the host went down. */
   | { readonly kind: 'rebooted' }
   | { readonly kind: 'idle'; readonly hasMounts: boolean };
@@ -112,9 +112,10 @@ async function look(
   }
   if (!isSameBoot) return { kind: 'rebooted' };
   const found = await engine.shims.reconnect(containerPaths(engine, container.id).shim);
-  if (found === undefined) return { kind: 'lost' };
+  if (found.state === 'lost')
+    return { kind: 'ended', end: await endWithoutShim(engine, container) };
   if (found.state === 'unstarted') return { kind: 'unstarted' };
-  if (found.state === 'exited') return { kind: 'ended', status: found.status };
+  if (found.state === 'exited') return { kind: 'ended', end: { ...found.status, error: '' } };
   return { kind: 'running', shim: found.shim, pid: found.pid };
 }
 
@@ -124,21 +125,14 @@ function takeOver(engine: Engine, container: Container, state: Found): void {
       resume(engine, container, state);
       return;
     case 'ended':
-      endMeanwhile(engine, container, { ...state.status, error: '' });
+      endMeanwhile(engine, container, state.end);
       return;
     case 'unstarted':
       forgetStart(engine, container);
       return;
-    case 'lost':
-      endMeanwhile(
-        engine,
-        container,
-        lostEnd(engine, 'the process that supervised the container died: its end was not seen'),
-      );
-      return;
     case 'rebooted':
       // Its end was the host's. Whether it starts again is up to `startsWithDaemon`.
-      endMeanwhile(engine, container, lostEnd(engine, ''), { afterReboot: true });
+      endMeanwhile(engine, container, unseenEnd(engine), { afterReboot: true });
       return;
     case 'idle':
       // The daemon died while it prepared a start, or took a run's remains away.
@@ -200,7 +194,7 @@ function forgetStart(engine: Engine, container: Container): void {
 function endMeanwhile(
   engine: Engine,
   container: Container,
-  end: ReturnType<typeof lostEnd>,
+  end: End,
   options: { readonly afterReboot: boolean } = { afterReboot: false },
 ): void {
   recordEnd(engine, container, end, {

@@ -3,7 +3,7 @@ import { rmSync } from 'node:fs';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { invalidArgument } from '../../base/errors.ts';
-import { cgroupPids, removeCgroup } from '../../kernel/cgroup.ts';
+import { cgroupPids, isFrozen, removeCgroup, setFrozen } from '../../kernel/cgroup.ts';
 import { type CgroupPlace, cgroupPlace } from '../../policy/cgroup-path.ts';
 import { BARE_RUNTIME } from '../../policy/host-config.ts';
 import type { Engine } from '../engine.ts';
@@ -64,6 +64,35 @@ export async function removeRuntimeState(engine: Engine, container: Container): 
     return;
   }
   await promisify(execFile)(runtime.path, [...runtime.args, 'delete', '--force', container.id]);
+}
+
+/** Kills one process of a container. False when the container has no such process any more. */
+export function killProcess(engine: Engine, container: Container, pid: number): boolean {
+  const { folder } = cgroupOf(engine, container);
+  // The number may have come to mean another process.
+  if (!cgroupPids(engine.host.cgroups, folder).includes(pid)) return false;
+  killIfThere(pid);
+  return true;
+}
+
+/**
+ * Kills every process of a container, frozen ones too, and waits until they are gone. False when
+ * there was none.
+ */
+export async function killProcesses(engine: Engine, container: Container): Promise<boolean> {
+  const { cgroups } = engine.host;
+  const { folder } = cgroupOf(engine, container);
+  const sleep = (ms: number): Promise<void> => engine.clock.sleep(ms);
+  let pids = cgroupPids(cgroups, folder);
+  const hadSome = pids.length > 0;
+  for (let i = 0; i < CGROUP_WAIT_MS / CGROUP_POLL_MS && pids.length > 0; i += 1) {
+    for (const pid of pids) killIfThere(pid);
+    // A frozen process dies when it is thawed.
+    if (isFrozen(cgroups, folder)) await setFrozen(cgroups, folder, false, sleep);
+    await sleep(CGROUP_POLL_MS);
+    pids = cgroupPids(cgroups, folder);
+  }
+  return hadSome;
 }
 
 function killIfThere(pid: number): void {

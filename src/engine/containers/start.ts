@@ -159,6 +159,7 @@ function markStarted(engine: Engine, container: Container, cause: StartCause): v
     exitCode: 0,
     error: '',
     oomKilled: false,
+    shimDied: false,
     running: true,
     ...(isUser ? { restartCount: 0, stoppedByUser: false } : {}),
   };
@@ -193,6 +194,7 @@ export async function recordFailure(
   const change = {
     exitCode,
     error: messageOf(error),
+    shimDied: false,
     running: false,
     // Docker shows a container that never ran as created, with the code of its failure.
     ...(wasStarted ? {} : { startedAt: '' }),

@@ -23,7 +23,7 @@ export function stateView(container: Container): ContainerStateView {
     Paused: status === 'paused',
     Restarting: status === 'restarting',
     OOMKilled: kept.oomKilled,
-    Dead: container.dead,
+    Dead: status === 'dead',
     Pid: run?.pid ?? 0,
     ExitCode: kept.exitCode,
     Error: kept.error,

@@ -1,9 +1,8 @@
 import { messageOf } from '../../base/errors.ts';
 import type { ExecId } from '../../base/id.ts';
-import { openProcess } from '../../kernel/process-handle.ts';
-import { SIGKILL } from '../../policy/signals.ts';
 import { execConfig } from '../../spec/docker/container.ts';
 import type { Container } from '../containers/container.ts';
+import { killProcess } from '../containers/runtime.ts';
 import type { Engine } from '../engine.ts';
 import type { Exec } from './exec.ts';
 import {
@@ -14,7 +13,7 @@ import {
   readExec,
   saveExec,
 } from './exec-records.ts';
-import { superviseExec, UNKNOWN_EXIT_CODE } from './run-exec.ts';
+import { exitCodeWithoutShim, superviseExec } from './run-exec.ts';
 
 /** Takes over what earlier daemons' execs in a container have come to. */
 export async function restoreExecs(engine: Engine, container: Container): Promise<void> {
@@ -43,7 +42,7 @@ async function restoreExec(engine: Engine, container: Container, id: string): Pr
   const found = exec.exitCode === undefined ? await engine.shims.reconnect(folder) : undefined;
   if (exec.isProbe) {
     // Nobody waits for it any more.
-    if (found?.state === 'running') killProcess(engine, found.pid);
+    if (found !== undefined && 'pid' in found) killProcess(engine, container, found.pid);
     forgetExec(engine, exec);
     return;
   }
@@ -56,15 +55,12 @@ async function restoreExec(engine: Engine, container: Container, id: string): Pr
     clearExec(engine, exec);
   } else {
     exec.state = 'ended';
-    exec.exitCode ??= found?.status.exitCode ?? UNKNOWN_EXIT_CODE;
+    if (found?.state === 'exited') exec.exitCode = found.status.exitCode;
+    if (found?.state === 'lost') {
+      exec.exitCode = exitCodeWithoutShim(engine, { container, pid: found.pid });
+    }
     saveExec(engine, exec);
     clearExec(engine, exec);
   }
   engine.containers.execs.add(exec);
-}
-
-function killProcess(engine: Engine, pid: number): void {
-  const process = openProcess(engine.sys, pid);
-  process.signal(SIGKILL);
-  process.close();
 }

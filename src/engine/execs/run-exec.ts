@@ -13,16 +13,14 @@ import { parseSecurityOptions } from '../../policy/security-options.ts';
 import { rootOf } from '../../policy/user-remap.ts';
 import { lookUpUser } from '../../policy/user-spec.ts';
 import type { RuntimeProcess } from '../../spec/oci/runtime.ts';
+import { KILLED_EXIT_CODE, UNKNOWN_EXIT_CODE } from '../containers/end.ts';
 import { containerEvent } from '../containers/events.ts';
 import { shownUsers } from '../containers/remap.ts';
-import { runtimeOf } from '../containers/runtime.ts';
+import { killProcess, runtimeOf } from '../containers/runtime.ts';
 import type { Engine } from '../engine.ts';
 import { NO_LOG } from '../logs/shim-log.ts';
 import type { Exec } from './exec.ts';
 import { clearExec, execFolder, forgetExec, saveExec } from './exec-records.ts';
-
-/** Exit code of an exec whose shim died without telling one. */
-export const UNKNOWN_EXIT_CODE = 255;
 
 /** The runs of execs: a shim of its own for each, so that it too outlives the daemon. */
 
@@ -140,12 +138,15 @@ async function exitCodeOf(engine: Engine, exec: Exec, shim: Shim): Promise<numbe
   try {
     return (await shim.exited).exitCode;
   } catch (error) {
-    engine.log.warn('the end of an exec was not seen', {
-      exec: exec.id,
-      error: messageOf(error),
-    });
-    return UNKNOWN_EXIT_CODE;
+    engine.log.error('a shim died', { exec: exec.id, error: messageOf(error) });
+    return exitCodeWithoutShim(engine, exec);
   }
+}
+
+/** Kills what an exec's shim that died left running; gives the exit code that comes of it. */
+export function exitCodeWithoutShim(engine: Engine, exec: Pick<Exec, 'container' | 'pid'>): number {
+  const wasAlive = killProcess(engine, exec.container, exec.pid);
+  return wasAlive ? KILLED_EXIT_CODE : UNKNOWN_EXIT_CODE;
 }
 
 /** Sends a signal to an exec's process, if it still runs. */
