@@ -171,7 +171,7 @@ test('times are taken as Docker takes them', () => {
   assert.equal(apiTime('', now, 'since'), '');
   assert.equal(apiTime('42m', now, 'since'), `${now / 1000 - 42 * 60}.000000000`);
   assert.equal(apiTime('2026-01-02T03:04:05.5Z', now, 'since'), `${now / 1000}.500000000`);
-  assert.equal(apiTime('1700000000.25', now, 'since'), '1700000000.250000000');
+  assert.equal(apiTime('1700000000.25', now), '1700000000.25');
   assert.throws(() => apiTime('yesterday', now, 'since'), /invalid value for "since"/);
 });
 
@@ -198,7 +198,7 @@ test('statistics are worked out from two samples', () => {
     sectors_recursive: null,
   };
   const row = statsRow(
-    { id: 'x', name: '', sample: undefined },
+    { container: 'x', id: 'x', name: '', sample: undefined },
     {
       name: '/web',
       id: 'x',

@@ -12,6 +12,9 @@ export const EXIT = {
   notFound: 127,
 } as const;
 
+/** Docker's code for a template that cannot be parsed. */
+export const TEMPLATE_EXIT = 64;
+
 /** Ends the program with a code, and a message on stderr unless it is ''. */
 export class ExitError extends Error {
   readonly code: number;

@@ -114,6 +114,27 @@ export function formatRows<R>(
   return alignTabs([headerOf(shape, source), ...lines].map((line) => `${line}\n`).join(''));
 }
 
+/**
+ * Several lists as the fields of one value, for a template or `json`.
+ * @throws invalidArgument for a template that does not fit
+ */
+export function formatLists(
+  lists: Readonly<Record<string, readonly object[]>>,
+  format: string,
+): string {
+  const { template } = compileFormat(format, { table: '' });
+  try {
+    return template.execute(lists);
+  } catch (cause) {
+    throw invalidArgument(`failed to execute template: ${messageOf(cause)}`, { cause });
+  }
+}
+
+/** Rows as templates see them, for {@link formatLists}. */
+export function rowContexts<R>(rows: readonly R[], shape: RowShape<R>): readonly object[] {
+  return rows.map((row) => contextOf(shape, row));
+}
+
 /** True when a `--format` asks for the field, so that what it costs is fetched. */
 export function formatUses(format: string, field: string): boolean {
   return new RegExp(`\\.${field}\\b|\\{\\{ *json +\\. *\\}\\}`).test(format);

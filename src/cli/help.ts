@@ -13,9 +13,12 @@ function commandList(rows: readonly (readonly [name: string, about: string])[]):
 const byName = (a: readonly [string, string], b: readonly [string, string]): number =>
   a[0] < b[0] ? -1 : 1;
 
-/** `Usage:  coracle rm [OPTIONS] CONTAINER [CONTAINER...]` */
+/** `Usage:  coracle rm [OPTIONS] CONTAINER [CONTAINER...]`; one line for each of `use`. */
 export function usageLine(program: string, path: string, command: Pick<Command, 'use'>): string {
-  return `Usage:  ${[program, path, command.use].filter((word) => word !== '').join(' ')}`;
+  const lines = command.use
+    .split('\n')
+    .map((use) => [program, path, use].filter((word) => word !== '').join(' '));
+  return `Usage:  ${lines.join('\n\t')}`;
 }
 
 /** All names of a command that has more than one. */

@@ -1,13 +1,10 @@
 import { invalidArgument, isEngineError, messageOf } from '../base/errors.ts';
 import { type CompiledTemplate, compileTemplate } from '../formats/gotemplate.ts';
-import { EXIT, ExitError, sentenceOf } from './exit.ts';
+import { EXIT, ExitError, sentenceOf, TEMPLATE_EXIT } from './exit.ts';
 import { templateView } from './inspect-shape.ts';
 import type { Session } from './session.ts';
 
 /** `inspect` of any kind of thing: indented JSON, compact JSON, or a template for each. */
-
-/** Docker's code for a template that cannot be parsed. */
-const TEMPLATE_EXIT = 64;
 
 function compile(format: string): CompiledTemplate {
   try {

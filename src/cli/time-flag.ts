@@ -3,12 +3,13 @@ import { invalidArgument } from '../base/errors.ts';
 
 /**
  * A time as flags take it (`42m` ago, a date, a date and time, Unix seconds) in the API's form:
- * seconds since the epoch with nanoseconds. '' stays ''.
+ * seconds since the epoch, with nanoseconds where there are some. '' stays ''. `flag` is named in
+ * the error when it is given.
  *
  * A date without a zone is in local time.
  * @throws invalidArgument
  */
-export function apiTime(text: string, nowMs: number, flag: string): string {
+export function apiTime(text: string, nowMs: number, flag = ''): string {
   if (text === '') return '';
   const ns = parseDurationNs(text);
   if (ns !== undefined) return seconds(BigInt(Math.trunc(nowMs)) * 1_000_000n - BigInt(ns));
@@ -20,12 +21,10 @@ export function apiTime(text: string, nowMs: number, flag: string): string {
       return seconds(BigInt(ms) * 1_000_000n + BigInt(fraction.padEnd(9, '0').slice(0, 9)));
     }
   }
-  if (/^\d+(?:\.\d{1,9})?$/.test(text)) {
-    const [whole = '', fraction = ''] = text.split('.');
-    return `${whole}.${fraction.padEnd(9, '0')}`;
-  }
+  if (/^\d+(?:\.\d{1,9})?$/.test(text)) return text;
+  const where = flag === '' ? '' : `invalid value for "${flag}": `;
   throw invalidArgument(
-    `invalid value for "${flag}": failed to parse value as time or duration: ${JSON.stringify(text)}`,
+    `${where}failed to parse value as time or duration: ${JSON.stringify(text)}`,
   );
 }
 

@@ -22,6 +22,8 @@ export type StatsSample = {
 
 /** A container; without a sample it is one that does not run. */
 export type StatsRow = {
+  /** What it was asked for by. */
+  readonly container: string;
   readonly id: string;
   readonly name: string;
   readonly sample: StatsSample | undefined;
@@ -55,6 +57,7 @@ export function statsRow(row: StatsRow, stats: ContainerStats): StatsRow {
   const networks = Object.values(stats.networks ?? {});
   const blocks = stats.blkio_stats?.io_service_bytes_recursive ?? null;
   return {
+    container: row.container,
     id: stats.id || row.id,
     name: stats.name ? stats.name.replace(/^\//, '') : row.name,
     sample: {
@@ -93,7 +96,7 @@ export function statsShape(trunc: boolean): RowShape<StatsRow> {
         value: ({ sample }) => pair(decimal(sample?.readBytes), decimal(sample?.writtenBytes)),
       },
       CPUPerc: { header: 'CPU %', value: ({ sample }) => percent(sample?.cpuPercent) },
-      Container: { header: 'CONTAINER', value: ({ id }) => (trunc ? shortId(id) : id) },
+      Container: { header: 'CONTAINER', value: ({ container }) => container },
       ID: { header: 'CONTAINER ID', value: ({ id }) => (trunc ? shortId(id) : id) },
       MemPerc: { header: 'MEM %', value: ({ sample }) => percent(sample?.memoryPercent) },
       MemUsage: {

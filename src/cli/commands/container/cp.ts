@@ -33,7 +33,7 @@ const flags = {
 };
 
 export const command = defineCommand({
-  use: '[OPTIONS] CONTAINER:SRC_PATH|SRC_PATH|- DEST_PATH|CONTAINER:DEST_PATH|-',
+  use: '[OPTIONS] CONTAINER:SRC_PATH DEST_PATH|-\n[OPTIONS] SRC_PATH|- CONTAINER:DEST_PATH',
   args: exactly(2),
   flags,
   about:

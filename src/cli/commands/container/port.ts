@@ -10,6 +10,8 @@ function comparePorts(a: string, b: string): number {
   return Number(portA) - Number(portB) || byProtocol;
 }
 
+const PORT_MAX = 65_535;
+
 const hostText = (ip: string): string => (ip.includes(':') ? `[${ip}]` : ip);
 
 export const command = defineCommand({
@@ -29,8 +31,10 @@ export const command = defineCommand({
       return undefined;
     }
     const [number = '', protocol = 'tcp'] = wanted.split('/');
-    if (!/^\d{1,5}$/.test(number)) {
-      throw new ExitError(EXIT.failure, `Error: invalid port (${number}): must be a number`);
+    if (!/^\d+$/.test(number) || Number(number) > PORT_MAX) {
+      const cause = /^\d+$/.test(number) ? 'value out of range' : 'invalid syntax';
+      const why = `strconv.ParseUint: parsing ${JSON.stringify(number)}: ${cause}`;
+      throw new ExitError(EXIT.failure, `Error: invalid port (${number}): ${why}`);
     }
     const bindings = ports[`${number}/${protocol}`] ?? [];
     if (bindings.length === 0) {

@@ -4,7 +4,7 @@ import { integer, text } from '../../flags.ts';
 
 const flags = {
   signal: text('s', 'Signal to stop it with'),
-  time: integer('', 'Seconds to wait before it is killed', { hidden: true }),
+  time: integer('', 'Seconds to wait before it is killed', { deprecated: 'use --timeout instead' }),
   timeout: integer('t', 'Seconds to wait before it is killed; -1 waits for ever'),
 };
 

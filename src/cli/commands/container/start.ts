@@ -15,8 +15,8 @@ import type { Session } from '../../session.ts';
 
 const flags = {
   attach: bool('a', 'Show its output and pass signals on'),
-  checkpoint: text('', 'Restore from this checkpoint', { hidden: true }),
-  'checkpoint-dir': text('', 'Where the checkpoint lies', { hidden: true }),
+  checkpoint: text('', 'Restore from this checkpoint'),
+  'checkpoint-dir': text('', 'Where the checkpoint lies'),
   'detach-keys': text('', 'Keys that leave the container running'),
   interactive: bool('i', "Attach the container's standard input"),
 };

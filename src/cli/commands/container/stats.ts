@@ -1,4 +1,5 @@
-import { isEngineError } from '../../../base/errors.ts';
+import { shortId } from '../../../base/digest.ts';
+import { isEngineError, messageOf } from '../../../base/errors.ts';
 import type { Client } from '../../../client/client.ts';
 import type { ContainerStats } from '../../../spec/docker/stats.ts';
 import { atLeast, defineCommand } from '../../command.ts';
@@ -28,8 +29,9 @@ export const command = defineCommand({
     const format = flags.format || configured;
     const print = (rows: readonly StatsRow[]): string =>
       formatRows(rows, format, statsShape(!flags['no-trunc']), { table: STATS_TABLE });
+    checkFormat(print);
     const abort = new AbortController();
-    const watcher = new Watcher(client, abort.signal);
+    const watcher = new Watcher(client, { stream: !flags['no-stream'], signal: abort.signal });
     if (args.length > 0) for (const name of args) watcher.add(name, name);
     else {
       const found = await client.containerList({ query: { all: flags.all } });
@@ -37,17 +39,28 @@ export const command = defineCommand({
     }
     try {
       await watcher.ready();
+      const named = args.length > 0;
       if (flags['no-stream']) {
-        await session.out(print(watcher.rows()));
-        return watcher.failure(args.length > 0);
+        if (!named || watcher.rows().length > 0) await session.out(print(watcher.rows()));
+        return watcher.failure(named);
       }
       if (args.length === 0) void watcher.follow(flags.all);
-      return await live(session, watcher, print, args.length > 0);
+      return await live(session, watcher, print, named);
     } finally {
       abort.abort();
     }
   },
 });
+
+/** @throws ExitError for a template that does not fit, before anything is asked for */
+function checkFormat(print: (rows: readonly StatsRow[]) => string): void {
+  try {
+    print([{ container: '', id: '', name: '', sample: undefined }]);
+  } catch (cause) {
+    const words = messageOf(cause).replace('failed to execute template', 'template parsing error');
+    throw new ExitError(EXIT.failure, words, { cause });
+  }
+}
 
 /** Draws until the last container that was asked for by name is gone. */
 async function live(
@@ -72,15 +85,23 @@ type Watched = {
   readonly first: PromiseWithResolvers<void>;
 };
 
+/** What a container was asked for by: its name, or its ID where it was found in the list. */
+function shownId(id: string, name: string): string {
+  return id === name ? name : shortId(id);
+}
+
 /** Follows the statistics of containers, each over a stream of its own. */
 class Watcher {
   readonly #client: Client;
   readonly #signal: AbortSignal;
+  readonly #stream: boolean;
   readonly #watched = new Map<string, Watched>();
 
-  constructor(client: Client, signal: AbortSignal) {
+  /** Without `stream` each container tells what it uses once. */
+  constructor(client: Client, options: { readonly stream: boolean; readonly signal: AbortSignal }) {
     this.#client = client;
-    this.#signal = signal;
+    this.#stream = options.stream;
+    this.#signal = options.signal;
   }
 
   add(id: string, name: string): void {
@@ -88,7 +109,7 @@ class Watcher {
     const first = Promise.withResolvers<void>();
     const watched: Watched = {
       id,
-      row: { id, name, sample: undefined },
+      row: { container: shownId(id, name), id, name, sample: undefined },
       state: 'waiting',
       error: '',
       first,
@@ -101,7 +122,7 @@ class Watcher {
     try {
       const samples = await this.#client.containerStats({
         params: { id: watched.id },
-        query: { stream: true },
+        query: { stream: this.#stream },
         signal: this.#signal,
       });
       let previous: ContainerStats | undefined;
@@ -113,6 +134,10 @@ class Watcher {
           watched.first.resolve();
         }
         previous = sample;
+      }
+      if (!this.#stream) {
+        watched.first.resolve();
+        return;
       }
     } catch (error) {
       if (!this.#signal.aborted) {

@@ -1,5 +1,6 @@
 import { atLeast, defineCommand } from '../../command.ts';
 import { forEachName } from '../../each.ts';
+import { EXIT, ExitError } from '../../exit.ts';
 import { integer, text } from '../../flags.ts';
 import { cpus, size } from '../../run/flags.ts';
 import { restartPolicyOf } from '../../run/options.ts';
@@ -32,8 +33,10 @@ export const command = defineCommand({
   flags,
   run: async (session, { flags, given, args }) => {
     if (!Object.keys(flags).some((name) => given(name as keyof typeof flags))) {
-      await session.errorLine('You must provide one or more flags when using this command.');
-      return 1;
+      throw new ExitError(
+        EXIT.failure,
+        'you must provide one or more flags when using this command',
+      );
     }
     const client = await session.client();
     const body = {

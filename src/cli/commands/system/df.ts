@@ -1,15 +1,9 @@
 import { humanSize } from '../../../base/bytes.ts';
-import { shortId } from '../../../base/digest.ts';
 import type { DiskUsage } from '../../../spec/docker/system.ts';
 import { defineCommand, noArguments } from '../../command.ts';
-import { ago } from '../../display.ts';
-import { EXIT, ExitError } from '../../exit.ts';
 import { bool, text } from '../../flags.ts';
 import { FORMAT_USAGE, formatRows, type RowShape } from '../../format.ts';
-import type { Session } from '../../session.ts';
-import { containerShape } from '../../shapes/container.ts';
-import { imageRows, imageShape } from '../../shapes/image.ts';
-import { VOLUME_SHAPE } from '../../shapes/volume.ts';
+import { usageDetails } from '../../usage-details.ts';
 
 const flags = {
   format: text('', FORMAT_USAGE),
@@ -47,12 +41,10 @@ export const command = defineCommand({
   args: noArguments,
   flags,
   run: async (session, { flags }) => {
-    if (flags.verbose && flags.format !== '' && flags.format !== 'table') {
-      throw new ExitError(EXIT.failure, 'the verbose and the format options conflict');
-    }
     const client = await session.client();
     const usage = await client.systemDf();
-    if (flags.verbose) await session.out(details(session, usage));
+    if (flags.verbose)
+      await session.out(usageDetails(usage, flags.format, session.context.nowMs()));
     else {
       const table = '{{.Type}}\\t{{.TotalCount}}\\t{{.Active}}\\t{{.Size}}\\t{{.Reclaimable}}';
       await session.out(formatRows(totals(usage), flags.format, shape, { table }));
@@ -113,49 +105,4 @@ function totals(usage: DiskUsage): Total[] {
       ),
     },
   ];
-}
-
-function details(session: Session, usage: DiskUsage): string {
-  const nowMs = session.context.nowMs();
-  const images = (usage.Images ?? []).flatMap((image) => imageRows(image, false));
-  const options = { trunc: true, nowMs };
-  const cache: RowShape<NonNullable<DiskUsage['BuildCache']>[number]> = {
-    typeName: '*formatter.buildCacheContext',
-    fields: {
-      CacheType: { header: 'CACHE TYPE', value: (record) => record.Type },
-      CreatedSince: {
-        header: 'CREATED',
-        value: (record) => ago(Date.parse(record.CreatedAt) / 1000, nowMs),
-      },
-      ID: { header: 'CACHE ID', value: (record) => shortId(record.ID) },
-      LastUsedSince: {
-        header: 'LAST USED',
-        value: ({ LastUsedAt: at }) => (at === null ? '' : ago(Date.parse(at) / 1000, nowMs)),
-      },
-      Shared: { header: 'SHARED', value: (record) => String(record.Shared) },
-      Size: { header: 'SIZE', value: (record) => humanSize(record.Size) },
-      UsageCount: { header: 'USAGE', value: (record) => String(record.UsageCount) },
-    },
-  };
-  return [
-    'Images space usage:\n\n',
-    formatRows(images, '', imageShape(options), {
-      table:
-        '{{.Repository}}\\t{{.Tag}}\\t{{.ID}}\\t{{.CreatedSince}}\\t{{.Size}}\\t{{.SharedSize}}\\t{{.UniqueSize}}\\t{{.Containers}}',
-    }),
-    '\nContainers space usage:\n\n',
-    formatRows(usage.Containers ?? [], '', containerShape(options), {
-      table:
-        '{{.ID}}\\t{{.Image}}\\t{{.Command}}\\t{{.LocalVolumes}}\\t{{.Size}}\\t{{.RunningFor}}\\t{{.Status}}\\t{{.Names}}',
-    }),
-    '\nLocal Volumes space usage:\n\n',
-    formatRows(usage.Volumes ?? [], '', VOLUME_SHAPE, {
-      table: '{{.Name}}\\t{{.Links}}\\t{{.Size}}',
-    }),
-    `\nBuild cache usage: ${humanSize(sum((usage.BuildCache ?? []).map(({ Size }) => Size)))}\n\n`,
-    formatRows(usage.BuildCache ?? [], '', cache, {
-      table:
-        '{{.ID}}\\t{{.CacheType}}\\t{{.Size}}\\t{{.CreatedSince}}\\t{{.LastUsedSince}}\\t{{.UsageCount}}\\t{{.Shared}}',
-    }),
-  ].join('');
 }

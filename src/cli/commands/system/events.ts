@@ -1,7 +1,9 @@
-import { invalidArgument, messageOf } from '../../../base/errors.ts';
+import { messageOf } from '../../../base/errors.ts';
 import { type CompiledTemplate, compileTemplate } from '../../../formats/gotemplate.ts';
+import { STRUCT } from '../../../formats/gotemplate-functions.ts';
 import type { EventMessage } from '../../../spec/docker/event.ts';
 import { defineCommand, noArguments } from '../../command.ts';
+import { ExitError, TEMPLATE_EXIT } from '../../exit.ts';
 import { filterFlag } from '../../filter-flag.ts';
 import { text } from '../../flags.ts';
 import { INSPECT_FORMAT_USAGE } from '../../inspect.ts';
@@ -25,45 +27,55 @@ export const command = defineCommand({
     const client = await session.client();
     const events = await client.systemEvents({
       query: {
-        since: apiTime(flags.since, now, 'since'),
-        until: apiTime(flags.until, now, 'until'),
+        since: apiTime(flags.since, now),
+        until: apiTime(flags.until, now),
         filters: flags.filter,
       },
     });
     for await (const event of events) {
       if (format === 'json') await session.line(JSON.stringify(event));
       else if (template === undefined) await session.line(lineOf(event));
-      else await session.line(execute(template, event));
+      else await session.line(template.execute(templateView(event)));
     }
     return undefined;
   },
 });
 
+/** @throws ExitError when the template cannot be parsed or names what events do not have */
 function compile(format: string): CompiledTemplate {
   try {
-    return compileTemplate(format);
+    const template = compileTemplate(format);
+    template.execute(templateView(EMPTY));
+    return template;
   } catch (cause) {
-    throw invalidArgument(`Error parsing format: ${messageOf(cause)}`, { cause });
+    throw new ExitError(TEMPLATE_EXIT, `Error parsing format: ${messageOf(cause)}`, { cause });
   }
 }
 
-function execute(template: CompiledTemplate, event: EventMessage): string {
-  // Templates see the fields by their Go names.
-  return template.execute({
-    ...event,
-    ...twins(event),
+const EMPTY: EventMessage = {
+  Type: 'container',
+  Action: '',
+  Actor: { ID: '', Attributes: {} },
+  scope: 'local',
+  time: 0,
+  timeNano: 0,
+};
+
+/** The fields by their Go names; JSON has them as the API does. */
+function templateView(event: EventMessage): object {
+  const names = {
+    Status: event.status ?? '',
+    ID: event.id ?? '',
+    From: event.from ?? '',
     Scope: event.scope,
     Time: event.time,
     TimeNano: event.timeNano,
-  });
-}
-
-function twins(event: EventMessage): object {
-  return {
-    Status: event.status ?? event.Action,
-    ID: event.id ?? event.Actor.ID,
-    From: event.from ?? '',
   };
+  const view = { ...event, [STRUCT]: '*events.Message' };
+  for (const [name, value] of Object.entries(names)) {
+    Object.defineProperty(view, name, { enumerable: false, value });
+  }
+  return view;
 }
 
 /** `2026-01-02T15:04:05.000000000Z container start 1234… (image=x, name=y)` in local time. */
@@ -76,9 +88,8 @@ function lineOf(event: EventMessage): string {
 }
 
 function timeOf(event: EventMessage): string {
-  // As a number the nanoseconds have lost their last digits; what is left of them is shown.
-  const nano = event.timeNano > 0 ? event.timeNano : event.time * 1e9;
-  const ns = BigInt(nano);
+  // As a number the nanoseconds have lost their last digits; its text is what came.
+  const ns = BigInt(event.timeNano > 0 ? String(event.timeNano) : event.time * 1e9);
   const date = new Date(Number(ns / 1_000_000n));
   const offset = -date.getTimezoneOffset();
   const local = new Date(date.getTime() + offset * 60_000).toISOString().slice(0, 19);
