@@ -12,27 +12,28 @@ const isV2 = existsSync(path.join(ROOT, 'cgroup.controllers'));
 export type MemoryField = 'Rss' | 'Pss' | 'Pss_Anon';
 
 export class EngineGroup implements Disposable {
-  readonly #folder: string;
+  /** Its cgroup. */
+  readonly folder: string;
 
   constructor(name: string) {
-    this.#folder = path.join(ROOT, isV2 ? '' : 'cpuacct', `${name}-${process.pid}`);
-    mkdirSync(this.#folder);
+    this.folder = path.join(ROOT, isV2 ? '' : 'cpuacct', `${name}-${process.pid}`);
+    mkdirSync(this.folder);
   }
 
   /** Words before a command that put it into the group. */
   wrap(command: readonly string[]): string[] {
-    return ['sh', '-c', `echo $$ > ${this.#folder}/cgroup.procs && exec "$@"`, 'sh', ...command];
+    return ['sh', '-c', `echo $$ > ${this.folder}/cgroup.procs && exec "$@"`, 'sh', ...command];
   }
 
   /** CPU that all its processes, dead ones too, have used. Milliseconds. */
   cpuMs(): number {
-    if (!isV2) return Number(readFileSync(path.join(this.#folder, 'cpuacct.usage'), 'utf8')) / 1e6;
-    const stat = readFileSync(path.join(this.#folder, 'cpu.stat'), 'utf8');
+    if (!isV2) return Number(readFileSync(path.join(this.folder, 'cpuacct.usage'), 'utf8')) / 1e6;
+    const stat = readFileSync(path.join(this.folder, 'cpu.stat'), 'utf8');
     return Number(/^usage_usec (\d+)/m.exec(stat)?.[1]) / 1e3;
   }
 
   pids(): number[] {
-    const text = readFileSync(path.join(this.#folder, 'cgroup.procs'), 'utf8');
+    const text = readFileSync(path.join(this.folder, 'cgroup.procs'), 'utf8');
     return text.split('\n').filter(Boolean).map(Number);
   }
 
@@ -55,7 +56,7 @@ export class EngineGroup implements Disposable {
     for (let i = 0; this.pids().length > 0 && i < 50; i++) {
       Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 100);
     }
-    rmdirSync(this.#folder);
+    rmdirSync(this.folder);
   }
 }
 

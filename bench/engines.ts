@@ -92,7 +92,9 @@ export class BenchEngine implements AsyncDisposable {
   ): Promise<string> {
     return await new Promise((resolve, reject) => {
       const type = body instanceof Readable ? 'application/x-tar' : 'application/json';
-      const headers = body === undefined ? {} : { 'content-type': type };
+      // Docker pushes only for who says who he is, be it nobody: `{}` in base64.
+      const auth = { 'x-registry-auth': 'e30=' };
+      const headers = body === undefined ? auth : { ...auth, 'content-type': type };
       const outgoing = request({ socketPath: this.socket, path: address, method, headers });
       outgoing.on('error', reject);
       outgoing.on('response', (response) => {

@@ -24,13 +24,15 @@ import type { Measure } from './measures.ts';
 import * as measures from './measures.ts';
 import { bridge, names, ports } from './network-measures.ts';
 import { crowd, probes } from './runtime-measures.ts';
+import { again, cache, push, remove } from './store-measures.ts';
 import { updates } from './update.ts';
 
 type Row = { measure: Measure; values: Partial<Record<EngineName, number>> };
 
 const { pull, idle, start, running, logs, archive, many } = measures;
 const SCENARIOS = {
-  ...{ pull, idle, start, bridge, ports, names, running, logs, archive, many, crowd, probes },
+  ...{ pull, push, again, remove, cache },
+  ...{ idle, start, bridge, ports, names, running, logs, archive, many, crowd, probes },
 };
 
 /** Files of incompressible and of compressible content, so that the large image is like a real one. */
