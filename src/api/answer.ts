@@ -79,9 +79,12 @@ export async function sendStream(
 /** Lines of progress; created with the first line, so that an early failure can have a status. */
 export class ProgressWriter {
   readonly #response: ServerResponse;
+  /** Another machine's clock may be another. */
+  readonly #isSameClock: boolean;
 
   constructor(response: ServerResponse) {
     this.#response = response;
+    this.#isSameClock = response.socket?.remoteAddress === undefined;
   }
 
   /**
@@ -100,7 +103,8 @@ export class ProgressWriter {
       response.destroy();
       return;
     }
-    response.write(`${JSON.stringify(message)}\r\n`);
+    const sent = this.#isSameClock ? message : withoutStart(message);
+    response.write(`${JSON.stringify(sent)}\r\n`);
   }
 
   end(): void {
@@ -122,4 +126,11 @@ export class ProgressWriter {
     });
     this.#response.end();
   }
+}
+
+/** Without the time from which clients reckon how long the rest takes. */
+function withoutStart(message: ProgressMessage): ProgressMessage {
+  if (message.progressDetail?.start === undefined) return message;
+  const { start: _start, ...progressDetail } = message.progressDetail;
+  return { ...message, progressDetail };
 }

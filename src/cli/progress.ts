@@ -1,5 +1,6 @@
 import { humanSize } from '../base/bytes.ts';
-import type { ProgressMessage } from '../spec/docker/progress.ts';
+import { timeLeft } from '../policy/progress-bar.ts';
+import type { ProgressDetail, ProgressMessage } from '../spec/docker/progress.ts';
 import { type CliOutput, writeAll } from './context.ts';
 
 /**
@@ -7,34 +8,63 @@ import { type CliOutput, writeAll } from './context.ts';
  * place; elsewhere a plain line for each change of status, and no bars.
  */
 
-/** Terminals that are narrower get numbers without a bar. */
-const BAR_FROM_COLUMNS = 110;
-const BAR_CHARS = 50;
+/** A bar has as many cells as there is room for. Where that is too few, numbers tell it all. */
+const BAR_CELLS = 50;
+const BAR_CELLS_MIN = 10;
+/** `[`, `>] ` and the longest numbers: `1.234MB/123.4MB`. */
+const BAR_FRAME = 3;
+const NUMBERS_CHARS = 16;
 
-function barOf(current: number, total: number): string {
-  const filled = Math.min(BAR_CHARS, Math.floor((current / total) * BAR_CHARS));
-  const arrow = filled < BAR_CHARS ? '>' : '';
-  return `[${'='.repeat(filled)}${arrow}${' '.repeat(Math.max(0, BAR_CHARS - filled - 1))}]  `;
+function barOf(current: number, total: number, cells: number): string {
+  const filled = Math.min(cells, Math.floor((current / total) * cells));
+  const arrow = filled < cells ? '>' : '';
+  return `[${'='.repeat(filled)}${arrow}${' '.repeat(Math.max(0, cells - filled - 1))}] `;
 }
 
-/** `[====>    ]  1.2MB/3.4MB`; '' when there is nothing to tell. */
+/** `[====>    ]   1.2MB/3.4MB` in so many columns; '' when there is nothing to tell. */
 export function progressText(message: ProgressMessage, columns: number): string {
   const { current = 0, total = 0, units, hidecounts } = message.progressDetail ?? {};
   if (current <= 0 && total <= 0) return message.progress ?? '';
   const count = (value: number): string =>
     units === undefined || units === '' ? humanSize(value) : `${value}`;
   if (total <= 0) return units ? `${current} ${units}` : count(current);
-  const bar = columns > BAR_FROM_COLUMNS ? barOf(current, total) : '';
+  const cells = Math.min(BAR_CELLS, columns - BAR_FRAME - NUMBERS_CHARS);
+  const hasBar = cells >= BAR_CELLS_MIN;
+  const bar = hasBar ? barOf(current, total, cells) : '';
   if (hidecounts === true) return bar;
+  const done = hasBar ? count(current).padStart(8) : count(current);
   // More than was announced: the announcement was wrong.
-  if (current > total) return `${bar}${count(current)}`;
-  return `${bar}${count(current)}/${count(total)}${units ? ` ${units}` : ''}`;
+  if (current > total) return `${bar}${done}`;
+  return `${bar}${done}/${count(total)}${units ? ` ${units}` : ''}`;
 }
 
 function lineOf(message: ProgressMessage, columns: number): string {
   const id = message.id === undefined || message.id === '' ? '' : `${message.id}: `;
-  const progress = progressText(message, columns);
-  return `${id}${message.status ?? ''}${progress === '' ? '' : ` ${progress}`}`;
+  const start = `${id}${message.status ?? ''}`;
+  const progress = progressText(message, columns - start.length - 1);
+  return progress === '' ? start : `${start} ${progress}`;
+}
+
+/** All of a pull in words, in so many columns: how much has come, how fast, and how long it takes. */
+export function pullText(
+  { current, total, bytesPerSec }: NonNullable<ProgressDetail['pull']>,
+  columns: number,
+): string {
+  const done = humanSize(current, 3);
+  const all = humanSize(total, 3);
+  const isStalled = bytesPerSec !== undefined && bytesPerSec < 1;
+  const rate = bytesPerSec === undefined ? '' : `${humanSize(bytesPerSec, 3)}/s`;
+  const left =
+    bytesPerSec === undefined || isStalled ? '' : timeLeft((total - current) / bytesPerSec);
+  const how = isStalled ? ', nothing comes' : rate === '' ? '' : ` at ${rate}, ${left} left`;
+  const percent = `${Math.floor((current / Math.max(total, 1)) * 100)}%`;
+  const texts = [
+    `Downloaded ${done} of ${all}${how}`,
+    `${done} of ${all}${how}`,
+    [`${done}/${all}`, rate, left].filter((part) => part !== '').join(' '),
+    [percent, left].filter((part) => part !== '').join(' '),
+  ];
+  return texts.find((text) => text.length <= columns) ?? percent.slice(0, columns);
 }
 
 /** True for a message that only moves a bar. */
@@ -45,43 +75,81 @@ function isBar(message: ProgressMessage): boolean {
 
 const UP = (lines: number): string => (lines > 0 ? `\x1b[${lines}A` : '');
 const DOWN = (lines: number): string => (lines > 0 ? `\x1b[${lines}B` : '');
+const CLEARED = '\r\x1b[2K';
+/** How often a long pull is told of where nothing can be redrawn. */
+const PLAIN_MS = 30_000;
 
 /** The lines of one stream on one output. */
 export class ProgressView {
   readonly #output: CliOutput;
+  readonly #nowMs: () => number;
   /** IDs from the top line down. */
   #ids: string[] = [];
+  /** What stands below all lines, where the cursor is: all of a pull. */
+  #foot = '';
+  #plainMs: number;
 
-  constructor(output: CliOutput) {
+  constructor(output: CliOutput, nowMs: () => number = () => performance.now()) {
     this.#output = output;
+    this.#nowMs = nowMs;
+    this.#plainMs = nowMs();
   }
 
   /** The text that shows one more message; '' for none. */
   render(message: ProgressMessage): string {
+    if (this.#output.isTTY !== true) return this.#plain(message);
+    const before = this.#foot;
+    const { pull } = message.progressDetail ?? {};
+    if (pull !== undefined) this.#foot = this.#footOf(pull);
+    const text = this.#live(message);
+    if (text === '' && before === this.#foot) return '';
+    return `${before === '' ? '' : CLEARED}${text}${this.#foot}`;
+  }
+
+  /** The text that leaves the output ready for other text. */
+  end(): string {
+    const isDrawn = this.#foot !== '';
+    this.#foot = '';
+    return isDrawn ? CLEARED : '';
+  }
+
+  #footOf(pull: NonNullable<ProgressDetail['pull']>): string {
+    return pull.current < pull.total ? pullText(pull, (this.#output.columns ?? 80) - 1) : '';
+  }
+
+  #plain(message: ProgressMessage): string {
+    if (message.stream !== undefined && message.stream !== '') return message.stream;
+    if (message.status === undefined) return '';
+    if (!isBar(message)) return `${lineOf(message, 0)}\n`;
+    const { pull } = message.progressDetail ?? {};
+    if (pull === undefined || this.#nowMs() - this.#plainMs < PLAIN_MS) return '';
+    this.#plainMs = this.#nowMs();
+    return `${pullText(pull, Number.POSITIVE_INFINITY)}\n`;
+  }
+
+  #live(message: ProgressMessage): string {
     if (message.stream !== undefined && message.stream !== '') return this.#above(message.stream);
     if (message.status === undefined) return '';
-    if (this.#output.isTTY !== true) {
-      return isBar(message) ? '' : `${lineOf(message, 0)}\n`;
-    }
     const columns = this.#output.columns ?? 80;
     const { id } = message;
-    if (id === undefined || id === '') return this.#above(`${lineOf(message, columns)}\n`);
+    if (id === undefined || id === '') return this.#above(`${lineOf(message, columns - 1)}\n`);
     // A line that wraps could not be found again: it is cut instead.
-    const line = lineOf(message, columns).slice(0, Math.max(1, columns - 1));
+    const line = lineOf(message, columns - 1).slice(0, Math.max(1, columns - 1));
     const at = this.#ids.indexOf(id);
     if (at < 0) {
       this.#ids.push(id);
-      return `\r\x1b[2K${line}\n`;
+      return `${CLEARED}${line}\n`;
     }
     const up = this.#ids.length - at;
     // What has scrolled away cannot be drawn over.
     if (up >= (this.#output.rows ?? 24)) return '';
-    return `${UP(up)}\r\x1b[2K${line}\r${DOWN(up)}`;
+    return `${UP(up)}${CLEARED}${line}\r${DOWN(up)}`;
   }
 
   /** Text that stays, so lines drawn before it stay as they are. */
   #above(text: string): string {
     this.#ids = [];
+    this.#foot = '';
     return text;
   }
 }
@@ -96,9 +164,14 @@ export async function showProgress(
   onAux?: (aux: unknown) => void,
 ): Promise<void> {
   const view = new ProgressView(output);
-  for await (const message of messages) {
-    if (message.aux !== undefined) onAux?.(message.aux);
-    const text = view.render(message);
+  try {
+    for await (const message of messages) {
+      if (message.aux !== undefined) onAux?.(message.aux);
+      const text = view.render(message);
+      if (text !== '') await writeAll(output, text);
+    }
+  } finally {
+    const text = view.end();
     if (text !== '') await writeAll(output, text);
   }
 }

@@ -3,7 +3,9 @@ import { createHash } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
+import { humanSize } from '../../src/base/bytes.ts';
 import type { DeltaPlan } from '../../src/spec/delta-plan.ts';
+import type { ProgressMessage } from '../../src/spec/docker/progress.ts';
 import { clientCommand, startDaemon, type TestDaemon } from '../support/daemon.ts';
 import { type BuiltImage, buildImage, type LayerEntry, pushImage } from '../support/images.ts';
 import { emptied, eventually, run } from '../support/processes.ts';
@@ -54,7 +56,7 @@ async function app(name: string, version: number): Promise<BuiltImage> {
   return await buildImage({ layers: [common, files, notes] });
 }
 
-type Line = { status?: string; id?: string; error?: string };
+type Line = Pick<ProgressMessage, 'status' | 'id' | 'error' | 'progressDetail'>;
 
 async function lines(daemon: TestDaemon, address: string): Promise<Line[]> {
   const answer = await daemon.api('POST', address);
@@ -106,9 +108,13 @@ test('a plain pull finds a delta from what is here, and what comes is the image,
   await using device = await startDaemon();
   await pull(device, 'app', 'v1');
   const start = readFileSync(registry.log, 'utf8').length;
-  const pulled = await pull(device, 'app', 'v2');
+  const heard = await lines(device, `/images/create?fromImage=${registry.host}/app&tag=v2`);
+  const pulled = said(heard);
   const used = pulled.find((line) => line.startsWith('Using a delta from'));
   assert.match(used ?? pulled.join('\n'), /app:v1: [\d.]+k?B instead of [\d.]+kB$/);
+  const sums = heard.flatMap(({ progressDetail }) => progressDetail?.pull ?? []);
+  const size = /: (\S+) instead/.exec(used ?? '')?.[1];
+  assert.deepEqual([...new Set(sums.map(({ total }) => humanSize(total, 3)))], [size]);
   assert.equal(await idOf(device, 'app:v2'), image?.config.digest);
   assert.ok(!pulled.some((line) => line.includes('cannot be used')), pulled.join('\n'));
   // None of the layers that changed was fetched, and what is saved is the tars that were built.

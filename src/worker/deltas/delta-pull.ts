@@ -127,6 +127,11 @@ export class DeltaPull implements Disposable {
     return undefined;
   }
 
+  /** What comes over the link for a layer; undefined when the delta is of no use for it. */
+  linkBytes(position: number): number | undefined {
+    return this.#isUsable ? (this.#parts[position]?.sizeBytes ?? 0) : undefined;
+  }
+
   /**
    * Makes a layer by its part; undefined when it must be fetched instead, which is said. `directory`
    * is the layer's in staging; after a failure it is the caller's to drop.

@@ -34,6 +34,7 @@ import { extractLayer } from '../extract.ts';
 import type { JobContext } from '../job.ts';
 import { CHECKPOINT_PACE } from '../layer-checkpoints.ts';
 import { LayerProgress } from '../layer-progress.ts';
+import { PullDownloads } from '../pull-downloads.ts';
 import type { PulledManifest, PullInput, PullQuestion, PullResult } from '../pull-protocol.ts';
 import { openWorkerSession } from '../registry-session.ts';
 import { decodeImageConfig, resolveImage } from '../resolve-image.ts';
@@ -43,6 +44,8 @@ const LAYER_ATTEMPTS = 2;
 /** When so much was fetched, or after a time, what is whole is made durable while more comes. */
 const KEEP_BYTES = 4 << 20;
 const KEEP_MS = 3000;
+/** How often downloads that say nothing are looked at. */
+const TICK_MS = 1000;
 
 /**
  * The job `pull`: reference → manifest → plan → layers streamed into staging, each made durable by
@@ -62,6 +65,10 @@ class Pull {
   readonly #job: PullInput;
   readonly #session: RegistrySession;
   readonly #link: DownloadLink;
+  readonly #downloads = new PullDownloads({
+    nowMs: () => performance.now(),
+    epochMs: () => Date.now(),
+  });
   readonly #context: JobContext;
   readonly #sys = openSyscalls();
   /** When a delta is pulled: what its target's layers are made of. */
@@ -88,7 +95,13 @@ class Pull {
       },
     });
     this.#link = link;
-    this.#session = { ...session, received: (bytes) => link.received(bytes) };
+    this.#session = {
+      ...session,
+      received: (bytes) => {
+        this.#downloads.received(bytes);
+        return link.received(bytes);
+      },
+    };
     this.#context = context;
   }
 
@@ -170,7 +183,7 @@ class Pull {
     const wanted = layersToFetch(layers, (layer) => here[layer.position] === true);
     const progress = new Map<WantedLayer, LayerProgress>();
     for (const layer of layers) {
-      const line = new LayerProgress(shortId(layer.digest), this.#context.report);
+      const line = new LayerProgress(shortId(layer.digest), this.#context.report, this.#downloads);
       if (wanted.includes(layer)) {
         progress.set(layer, line);
         line.say('Pulling fs layer');
@@ -181,6 +194,12 @@ class Pull {
     using delta = image && (await this.#findDelta(image, layers, wanted));
     this.#shortcut = delta;
     this.#left = wanted.length;
+    for (const [layer, line] of progress) this.#downloads.expect(line, this.#linkBytes(layer));
+    this.#downloads.begin();
+    const ticker = setInterval(() => {
+      for (const line of progress.values()) line.again();
+    }, TICK_MS);
+    using _ticking = { [Symbol.dispose]: () => clearInterval(ticker) };
     const failure = new AbortController();
     const settled = await Promise.allSettled(
       wanted.map((layer) =>
@@ -204,6 +223,12 @@ class Pull {
     // What is whole need not be fetched again; why it failed is worth more than that this fails too.
     await this.#keep(false).catch(() => undefined);
     throw failure.signal.reason;
+  }
+
+  /** What has to come over the link for a layer. */
+  #linkBytes({ position, sizeBytes }: WantedLayer): number {
+    if (this.#delta?.isCommon[position] === true) return 0;
+    return this.#shortcut?.linkBytes(position) ?? sizeBytes;
   }
 
   async #findDelta(
@@ -249,6 +274,7 @@ class Pull {
     const claim = await this.#ask({ ask: 'claim', diffId: layer.diffId });
     if (claim === 'here') {
       this.#left -= 1;
+      this.#downloads.expect(progress, 0);
       progress.say('Already exists');
       return;
     }
@@ -269,7 +295,10 @@ class Pull {
     if (this.#shortcut === undefined) return undefined;
     const directory = path.join(this.#job.staging, `${layer.position}-delta`);
     const staged = await this.#shortcut.extract(layer, directory, progress);
-    if (staged === undefined) rmSync(directory, { recursive: true, force: true });
+    if (staged === undefined) {
+      rmSync(directory, { recursive: true, force: true });
+      this.#downloads.expect(progress, layer.sizeBytes);
+    }
     return staged;
   }
 
@@ -281,6 +310,7 @@ class Pull {
         const isDamaged = isEngineError(error, 'dataLoss') && error.detail['registry'] !== true;
         if (!isDamaged || attempt >= LAYER_ATTEMPTS) throw error;
         progress.say('Verification failed, fetching it again');
+        this.#downloads.expect(progress, this.#linkBytes(layer));
       }
     }
   }
@@ -322,6 +352,7 @@ class Pull {
     const { path: repository, access } = this.#job;
     const earlier = this.#takeEarlier(digest, `${directory}-earlier`);
     const fromByte = earlier?.checkpoint.hashedBytes ?? 0;
+    this.#downloads.expect(progress, sizeBytes, fromByte);
     if (fromByte > 0) progress.say(`Resuming at ${humanSize(fromByte, 3)}`);
     try {
       const staged = await extractLayer({
