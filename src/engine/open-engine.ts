@@ -5,6 +5,7 @@ import { messageOf } from '../base/errors.ts';
 import type { Random } from '../base/id.ts';
 import type { Logger } from '../base/log.ts';
 import { unmountIfMounted } from '../kernel/mount.ts';
+import { releaseText } from '../kernel/page-out.ts';
 import { openShims, type ShimsOptions } from '../kernel/shims.ts';
 import type { Syscalls } from '../kernel/syscalls.ts';
 import { parseStorageOptions } from '../policy/storage-options.ts';
@@ -75,7 +76,7 @@ export async function openEngine(parts: EngineParts): Promise<OpenEngine> {
     log.error('background work failed', { task: name, error: messageOf(error) }),
   );
   opening.defer(() => tasks.close());
-  const workers = createWorkers(parts.worker, log);
+  const workers = createWorkers({ ...parts.worker, makeRoom: () => releaseText(sys) }, log);
   opening.defer(() => workers.close());
   const runtimeCache = opening.use(new RuntimeCache({ sys, execRoot: execRoot.root, log }));
   const base = {

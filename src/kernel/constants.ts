@@ -86,6 +86,7 @@ export const FADV = {
   NOREUSE: 5,
 } as const;
 export const SYNC_FILE_RANGE = { WAIT_BEFORE: 1, WRITE: 2, WAIT_AFTER: 4 } as const;
+export const MADV_DONTNEED = 4;
 export const MADV_PAGEOUT = 21;
 export const FALLOC_FL = { KEEP_SIZE: 1, PUNCH_HOLE: 2 } as const;
 

@@ -19,7 +19,7 @@ import { AF, MSG, SOCK } from './constants.ts';
 import { lockFolder, lockPidFile } from './daemon-lock.ts';
 import { openSyscalls } from './ffi.ts';
 import { findGroup, listenTcp, listenUnix } from './listeners.ts';
-import { pageOutText, parseTextMaps } from './page-out.ts';
+import { pageOutText, parseCleanMaps, parseTextMaps, releaseText } from './page-out.ts';
 import { serviceManager } from './sd-notify.ts';
 import { activatedSockets, chooseSockets } from './socket-activation.ts';
 
@@ -156,4 +156,21 @@ test('only read-only maps of files are paged out', () => {
     { start: 0x651000n, bytes: 0x1000 },
   ]);
   assert.equal(typeof pageOutText(sys), 'boolean');
+});
+
+test('text is released where no page of it was changed, and comes back', () => {
+  const smaps = (head: string, anonymous: number, swap: number): string =>
+    `${head}\nSize: 8 kB\nRss:  8 kB\nAnonymous:     ${anonymous} kB\nSwap:          ${swap} kB\n`;
+  const text = [
+    smaps('00400000-00402000 r-xp 00000000 08:02 173521   /usr/bin/node', 0, 0),
+    smaps('00651000-00653000 r--p 00051000 08:02 173521   /usr/bin/node', 4, 0),
+    smaps('00654000-00656000 r--p 00054000 08:02 173521   /usr/bin/node', 0, 4),
+    smaps('00657000-00659000 rw-p 00057000 08:02 173521   /usr/bin/node', 0, 0),
+  ].join('');
+  assert.deepEqual(parseCleanMaps(text), [{ start: 0x400000n, bytes: 0x2000 }]);
+  const residentKb = (): number =>
+    Number(/^Rss:\s+(\d+)/m.exec(readFileSync('/proc/self/smaps_rollup', 'utf8'))?.[1]);
+  const before = residentKb();
+  releaseText(sys);
+  assert(residentKb() < before - 5_000, `${before} kB before, ${residentKb()} kB after`);
 });

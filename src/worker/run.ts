@@ -3,6 +3,8 @@ import { Socket } from 'node:net';
 import type { Readable, Writable } from 'node:stream';
 import { type Deferred, deferred } from '../base/async.ts';
 import { canceled, isEngineError, messageOf, toEngineError } from '../base/errors.ts';
+import { openSyscalls } from '../kernel/ffi.ts';
+import { releaseText } from '../kernel/page-out.ts';
 import {
   CHANNEL_FD,
   type Channel,
@@ -44,6 +46,7 @@ export async function runWorker(jobs: JobTable = JOBS): Promise<number> {
       const load = typeof job === 'string' && Object.hasOwn(jobs, job) ? jobs[job] : undefined;
       if (load === undefined) throw new Error(`no such job: ${String(job)}`);
       const body = await load();
+      releaseText(openSyscalls());
       const result = await body(input, context(channel, answers, abort.signal, stdio));
       await stdio.flush();
       channel.send({ result: result ?? null });

@@ -13,6 +13,8 @@ export type WorkerCommand = {
   readonly args: readonly string[];
   /** The daemon's environment. What would change how Node starts is left out for the worker. */
   readonly env: Readonly<Record<string, string | undefined>>;
+  /** Makes room for it in this process. */
+  readonly makeRoom?: () => void;
 };
 
 type StartOptions = Parameters<Workers['start']>[2];
@@ -31,6 +33,7 @@ export function createWorkers(how: WorkerCommand, log: Logger): Workers {
     start: async (name, input, options) => {
       options.signal.throwIfAborted();
       if (closed) throw canceled('the daemon is shutting down');
+      how.makeRoom?.();
       const child = spawn(how.command, [...how.args], {
         stdio: ['pipe', 'pipe', 'inherit', 'pipe'],
         env,
