@@ -79,13 +79,31 @@ function hasInternals(stream: object): stream is Internals {
 const EMPTY = Buffer.alloc(0);
 export const OUTPUT_BYTES = 256 << 10;
 
+/** What an inflater may take. */
+export type InflateLimits = {
+  /** Bounds the memory that a zstd frame may ask for; 27: 128 MiB. */
+  readonly zstdWindowLogMax?: number;
+  /** Longest piece of output. */
+  readonly outputBytes?: number;
+};
+
+function openCodec(
+  compression: Exclude<Compression, 'none'>,
+  { zstdWindowLogMax = 27, outputBytes = OUTPUT_BYTES }: InflateLimits,
+) {
+  if (compression === 'gzip') return zlib.createGunzip({ chunkSize: outputBytes });
+  const params = { [zlib.constants.ZSTD_d_windowLogMax]: zstdWindowLogMax };
+  return zlib.createZstdDecompress({ chunkSize: outputBytes, params });
+}
+
 /** A synchronous inflater, or undefined where this Node has no way to drive one. */
 export function openSyncInflater(
   compression: Exclude<Compression, 'none'>,
   onOutput: Output,
-  outputBytes = OUTPUT_BYTES,
+  limits: InflateLimits = {},
 ): PieceInflater | undefined {
-  const stream = compression === 'gzip' ? zlib.createGunzip() : zlib.createZstdDecompress();
+  const { outputBytes = OUTPUT_BYTES } = limits;
+  const stream = openCodec(compression, limits);
   if (!hasInternals(stream)) {
     stream.destroy();
     return undefined;
@@ -175,14 +193,15 @@ export function codecError(compression: Compression, message: string, code: stri
 export async function* inflatePieces(
   source: AsyncIterable<Uint8Array>,
   compression: Compression,
+  limits: InflateLimits = {},
 ): AsyncGenerator<Buffer> {
   const last: Buffer[] = [];
   using inflater =
     compression === 'none'
       ? undefined
-      : openSyncInflater(compression, (bytes) => void last.push(Buffer.from(bytes)));
+      : openSyncInflater(compression, (bytes) => void last.push(Buffer.from(bytes)), limits);
   if (inflater === undefined) {
-    yield* inflateStream(source, compression);
+    yield* inflateStream(source, compression, limits);
     return;
   }
   for await (const chunk of source) yield* inflater.pieces(chunk);
@@ -191,25 +210,17 @@ export async function* inflatePieces(
   yield* last;
 }
 
-/**
- * The same with the public streams of node:zlib: chunks in, chunks out. `zstdWindowLogMax` bounds
- * the memory that a zstd frame may ask for (27: 128 MiB).
- */
+/** The same with the public streams of node:zlib: chunks in, chunks out. */
 export async function* inflateStream(
   source: AsyncIterable<Uint8Array>,
   compression: Compression,
-  { zstdWindowLogMax = 27 }: { readonly zstdWindowLogMax?: number } = {},
+  limits: InflateLimits = {},
 ): AsyncGenerator<Buffer> {
   if (compression === 'none') {
     for await (const chunk of source) yield asBuffer(chunk);
     return;
   }
-  const options = { chunkSize: OUTPUT_BYTES };
-  const params = { [zlib.constants.ZSTD_d_windowLogMax]: zstdWindowLogMax };
-  const codec =
-    compression === 'gzip'
-      ? zlib.createGunzip(options)
-      : zlib.createZstdDecompress({ ...options, params });
+  const codec = openCodec(compression, limits);
   const sourceErrors: Error[] = [];
   const watched = async function* (): AsyncGenerator<Uint8Array> {
     try {

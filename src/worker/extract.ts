@@ -5,7 +5,7 @@ import {
   MAGIC_BYTES,
   openSyncInflater,
 } from '../kernel/sync-inflate.ts';
-import type { LayerCheckpoint } from '../store/layers/layer-checkpoint.ts';
+import type { BlobCheckpoint } from '../store/layers/layer-checkpoint.ts';
 import { layerTarPrefix } from '../store/layers/layer-tar.ts';
 import { EarlierFiles } from './earlier-files.ts';
 import {
@@ -23,7 +23,7 @@ export type ExtractOptions = Omit<ExtractionOptions, 'from'> & {
    */
   readonly source: AsyncIterable<Uint8Array>;
   /** An extraction of the same layer that was cut off, to be gone on with. */
-  readonly earlier?: { readonly directory: string; readonly checkpoint: LayerCheckpoint };
+  readonly earlier?: { readonly directory: string; readonly checkpoint: BlobCheckpoint };
   readonly signal: AbortSignal;
   /** Bytes of the source that are dealt with. */
   readonly onProgress?: (bytes: number) => void;
@@ -111,7 +111,7 @@ let syncWorks: boolean | undefined;
 
 function syncInflateWorks(): boolean {
   if (syncWorks === undefined) {
-    using probe = openSyncInflater('gzip', () => undefined, 64);
+    using probe = openSyncInflater('gzip', () => undefined, { outputBytes: 64 });
     syncWorks = probe !== undefined;
   }
   return syncWorks;

@@ -21,13 +21,13 @@ import {
 import type { Syscalls } from '../kernel/syscalls.ts';
 import type { StagedLayer } from '../store/layer-store.ts';
 import {
-  type LayerCheckpoint,
+  type BlobCheckpoint,
   removeCheckpoint,
   writeCheckpoint,
 } from '../store/layers/layer-checkpoint.ts';
 import type { EarlierFiles } from './earlier-files.ts';
 import { LayerTree } from './extract-tree.ts';
-import { type CheckpointPace, LayerCheckpoints } from './layer-checkpoints.ts';
+import { type CheckpointPace, type DueCheckpoint, LayerCheckpoints } from './layer-checkpoints.ts';
 import { LayerSharing } from './layer-sharing.ts';
 import { Writeback } from './writeback.ts';
 
@@ -57,9 +57,11 @@ export type ExtractionOptions = {
   readonly checkpoints?: CheckpointPace;
   /** Goes on from a checkpoint; `replay` must get the tar's bytes up to it first. */
   readonly from?: {
-    readonly checkpoint: LayerCheckpoint;
+    readonly checkpoint: BlobCheckpoint;
     readonly files: EarlierFiles;
   };
+  /** The same files for who brings the bytes up to the checkpoint by other ways. */
+  readonly files?: EarlierFiles | undefined;
 };
 
 /** An extracted layer, with what is known of its bytes. */
@@ -133,7 +135,7 @@ export class LayerExtraction implements AsyncDisposable {
       directory,
       writeback: this.#writeback,
       sharing: this.#sharing,
-      earlier: options.from?.files,
+      earlier: options.from?.files ?? options.files,
       onWarning: options.onWarning ?? (() => undefined),
       onMoved: (number, from) => this.#headers.moved(number, from),
     });
@@ -167,7 +169,7 @@ export class LayerExtraction implements AsyncDisposable {
     return new LayerCheckpoints(expected.digest, checkpoints, fromByte);
   }
 
-  #goOn({ compression, hashedBytes, point }: LayerCheckpoint): void {
+  #goOn({ compression, hashedBytes, point }: BlobCheckpoint): void {
     this.#head = undefined;
     this.#compression = compression;
     this.sizeBytes = hashedBytes;
@@ -302,11 +304,19 @@ export class LayerExtraction implements AsyncDisposable {
     else await this.#writeback.turn();
   }
 
-  /** Notes how far it has come, when all up to here is on the disk. */
   async #note(): Promise<void> {
     this.#isAtCheckpoint = false;
     const due = this.#checkpoints?.take();
-    if (due === undefined || this.#failure !== undefined || this.#tree.hasApart) return;
+    if (due !== undefined) await this.note(due);
+  }
+
+  /**
+   * Notes how far it has come, when all up to here is on the disk. Nothing is noted in the middle of
+   * an entry, or when what has come cannot be read again.
+   */
+  async note(due: DueCheckpoint): Promise<void> {
+    const isHere = this.#headers.tarBytes >= due.point.outputBytes;
+    if (!isHere || this.#failure !== undefined || this.#tree.hasApart) return;
     this.#headers.flush();
     const headersBytes = this.#headersBytes;
     await this.#writeback.finish();

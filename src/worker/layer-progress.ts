@@ -24,6 +24,11 @@ export class LayerProgress {
     this.#downloads = downloads;
   }
 
+  /** So much is to come in all, from `fromByte` on. */
+  expect(sizeBytes: number, fromByte: number): void {
+    this.#downloads?.expect(this, sizeBytes, fromByte);
+  }
+
   /** A line without numbers: `Pull complete`. */
   say(status: string): void {
     this.#report({ status, progressDetail: {}, id: this.id });

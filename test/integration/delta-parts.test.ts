@@ -1,14 +1,16 @@
 import assert from 'node:assert/strict';
 import { createHash, randomUUID } from 'node:crypto';
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
 import { constants as zlib, zstdCompressSync, zstdDecompressSync } from 'node:zlib';
 import fc from 'fast-check';
 import { parseDiffId, parseDigest, parseImageId } from '../../src/base/digest.ts';
-import { isEngineError } from '../../src/base/errors.ts';
+import { isEngineError, unavailable } from '../../src/base/errors.ts';
 import { openSyscalls } from '../../src/kernel/ffi.ts';
+import { findCheckpoint } from '../../src/store/layers/layer-checkpoint.ts';
 import { LayerEntries } from '../../src/store/layers/layer-entries.ts';
+import { layerTar as exactTar } from '../../src/store/layers/layer-tar.ts';
 import { makeDeltas } from '../../src/worker/deltas/delta-maker.ts';
 import { extractPart } from '../../src/worker/deltas/part-decoder.ts';
 import { TarFiles } from '../../src/worker/deltas/tar-files.ts';
@@ -32,10 +34,19 @@ const sha256 = (bytes: Uint8Array): string => createHash('sha256').update(bytes)
 const noise = (seed: string, bytes: number): Buffer =>
   createHash('shake256', { outputLength: bytes }).update(seed).digest();
 
-type Part = { readonly bytes: Buffer; readonly tarBytes: number; readonly diffId: string };
+type Part = {
+  readonly bytes: Buffer;
+  readonly frames: readonly number[];
+  readonly tarBytes: number;
+  readonly diffId: string;
+};
 
 /** Parts from a base to a target, each a list of tars. */
-async function make(base: readonly Uint8Array[], target: readonly Uint8Array[]): Promise<Part[]> {
+async function make(
+  base: readonly Uint8Array[],
+  target: readonly Uint8Array[],
+  options: { frameBytes?: number } = {},
+): Promise<Part[]> {
   const folder = path.join(here.context.dataRoot.staging, randomUUID());
   mkdirSync(folder);
   try {
@@ -55,7 +66,7 @@ async function make(base: readonly Uint8Array[], target: readonly Uint8Array[]):
     using _from = from.entries;
     using _to = to.entries;
     const [made] = await makeDeltas({
-      ...{ target: to, bases: [from], folder, signal },
+      ...{ target: to, bases: [from], folder, signal, ...options },
       onProgress: () => undefined,
     });
     return (made?.parts ?? []).flatMap((part, i) =>
@@ -64,6 +75,7 @@ async function make(base: readonly Uint8Array[], target: readonly Uint8Array[]):
         : [
             {
               bytes: readFileSync(part.file),
+              frames: part.frames,
               tarBytes: part.tarBytes,
               diffId: to.diffIds[i] ?? '',
             },
@@ -74,32 +86,58 @@ async function make(base: readonly Uint8Array[], target: readonly Uint8Array[]):
   }
 }
 
-/** Uses a part on layers of the store; what it makes is dropped again. */
-async function use(
+type AnyPart = Omit<Part, 'bytes' | 'frames'> & {
+  readonly bytes: Uint8Array;
+  /** One, where nothing is said. */
+  readonly frames?: readonly number[];
+};
+
+/** Uses a part on layers of the store; `cutAt`: the link breaks behind so many bytes. */
+async function extract(
   entries: LayerEntries,
-  part: { bytes: Uint8Array; tarBytes: number; diffId: string },
-): Promise<string> {
+  part: AnyPart,
+  directory: string,
+  how: { cutAt?: number; earlier?: string } = {},
+) {
+  const checkpoint = how.earlier === undefined ? undefined : findCheckpoint(how.earlier, ['delta']);
+  const fromByte = checkpoint?.hashedBytes ?? 0;
+  const earlier =
+    how.earlier === undefined || checkpoint === undefined
+      ? undefined
+      : { directory: how.earlier, checkpoint };
+  const { bytes } = part;
+  const layer = await extractPart({
+    ...{ sys, base: entries, directory, signal, earlier },
+    diffId: parseDiffId(part.diffId),
+    source: pieces(bytes.subarray(fromByte), (how.cutAt ?? bytes.length + 1) - fromByte),
+    part: {
+      digest: parseDigest(`sha256:${sha256(bytes)}`),
+      sizeBytes: bytes.length,
+      frames: part.frames ?? [bytes.length],
+      tarBytes: part.tarBytes,
+    },
+    checkpointMs: 0,
+    onProgress: () => undefined,
+  });
+  return { layer, fromByte };
+}
+
+/** The same; what it makes is dropped again. */
+async function use(entries: LayerEntries, part: AnyPart): Promise<string> {
   const directory = path.join(here.context.dataRoot.staging, randomUUID());
   try {
-    const staged = await extractPart({
-      ...{ sys, base: entries, directory, signal },
-      diffId: parseDiffId(part.diffId),
-      source: pieces(part.bytes),
-      part: {
-        digest: parseDigest(`sha256:${sha256(part.bytes)}`),
-        sizeBytes: part.bytes.length,
-        tarBytes: part.tarBytes,
-      },
-      onProgress: () => undefined,
-    });
-    return staged.diffId;
+    const { layer } = await extract(entries, part, directory);
+    return layer.diffId;
   } finally {
     rmSync(directory, { recursive: true, force: true });
   }
 }
 
-async function* pieces(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
-  for (let at = 0; at < bytes.length; at += 700) yield bytes.subarray(at, at + 700);
+async function* pieces(bytes: Uint8Array, cutAt: number): AsyncGenerator<Uint8Array> {
+  for (let at = 0; at < bytes.length; at += 700) {
+    if (at >= cutAt) throw unavailable('the link is gone');
+    yield bytes.subarray(at, at + 700);
+  }
   await Promise.resolve();
 }
 
@@ -210,21 +248,87 @@ test('a cut or a flipped bit anywhere in a small part makes the layer or nothing
       flipped[at] = (flipped[at] ?? 0) ^ (1 << (at % 8));
       // Not all bits mean something: what comes out is the layer, verified, or nothing.
       const orNothing = async (bad: Buffer, why: string): Promise<void> => {
-        const result = use(entries, { ...part, bytes: bad });
+        const result = use(entries, { ...part, frames: [bad.length], bytes: bad });
         const made = await result.catch(() => undefined);
         if (made === undefined) await refused(result, why);
         else assert.equal(made, part.diffId, why);
       };
       await orNothing(pack(flipped), `${what} flipped at ${at}`);
       if (what === 'part') await orNothing(cut, `part cut at ${at}`);
-      else await refused(use(entries, { ...part, bytes: cut }), `${what} cut at ${at}`);
+      else
+        await refused(
+          use(entries, { ...part, frames: [cut.length], bytes: cut }),
+          `${what} cut at ${at}`,
+        );
     }
+  }
+});
+
+test('a part that is cut off anywhere and gone on with makes the same layer', async () => {
+  const file = (i: number, version: number): LayerEntry => ({
+    name: `d/f${i}`,
+    content: noise(`${i} ${i % 3 === 0 ? '' : version}`, 1500 + (i % 7) * 100),
+    mtime: new Date(1_700_000_000_000 + version * 1000),
+  });
+  const tarOf = async (version: number) =>
+    await layerTar([
+      { name: 'd', type: 'directory' },
+      ...Array.from({ length: 40 }, (_, i) => file(i, version)),
+      { name: 'link', type: 'link', linkname: 'd/f4' },
+    ]);
+  const base = await tarOf(1);
+  const [part] = await make([base], [await tarOf(2)], { frameBytes: 4000 });
+  assert.ok(part !== undefined);
+  assert.ok(part.frames.length > 5, `${part.frames.length} frames`);
+  using entries = await openBase([base]);
+  let goneOn = 0;
+  for (let cutAt = 0; cutAt < part.bytes.length; cutAt += 2100) {
+    const folder = path.join(here.context.dataRoot.staging, randomUUID());
+    mkdirSync(folder);
+    const [first, second, third] = ['first', 'second', 'third'].map((name) =>
+      path.join(folder, name),
+    ) as [string, string, string];
+    await assert.rejects(extract(entries, part, first, { cutAt }), { kind: 'unavailable' });
+    const later = { cutAt: cutAt + 5000, earlier: first };
+    const isCut = await extract(entries, part, second, later).then(
+      () => false,
+      (error: unknown) => isEngineError(error, 'unavailable'),
+    );
+    const found = findCheckpoint(second, ['delta']);
+    const earlier = isCut && found !== undefined ? second : first;
+    const { layer, fromByte } = await extract(entries, part, third, { earlier });
+    assert.equal(layer.diffId, part.diffId);
+    // No more than a frame, and what was on its way, comes again.
+    assert.ok(fromByte > cutAt - Math.max(...part.frames) - 700, `${fromByte} at ${cutAt}`);
+    if (fromByte > 0) goneOn += 1;
+    const tar = [...exactTar({ sys, directory: third, diffId: layer.diffId })];
+    assert.equal(`sha256:${sha256(Buffer.concat(tar))}`, part.diffId);
+    assert.ok(!existsSync(path.join(third, 'checkpoint')));
+    // What is damaged of it is found out.
+    if (findCheckpoint(first, ['delta']) !== undefined) {
+      const one = path.join(first, 'diff/d/f1');
+      writeFileSync(one, readFileSync(one).fill(0, 100, 101));
+      const again = extract(entries, part, path.join(folder, 'again'), { earlier: first });
+      await assert.rejects(again, { kind: 'dataLoss' });
+    }
+    rmSync(folder, { recursive: true });
+  }
+  assert.ok(goneOn > 10, `${goneOn} were gone on with`);
+});
+
+test('frames that lie about where they begin are refused', async () => {
+  const { base, part } = await smallPair();
+  using entries = await openBase([base]);
+  const { length } = part.bytes;
+  for (const frames of [[1, length - 1], [length - 1, 1], [length + 1], [length - 1], []]) {
+    await refused(use(entries, { ...part, frames }), frames.join());
   }
 });
 
 test('lengths that lie, bombs and large windows are refused, and memory stays bounded', async () => {
   const { base, part } = await smallPair();
   using entries = await openBase([base]);
+  const whole = (bytes: Uint8Array) => ({ ...part, frames: [bytes.length], bytes });
   const u = (value: number): number[] =>
     value < 128 ? [value] : [(value % 128) | 128, ...u(Math.floor(value / 128))];
   const columns = (lengths: readonly number[]): number[] => lengths.flatMap(u);
@@ -238,15 +342,15 @@ test('lengths that lie, bombs and large windows are refused, and memory stays bo
   };
   const rssBefore = process.memoryUsage().rss;
   for (const [why, stream] of Object.entries(streams)) {
-    await refused(use(entries, { ...part, bytes: zstdCompressSync(Buffer.from(stream)) }), why);
+    await refused(use(entries, whole(zstdCompressSync(Buffer.from(stream)))), why);
   }
   const bomb = zstdCompressSync(
     Buffer.concat([zstdDecompressSync(part.bytes), Buffer.alloc(256 << 20)]),
   );
-  await refused(use(entries, { ...part, bytes: bomb }), 'a bomb behind the end');
+  await refused(use(entries, whole(bomb)), 'a bomb behind the end');
   const params = { [zlib.ZSTD_c_windowLog]: 27, [zlib.ZSTD_c_compressionLevel]: 1 };
   const wide = zstdCompressSync(noise('w', 70 << 20), { params });
-  await refused(use(entries, { ...part, bytes: wide }), 'a window of 128 MiB');
+  await refused(use(entries, whole(wide)), 'a window of 128 MiB');
   await refused(use(entries, { ...part, tarBytes: part.tarBytes - 1 }), 'more than it says');
   await refused(use(entries, { ...part, tarBytes: part.tarBytes + 1 }), 'less than it says');
   const grownMb = (process.memoryUsage().rss - rssBefore) / 2 ** 20;

@@ -58,7 +58,8 @@ async function extract(
   how: { readonly cut?: Cut; readonly earlier?: string; readonly diffId?: DiffId } = {},
 ) {
   const directory = path.join(here.context.dataRoot.staging, name);
-  const checkpoint = how.earlier === undefined ? undefined : findCheckpoint(how.earlier);
+  const checkpoint =
+    how.earlier === undefined ? undefined : findCheckpoint(how.earlier, ['gzip', 'none']);
   const fromByte = checkpoint?.hashedBytes ?? 0;
   const source = async function* (): AsyncGenerator<Uint8Array> {
     let at = fromByte;
@@ -164,7 +165,7 @@ test('an extraction that is cut off anywhere and gone on with gives the very sam
           });
           if (outcome !== undefined) return; // the cut came after the last byte
           const directory = path.join(here.context.dataRoot.staging, name);
-          if (findCheckpoint(directory) !== undefined) earlier = directory;
+          if (findCheckpoint(directory, ['gzip', 'none']) !== undefined) earlier = directory;
         }
         if (earlier === undefined) return;
         resumed += 1;

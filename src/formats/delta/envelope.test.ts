@@ -10,7 +10,7 @@ const envelope: DeltaEnvelope = {
   target: { id: sha<ImageId>('2'), diffIds: [sha<DiffId>('a'), sha<DiffId>('c')] },
   manifest: sha<Digest>('3'),
   config: Buffer.from('{"architecture":"arm64"}'),
-  parts: [undefined, { digest: sha<Digest>('d'), sizeBytes: 9, tarBytes: 2048 }],
+  parts: [undefined, { digest: sha<Digest>('d'), sizeBytes: 9, frames: [4, 5], tarBytes: 2048 }],
 };
 
 test('an envelope comes back', () => {
@@ -28,14 +28,24 @@ test('a later version is told apart from damage', () => {
   );
 });
 
+test('a later version may say other things, and is told apart all the same', () => {
+  assert.throws(
+    () => decodeEnvelope('{"version":3,"parts":"elsewhere"}'),
+    (error) => error instanceof EngineError && error.kind === 'notImplemented',
+  );
+});
+
 test('envelopes that do not add up are refused', () => {
   const spoil = (change: Partial<DeltaEnvelope>) => encodeEnvelope({ ...envelope, ...change });
-  const part = { digest: sha<Digest>('d'), sizeBytes: 9, tarBytes: 1 };
+  const part = { digest: sha<Digest>('d'), sizeBytes: 9, frames: [9], tarBytes: 1 };
   const cases: [string, RegExp][] = [
     [spoil({ parts: [] }), /part for each layer/],
     [spoil({ parts: [undefined, undefined] }), /not in the base/],
     [spoil({ parts: [undefined, { ...part, tarBytes: 2 ** 51 }] }), /impossible length/],
     [spoil({ parts: [undefined, { ...part, sizeBytes: -1 }] }), /impossible length/],
+    [spoil({ parts: [undefined, { ...part, frames: [] }] }), /frames of a part/],
+    [spoil({ parts: [undefined, { ...part, frames: [8] }] }), /frames of a part/],
+    [spoil({ parts: [undefined, { ...part, frames: [10, -1] }] }), /frames of a part/],
     [
       encodeEnvelope(envelope).replaceAll('sha256:a', 'sha512:a'),
       /unsupported digest|invalid diffID/,

@@ -44,13 +44,25 @@ const document = struct('Delta', {
   /** The target's config, exact bytes in base64: its sha256 is `target.config`. */
   config: string,
   /** For each layer of the target: null when the base has it, or its part. */
-  parts: array(nullable(struct('Part', { digest: string, size: int, tarBytes: int }))),
+  parts: array(
+    nullable(
+      struct('Part', {
+        digest: string,
+        size: int,
+        /** Bytes of its frames, in order. */
+        frames: array(int),
+        tarBytes: int,
+      }),
+    ),
+  ),
 });
 
 /** One layer's part, as a registry stores it. */
 export type DeltaPart = {
   readonly digest: Digest;
   readonly sizeBytes: number;
+  /** Lengths of its zstd frames: each can be decoded by itself, so that a reader may begin there. */
+  readonly frames: readonly number[];
   /** Bytes of the layer's tar, which the decoder keeps to. */
   readonly tarBytes: number;
 };
@@ -78,7 +90,12 @@ export function encodeEnvelope(envelope: DeltaEnvelope): string {
     parts: envelope.parts.map((part) =>
       part === undefined
         ? null
-        : { digest: part.digest, size: part.sizeBytes, tarBytes: part.tarBytes },
+        : {
+            digest: part.digest,
+            size: part.sizeBytes,
+            frames: [...part.frames],
+            tarBytes: part.tarBytes,
+          },
     ),
   } satisfies Decoded<typeof document>);
 }
@@ -89,12 +106,13 @@ export function encodeEnvelope(envelope: DeltaEnvelope): string {
  * @throws notImplemented for a later version; dataLoss for anything that does not add up
  */
 export function decodeEnvelope(text: string): DeltaEnvelope {
-  const raw = decodeJson(document, text);
-  if (raw.version !== DELTA_VERSION) {
+  const { version } = decodeJson(struct('Delta', { version: int }), text);
+  if (version !== DELTA_VERSION) {
     throw notImplemented(
-      `cannot use a delta of version ${raw.version}: this engine knows version ${DELTA_VERSION}; update it or pull without deltas`,
+      `cannot use a delta of version ${version}: this engine knows version ${DELTA_VERSION}; update it or pull without deltas`,
     );
   }
+  const raw = decodeJson(document, text);
   if (raw.parts.length !== raw.target.diffIds.length) {
     throw dataLoss('invalid delta: it does not have a part for each layer');
   }
@@ -108,7 +126,12 @@ export function decodeEnvelope(text: string): DeltaEnvelope {
       if (part.size < 0 || part.tarBytes < 0 || part.tarBytes > LIMITS.layerBytesMax) {
         throw dataLoss('invalid delta: a part has an impossible length');
       }
-      return { digest: parseDigest(part.digest), sizeBytes: part.size, tarBytes: part.tarBytes };
+      const { size: sizeBytes, frames, tarBytes } = part;
+      const isWhole = frames.reduce((sum, bytes) => sum + bytes, 0) === sizeBytes;
+      if (!isWhole || frames.some((bytes) => bytes <= 0)) {
+        throw dataLoss('invalid delta: the frames of a part are not the whole of it');
+      }
+      return { digest: parseDigest(part.digest), sizeBytes, frames, tarBytes };
     }
     const diffId = targetDiffIds[i];
     if (diffId === undefined || !baseDiffIds.includes(diffId)) {

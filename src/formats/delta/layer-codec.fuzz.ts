@@ -62,7 +62,14 @@ test('no text makes the reader of envelopes fail otherwise than by a refusal', (
   const digest = fc.constantFrom(`sha256:${'a'.repeat(64)}`, 'sha256:', '');
   const side = fc.record({ config: digest, diffIds: fc.array(digest, { maxLength: 3 }) });
   const number = fc.oneof(fc.integer(), fc.constantFrom(2 ** 50, 2 ** 53, -1));
-  const part = fc.record({ digest, size: number, tarBytes: number });
+  const frames = fc.array(number, { maxLength: 2 });
+  const part = fc.oneof(
+    fc.record({ digest, size: number, frames, tarBytes: number }),
+    fc.record({ digest, size: number, tarBytes: number }).map((one) => ({
+      ...one,
+      frames: [one.size],
+    })),
+  );
   const envelope = fc.record({
     ...{ version: fc.constantFrom(1, 1, 1, 2, 0), base: side, target: side, manifest: digest },
     ...{ config: fc.string(), parts: fc.array(fc.option(part), { maxLength: 3 }) },

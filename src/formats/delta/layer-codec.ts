@@ -5,10 +5,12 @@ import { ReferenceOrder } from './order.ts';
 import { ByteReader } from './varint.ts';
 
 /**
- * A layer's tar as a delta against the entries of a base image: what is inside the compressed
- * stream of one layer. Integers are LEB128 (`varint.ts`).
+ * A stretch of a layer's tar as a delta against the entries of a base image: what is inside one
+ * compressed frame of a part. A layer is its stretches one after the other, and none knows what came
+ * before it. Integers are LEB128 (`varint.ts`).
  *
- *   layer       group…, then u 0, then u bytes and the bytes of the archive behind the last entry
+ *   stretch     group…, then u 0, then u bytes and the bytes of the archive behind the last entry
+ *               of the layer
  *   group       u entries (1 … {@link GROUP_ENTRIES_MAX}), u length of each column, the columns,
  *               then the contents that are not in the base, in the order of the entries
  *
@@ -59,7 +61,7 @@ export type LayerSink = {
 };
 
 /**
- * Decodes a layer. A coroutine without I/O: it yields how many bytes it needs next and is resumed
+ * Decodes a stretch. A coroutine without I/O: it yields how many bytes it needs next and is resumed
  * with exactly these, so memory is bounded by a group's columns and one block. After a copy it
  * yields 0, so that who drives it can carry the copy out at its own pace.
  * @throws dataLoss

@@ -118,7 +118,7 @@ type Choice = {
 /** Corrections that are so many times smaller than the content need no comparison with it. */
 const CLEARLY_SMALLER = 8;
 
-/** Encodes one layer; `emit` gets what belongs into the compressed stream (see `layer-codec.ts`). */
+/** Encodes one stretch of a layer; `emit` gets what belongs into its compressed frame (see `layer-codec.ts`). */
 export class LayerEncoder {
   readonly #sources: SourceIndex;
   readonly #emit: (bytes: Uint8Array) => void;
@@ -130,6 +130,7 @@ export class LayerEncoder {
   #contentBytes = 0;
   #entries = 0;
   #headBytes = 0;
+  #codedBytes = 0;
 
   constructor(
     sources: SourceIndex,
@@ -145,6 +146,11 @@ export class LayerEncoder {
   /** About how many bytes heads and references take, once they are compressed. */
   get headBytes(): number {
     return this.#headBytes;
+  }
+
+  /** About how many bytes all so far takes. */
+  get estimatedBytes(): number {
+    return this.#headBytes + this.#codedBytes;
   }
 
   /** Takes the next entry of the target. */
@@ -165,6 +171,7 @@ export class LayerEncoder {
     for (const part of choice.coded) this.#contentBytes += part.length;
     this.#contents.push(...choice.coded);
     this.#entries += 1;
+    this.#codedBytes += choice.bytes;
     const { path, content } = entry;
     const contentBytes = content.length;
     this.#report({ path, kind: choice.kind, contentBytes, codedBytes: choice.bytes });
@@ -173,7 +180,7 @@ export class LayerEncoder {
     if (this.#entries === GROUP_ENTRIES_MAX || isFull) this.#flush();
   }
 
-  /** Ends the layer with the bytes behind its last entry. */
+  /** Ends it; `trailer` are the bytes behind the last entry of the layer. */
   end(trailer: Uint8Array): void {
     this.#flush();
     const out = new ByteWriter();

@@ -23,7 +23,8 @@ import { decodeJson, int, string, struct } from '../../spec/decode.ts';
 export type LayerCheckpoint = {
   /** Of the whole blob. */
   readonly digest: Digest;
-  readonly compression: 'gzip' | 'none';
+  /** `delta`: the blob is a delta's part, and stands between two of its frames. */
+  readonly compression: CheckpointKind;
   /** Bytes of the `headers` file that were on the disk. */
   readonly headersBytes: number;
   /** Bytes of the blob that `hashState` stands for; at most `point.inputBytes`. */
@@ -31,6 +32,14 @@ export type LayerCheckpoint = {
   readonly hashState: Buffer;
   readonly point: InflatePoint;
 };
+
+/** All kinds. */
+export const CHECKPOINT_KINDS = ['gzip', 'none', 'delta'] as const;
+export type CheckpointKind = (typeof CHECKPOINT_KINDS)[number];
+export type CheckpointOf<K extends CheckpointKind> = LayerCheckpoint & { readonly compression: K };
+/** Of a layer that is fetched as it is, and of one that a delta makes. */
+export type BlobCheckpoint = CheckpointOf<'gzip' | 'none'>;
+export type PartCheckpoint = CheckpointOf<'delta'>;
 
 /** The file beside a layer's files. */
 export const CHECKPOINT = 'checkpoint';
@@ -67,10 +76,14 @@ export function removeCheckpoint(directory: string): void {
 }
 
 /**
- * The checkpoint of a layer; undefined when there is none, or none that can be used: a layer that
- * replaces entries of its own has moved contents, and what of that is on the disk is not known.
+ * The checkpoint of a layer, of one of these kinds; undefined when there is none, or none that can
+ * be used: a layer that replaces entries of its own has moved contents, and what of that is on the
+ * disk is not known.
  */
-export function findCheckpoint(directory: string): LayerCheckpoint | undefined {
+export function findCheckpoint<K extends CheckpointKind>(
+  directory: string,
+  kinds: readonly K[],
+): CheckpointOf<K> | undefined {
   if (existsSync(path.join(directory, 'apart'))) return undefined;
   let bytes: Buffer;
   try {
@@ -80,7 +93,8 @@ export function findCheckpoint(directory: string): LayerCheckpoint | undefined {
     throw error;
   }
   try {
-    return decode(bytes);
+    const found = decode(bytes);
+    return found !== undefined && isOneOf(found, kinds) ? found : undefined;
   } catch (error) {
     // Cut off, damaged, or of another version: there is nothing to go on from.
     if (isEngineError(error) || error instanceof RangeError || errnoOf(error) !== undefined) {
@@ -88,6 +102,13 @@ export function findCheckpoint(directory: string): LayerCheckpoint | undefined {
     }
     throw error;
   }
+}
+
+function isOneOf<K extends CheckpointKind>(
+  checkpoint: LayerCheckpoint,
+  kinds: readonly K[],
+): checkpoint is CheckpointOf<K> {
+  return kinds.some((kind) => kind === checkpoint.compression);
 }
 
 function decode(bytes: Buffer): LayerCheckpoint | undefined {
@@ -98,8 +119,8 @@ function decode(bytes: Buffer): LayerCheckpoint | undefined {
   const rest = zstdDecompressSync(bytes.subarray(restAt), options);
   const { digest, compression, headersBytes, hashedBytes, inputBytes, outputBytes } = own;
   const { bits, lastByte } = own;
+  const kind = CHECKPOINT_KINDS.find((each) => each === compression);
   const isSound =
-    (compression === 'gzip' || compression === 'none') &&
     rest.length >= SHA256_STATE_BYTES &&
     0 < hashedBytes &&
     hashedBytes <= inputBytes &&
@@ -108,10 +129,10 @@ function decode(bytes: Buffer): LayerCheckpoint | undefined {
     bits < 8 &&
     0 <= lastByte &&
     lastByte < 256;
-  if (!isSound) return undefined;
+  if (!isSound || kind === undefined) return undefined;
   return {
     digest: parseDigest(digest),
-    compression,
+    compression: kind,
     headersBytes,
     hashedBytes,
     hashState: rest.subarray(0, SHA256_STATE_BYTES),

@@ -3,8 +3,16 @@ import path from 'node:path';
 import { type Digest, hexOf } from '../../base/digest.ts';
 import { errnoOf } from '../../base/errors.ts';
 import { LIMITS } from '../../base/limits.ts';
-import type { DataRoot } from '../paths.ts';
-import { CHECKPOINT, findCheckpoint } from './layer-checkpoint.ts';
+import { type DataRoot, dataRootAt } from '../paths.ts';
+import {
+  CHECKPOINT,
+  CHECKPOINT_KINDS,
+  type CheckpointKind,
+  type CheckpointOf,
+  findCheckpoint,
+  type LayerCheckpoint,
+} from './layer-checkpoint.ts';
+import { dataRootOf } from './objects.ts';
 
 /**
  * Layers that a pull could not bring to their end, because the link, the engine or the power went:
@@ -19,10 +27,10 @@ function placeOf(dataRoot: DataRoot, digest: Digest): string {
 export function keepPartials(dataRoot: DataRoot, operation: string): void {
   for (const name of names(operation)) {
     const directory = path.join(operation, name);
-    const checkpoint = findCheckpoint(directory);
+    const checkpoint = findCheckpoint(directory, CHECKPOINT_KINDS);
     if (checkpoint === undefined) continue;
     const place = placeOf(dataRoot, checkpoint.digest);
-    const before = findCheckpoint(place);
+    const before = findCheckpoint(place, CHECKPOINT_KINDS);
     if (before !== undefined && before.hashedBytes >= checkpoint.hashedBytes) continue;
     mkdirSync(dataRoot.partial, { recursive: true, mode: 0o700 });
     // What was there is in the operation's folder now, and goes with it.
@@ -31,8 +39,31 @@ export function keepPartials(dataRoot: DataRoot, operation: string): void {
   }
 }
 
-/** Moves the part of a blob that is here to `to`, to be gone on with. False when there is none. */
-export function takePartial(partial: string, digest: Digest, to: string): boolean {
+/** What there is of a layer that was cut off: moved into an operation's staging, to be gone on with. */
+export type EarlierPart<C extends LayerCheckpoint = LayerCheckpoint> = {
+  readonly directory: string;
+  readonly checkpoint: C;
+};
+
+/**
+ * Takes what has come of a blob; undefined when there is nothing, or nothing of this kind.
+ * `to` is below the staging of the data root.
+ */
+export function takeEarlier<K extends CheckpointKind>(
+  digest: Digest,
+  kinds: readonly K[],
+  to: string,
+): EarlierPart<CheckpointOf<K>> | undefined {
+  const root = dataRootOf(to);
+  if (root === undefined) return undefined;
+  if (!takePartial(dataRootAt(root).partial, digest, to)) return undefined;
+  const checkpoint = findCheckpoint(to, kinds);
+  if (checkpoint?.digest === digest) return { directory: to, checkpoint };
+  dropPartial(to);
+  return undefined;
+}
+
+function takePartial(partial: string, digest: Digest, to: string): boolean {
   try {
     renameSync(path.join(partial, hexOf(digest)), to);
     return true;

@@ -26,9 +26,7 @@ export function assembleDelta(
     target: side(target),
     manifest: subject.digest,
     config: target.config,
-    parts: parts.map(
-      (part) => part && { digest: part.digest, sizeBytes: part.sizeBytes, tarBytes: part.tarBytes },
-    ),
+    parts,
   };
   const layers: ReportLayer[] = [];
   const files = new Map<Digest, string>();

@@ -34,6 +34,11 @@ export type MakeOptions = {
   /** Absolute, for the parts. */
   readonly folder: string;
   readonly signal: AbortSignal;
+  /**
+   * Compressed bytes, as they are estimated, after which a frame ends (1 MiB). A reader that was cut
+   * off begins at a frame, so each may be fetched twice; but none knows what came before it.
+   */
+  readonly frameBytes?: number;
   /** Bytes of the target that are dealt with, of how many. */
   readonly onProgress: (bytes: number, total: number) => void;
 };
@@ -58,7 +63,8 @@ export async function makeDeltas(options: MakeOptions): Promise<MadeDelta[]> {
       if (!isFirst || each.base.diffIds.includes(diffId)) continue;
       each.sources ??= sourcesOf(each.base.entries);
       const file = path.join(options.folder, `${index}-${position}`);
-      encodings.push({ index, encoding: new Encoding(file, each.sources) });
+      const encoding = new Encoding(file, each.sources, options.frameBytes ?? FRAME_BYTES);
+      encodings.push({ index, encoding });
     }
     if (encodings.length > 0) {
       const coded = await encodeLayer({
@@ -90,21 +96,59 @@ function tarBytesOf({ entries }: DeltaImage, { first, count, trailer }: TarSpan)
   return bytes;
 }
 
-/** One layer's way into one part. */
-class Encoding {
-  readonly file: string;
-  readonly writer: PartWriter;
-  readonly encoder: LayerEncoder;
-  readonly coded: Coded[] = [];
+const FRAME_BYTES = 1 << 20;
+const NOTHING = new Uint8Array();
 
-  constructor(file: string, sources: SourceIndex) {
-    this.file = file;
-    this.writer = new PartWriter(file);
-    this.encoder = new LayerEncoder(
-      sources,
-      (bytes) => this.writer.write(bytes),
-      (coded) => void this.coded.push(coded),
+/** One layer's way into one part. */
+class Encoding implements AsyncDisposable {
+  readonly #file: string;
+  readonly #sources: SourceIndex;
+  readonly #writer: PartWriter;
+  readonly #frameBytes: number;
+  #encoder: LayerEncoder;
+  readonly #coded: Coded[] = [];
+  #headBytes = 0;
+
+  constructor(file: string, sources: SourceIndex, frameBytes: number) {
+    this.#file = file;
+    this.#sources = sources;
+    this.#frameBytes = frameBytes;
+    this.#writer = new PartWriter(file);
+    this.#encoder = this.#openEncoder();
+  }
+
+  #openEncoder(): LayerEncoder {
+    return new LayerEncoder(
+      this.#sources,
+      (bytes) => this.#writer.write(bytes),
+      (coded) => void this.#coded.push(coded),
     );
+  }
+
+  async add(entry: TargetEntry): Promise<void> {
+    if (this.#encoder.estimatedBytes >= this.#frameBytes) {
+      this.#endStretch(NOTHING);
+      await this.#writer.endFrame();
+      this.#encoder = this.#openEncoder();
+    }
+    this.#encoder.add(entry);
+    await this.#writer.drained();
+  }
+
+  #endStretch(trailer: Uint8Array): void {
+    this.#encoder.end(trailer);
+    this.#headBytes += this.#encoder.headBytes;
+  }
+
+  /** Ends the part, of a tar of so many bytes. */
+  async finish(trailer: Uint8Array, tarBytes: number): Promise<MadePart> {
+    this.#endStretch(trailer);
+    const part = await this.#writer.finish(tarBytes);
+    return { ...part, file: this.#file, coded: this.#coded, headBytes: this.#headBytes };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#writer[Symbol.asyncDispose]();
   }
 }
 
@@ -118,7 +162,7 @@ async function encodeLayer(options: {
 }): Promise<MadePart[]> {
   const { target, position, span, encodings, signal } = options;
   await using stack = new AsyncDisposableStack();
-  for (const { writer } of encodings) stack.use(writer);
+  for (const encoding of encodings) stack.use(encoding);
   const hash = createHash('sha256');
   let tarBytes = 0;
   const { items, trailer } = span.isRegular
@@ -126,10 +170,7 @@ async function encodeLayer(options: {
     : wholeOf(target.tar(position));
   for (const { entry, padding } of items) {
     signal.throwIfAborted();
-    for (const { encoder, writer } of encodings) {
-      encoder.add(entry);
-      await writer.drained();
-    }
+    for (const encoding of encodings) await encoding.add(entry);
     tarBytes += hashed(hash, entry.head, entry.content, padding);
     options.onProgress(tarBytes);
   }
@@ -139,10 +180,7 @@ async function encodeLayer(options: {
     throw dataLoss(`layer ${target.diffIds[position]} is damaged: its files add up to ${sum}`);
   }
   const made: MadePart[] = [];
-  for (const { encoder, writer, file, coded } of encodings) {
-    encoder.end(trailer);
-    made.push({ ...(await writer.finish(tarBytes)), file, coded, headBytes: encoder.headBytes });
-  }
+  for (const encoding of encodings) made.push(await encoding.finish(trailer, tarBytes));
   return made;
 }
 

@@ -12,6 +12,7 @@ import { readBlob } from '../../registry/blobs.ts';
 import type { StagedLayer } from '../../store/layer-store.ts';
 import { LayerEntries } from '../../store/layers/layer-entries.ts';
 import { layerTar } from '../../store/layers/layer-tar.ts';
+import { dropPartial, takeEarlier } from '../../store/layers/partials.ts';
 import { extractLayer } from '../extract.ts';
 import type { LayerProgress } from '../layer-progress.ts';
 import { extractPart } from './part-decoder.ts';
@@ -55,6 +56,8 @@ function mayFallBack(error: unknown): boolean {
   return isEngineError(error) && error.kind !== 'internal' && error.kind !== 'canceled';
 }
 
+const earlierOf = (directory: string): string => `${directory}-earlier`;
+
 /** A delta that a pull uses in place of layers, until something is wrong with it. */
 export class DeltaPull implements Disposable {
   readonly #search: DeltaSearch;
@@ -64,6 +67,8 @@ export class DeltaPull implements Disposable {
   readonly #turn = new Semaphore(1);
   #entries: LayerEntries | undefined;
   #isUsable = true;
+  /** Folders of layers that the link has cut off. */
+  readonly #cut = new Set<string>();
   downloadedBytes: number;
 
   private constructor(
@@ -134,7 +139,7 @@ export class DeltaPull implements Disposable {
 
   /**
    * Makes a layer by its part; undefined when it must be fetched instead, which is said. `directory`
-   * is the layer's in staging; after a failure it is the caller's to drop.
+   * is the layer's in staging.
    * @throws what ends the pull: a cancellation, a disk that fails, a failure where deltas are required
    */
   async extract(
@@ -147,17 +152,27 @@ export class DeltaPull implements Disposable {
       const part = this.#parts[layer.position];
       try {
         if (part === undefined) return await this.#copy(layer, directory);
-        const staged = await this.#extract(layer, part, directory, progress);
-        this.downloadedBytes += part.sizeBytes;
-        return staged;
+        return await this.#extract(layer, part, directory, progress);
       } catch (error) {
         this.#search.place.session.signal.throwIfAborted();
         if (!mayFallBack(error) || this.#search.mode === 'require') throw error;
         this.#isUsable = false;
+        if (isEngineError(error, 'unavailable')) this.#cut.add(directory);
+        else dropPartial(directory);
         this.#search.say(`The delta cannot be used, fetching layers: ${messageOf(error)}`);
         return undefined;
       }
     });
+  }
+
+  /**
+   * The layer comes by itself. Until then what the link has left of it is kept: when that is all
+   * that comes, the next pull goes on with the delta.
+   */
+  forget(directory: string): void {
+    if (!this.#cut.delete(directory)) return;
+    dropPartial(directory);
+    dropPartial(earlierOf(directory));
   }
 
   /** A layer that the base has, where the base does not lie here. */
@@ -178,8 +193,9 @@ export class DeltaPull implements Disposable {
     return staged;
   }
 
+  /** Fetches a part and makes the layer of it, from where an earlier pull was cut off. */
   async #extract(
-    { diffId }: WantedLayer,
+    layer: WantedLayer,
     part: DeltaPart,
     directory: string,
     progress: LayerProgress,
@@ -188,23 +204,32 @@ export class DeltaPull implements Disposable {
     const { session, path, attempts } = place;
     this.#entries ??= new LayerEntries(sys, this.#base.directories);
     const { digest, sizeBytes } = part;
+    const earlier = takeEarlier(digest, ['delta'], earlierOf(directory));
+    const fromByte = earlier?.checkpoint.hashedBytes ?? 0;
+    progress.expect(sizeBytes, fromByte);
+    if (fromByte > 0) progress.say(`Resuming at ${humanSize(fromByte, 3)}`);
     const source = readBlob(session, {
-      path,
-      digest,
-      sizeBytes,
-      attempts,
+      ...{ path, digest, sizeBytes, fromByte, attempts },
       onRetry: (waitMs) => progress.say(`Retrying in ${Math.ceil(waitMs / 1000)} seconds`),
     });
-    return await extractPart({
-      sys,
-      base: this.#entries,
-      source,
-      part,
-      directory,
-      diffId,
-      signal: session.signal,
-      onProgress: (bytes) => progress.bytes('Downloading', bytes, sizeBytes),
-    });
+    try {
+      const staged = await extractPart({
+        ...{ sys, base: this.#entries, source, part, directory, earlier },
+        diffId: layer.diffId,
+        signal: session.signal,
+        checkpointMs: LIMITS.checkpointMs,
+        onProgress: (bytes) => progress.bytes('Downloading', bytes, sizeBytes),
+      });
+      if (earlier !== undefined) dropPartial(earlier.directory);
+      this.downloadedBytes += sizeBytes - fromByte;
+      return staged;
+    } catch (error) {
+      if (earlier === undefined || isEngineError(error, 'unavailable', 'canceled')) throw error;
+      dropPartial(earlier.directory);
+      dropPartial(directory);
+      progress.say('What was here is of no use, fetching all of it');
+      return await this.#extract(layer, part, directory, progress);
+    }
   }
 
   [Symbol.dispose](): void {

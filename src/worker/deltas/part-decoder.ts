@@ -1,11 +1,16 @@
-import { createHash } from 'node:crypto';
-import type { DiffId, Digest } from '../../base/digest.ts';
+import type { DiffId } from '../../base/digest.ts';
 import { dataLoss } from '../../base/errors.ts';
+import type { DeltaPart } from '../../formats/delta/envelope.ts';
 import { type BaseEntries, decodeLayer } from '../../formats/delta/layer-codec.ts';
-import { inflateStream } from '../../kernel/sync-inflate.ts';
+import { inflatePieces } from '../../kernel/sync-inflate.ts';
 import type { Syscalls } from '../../kernel/syscalls.ts';
 import type { StagedLayer } from '../../store/layer-store.ts';
+import type { PartCheckpoint } from '../../store/layers/layer-checkpoint.ts';
+import { layerTarPrefix } from '../../store/layers/layer-tar.ts';
+import type { EarlierPart } from '../../store/layers/partials.ts';
+import { EarlierFiles } from '../earlier-files.ts';
 import { LayerExtraction } from '../layer-extraction.ts';
+import { PartSource } from './part-source.ts';
 
 /** Log2 of the window that a part may ask for: 8 MiB. */
 export const PART_WINDOW_LOG = 23;
@@ -15,19 +20,19 @@ const OUTPUT_BYTES = 256 << 10;
 export type PartOptions = {
   readonly sys: Syscalls;
   readonly base: BaseEntries;
-  /** The part's bytes; a piece is valid until the next is asked for. */
+  /** The part's bytes, from the checkpoint on; a piece is valid until the next is asked for. */
   readonly source: AsyncIterable<Uint8Array>;
-  readonly part: {
-    readonly digest: Digest;
-    readonly sizeBytes: number;
-    readonly tarBytes: number;
-  };
+  readonly part: DeltaPart;
   /** Absolute; does not exist yet. */
   readonly directory: string;
   readonly diffId: DiffId;
   readonly signal: AbortSignal;
   /** Bytes of the part that are dealt with. */
   readonly onProgress: (bytes: number) => void;
+  /** Between two frames it notes how far it has come, but not more often than this. */
+  readonly checkpointMs: number;
+  /** An extraction of the same part that was cut off, to be gone on with. */
+  readonly earlier?: EarlierPart<PartCheckpoint> | undefined;
 };
 
 /**
@@ -38,35 +43,39 @@ export type PartOptions = {
  * @throws dataLoss for a part that is damaged, lies, or does not fit the base
  */
 export async function extractPart(options: PartOptions): Promise<StagedLayer> {
-  const { sys, directory, diffId, part, signal } = options;
+  const { sys, base, directory, diffId, part, signal, earlier } = options;
+  using files = earlier && new EarlierFiles(sys, earlier.directory);
   await using extraction = new LayerExtraction({
-    sys,
-    directory,
+    ...{ sys, directory, files, origin: undefined },
     expected: { diffId, sizeBytes: part.tarBytes },
-    origin: undefined,
   });
   extraction.inflatedElsewhere('none');
+  await using source = new PartSource({ ...options, from: earlier?.checkpoint });
   const tar = new TarOutput(extraction, part.tarBytes);
-  const base = options.base;
-  const decoder = new PieceDriver(base, tar);
-  const limits = { zstdWindowLogMax: PART_WINDOW_LOG };
-  for await (const piece of inflateStream(checked(options), 'zstd', limits)) {
-    for (let at = 0; at < piece.length || decoder.isStarved === false; ) {
-      signal.throwIfAborted();
-      if (decoder.isDone) {
-        if (at < piece.length) throw dataLoss('invalid delta: bytes after its end');
-        break;
+  if (earlier !== undefined) await replay(options, tar, earlier);
+  let notedMs = performance.now();
+  for (const frame of source.frames()) {
+    const decoder = new PieceDriver(base, tar);
+    for await (const piece of inflatePieces(frame, 'zstd', { zstdWindowLogMax: PART_WINDOW_LOG })) {
+      for (let at = 0; at < piece.length || !decoder.isStarved; ) {
+        signal.throwIfAborted();
+        if (decoder.isDone) throw dataLoss('invalid delta: bytes after its end');
+        at += decoder.push(piece.subarray(at));
+        while (tar.copying !== undefined) {
+          tar.copySome(base);
+          await tar.caughtUp();
+        }
       }
-      at += decoder.push(piece.subarray(at));
-      while (tar.copying !== undefined) {
-        tar.copySome(base);
-        if (extraction.isBehind) await extraction.catchUp();
-      }
+      await tar.caughtUp();
     }
-    if (extraction.isBehind) await extraction.catchUp();
+    if (!decoder.isDone) throw dataLoss('invalid delta: it is cut off');
+    tar.flush();
+    if (performance.now() - notedMs < options.checkpointMs) continue;
+    const due = source.checkpoint(tar.bytes);
+    if (due !== undefined) await extraction.note(due);
+    notedMs = performance.now();
   }
-  if (!decoder.isDone) throw dataLoss('invalid delta: it is cut off');
-  tar.flush();
+  await source.end();
   const {
     digest: _digest,
     sizeBytes: _sizeBytes,
@@ -76,20 +85,16 @@ export async function extractPart(options: PartOptions): Promise<StagedLayer> {
   return staged;
 }
 
-/** The source's pieces, counted and hashed; ends with an error when they are not the part. */
-async function* checked({ source, part, onProgress }: PartOptions): AsyncGenerator<Uint8Array> {
-  const hash = createHash('sha256');
-  let bytes = 0;
-  for await (const piece of source) {
-    bytes += piece.length;
-    hash.update(piece);
-    // The codec reads ahead of us.
-    yield Buffer.from(piece);
-    onProgress(bytes);
-  }
-  const digest = `sha256:${hash.digest('hex')}`;
-  if (digest !== part.digest || bytes !== part.sizeBytes) {
-    throw dataLoss(`delta verification failed for digest ${part.digest}: got ${digest}`);
+/** Takes in the tar up to the checkpoint, as the earlier extraction left it. */
+async function replay(
+  { sys, signal }: PartOptions,
+  tar: TarOutput,
+  { directory, checkpoint }: EarlierPart<PartCheckpoint>,
+): Promise<void> {
+  for (const chunk of layerTarPrefix({ sys, directory }, checkpoint.point.outputBytes)) {
+    signal.throwIfAborted();
+    tar.write(chunk);
+    await tar.caughtUp();
   }
 }
 
@@ -189,6 +194,16 @@ class TarOutput {
     this.#filled += bytes;
     copying.at += bytes;
     if (copying.at === copying.bytes) this.copying = undefined;
+  }
+
+  /** Bytes of the tar so far. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  /** Waits for the disk when it is behind. */
+  async caughtUp(): Promise<void> {
+    if (this.#extraction.isBehind) await this.#extraction.catchUp();
   }
 
   #count(bytes: number): void {

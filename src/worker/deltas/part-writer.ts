@@ -9,31 +9,37 @@ import { PART_WINDOW_LOG } from './part-decoder.ts';
 /** Slow to write, and read no slower for it. */
 const ZSTD_LEVEL = 19;
 
-/** Writes one part into a file: what the encoder makes, compressed and hashed. */
+/** Writes one part into a file: what the encoder makes, compressed in frames and hashed. */
 export class PartWriter implements AsyncDisposable {
-  readonly #codec: ZstdCompress;
   readonly #fd: number;
   readonly #hash = createHash('sha256');
-  #sizeBytes = 0;
+  readonly #frames: number[] = [];
+  #codec: ZstdCompress;
+  #frameBytes = 0;
   #failure: Error | undefined;
 
   constructor(file: string) {
     this.#fd = openSync(file, 'wx', 0o600);
-    this.#codec = createZstdCompress({
+    this.#codec = this.#openCodec();
+  }
+
+  #openCodec(): ZstdCompress {
+    const codec = createZstdCompress({
       chunkSize: 256 << 10,
       params: {
         [zlib.ZSTD_c_compressionLevel]: ZSTD_LEVEL,
         [zlib.ZSTD_c_windowLog]: PART_WINDOW_LOG,
       },
     });
-    this.#codec.on('data', (bytes: Buffer) => {
+    codec.on('data', (bytes: Buffer) => {
       this.#hash.update(bytes);
-      this.#sizeBytes += bytes.length;
+      this.#frameBytes += bytes.length;
       for (let at = 0; at < bytes.length; ) at += writeSync(this.#fd, bytes, at);
     });
-    this.#codec.on('error', (error) => {
+    codec.on('error', (error) => {
       this.#failure = error;
     });
+    return codec;
   }
 
   /** Takes bytes; {@link drained} is due now and then. */
@@ -47,12 +53,26 @@ export class PartWriter implements AsyncDisposable {
     if (this.#failure !== undefined) throw this.#failure;
   }
 
-  /** Ends the part, of a tar of so many bytes. */
-  async finish(tarBytes: number): Promise<DeltaPart> {
+  /** Ends the frame: what comes next can be decoded without it. */
+  async endFrame(): Promise<void> {
+    await this.#end();
+    this.#codec = this.#openCodec();
+  }
+
+  async #end(): Promise<void> {
     this.#codec.end();
     await once(this.#codec, 'end');
+    this.#codec.destroy();
+    this.#frames.push(this.#frameBytes);
+    this.#frameBytes = 0;
+  }
+
+  /** Ends the part, of a tar of so many bytes. */
+  async finish(tarBytes: number): Promise<DeltaPart> {
+    await this.#end();
     const digest = parseDigest(`sha256:${this.#hash.digest('hex')}`);
-    return { digest, sizeBytes: this.#sizeBytes, tarBytes };
+    const sizeBytes = this.#frames.reduce((sum, bytes) => sum + bytes, 0);
+    return { digest, sizeBytes, frames: this.#frames, tarBytes };
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

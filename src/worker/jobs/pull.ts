@@ -22,10 +22,7 @@ import type { RegistrySession } from '../../registry/session.ts';
 import type { Manifest } from '../../spec/oci/image.ts';
 import type { StagedLayer } from '../../store/layer-store.ts';
 import { LayerBasis } from '../../store/layers/layer-basis.ts';
-import { findCheckpoint, type LayerCheckpoint } from '../../store/layers/layer-checkpoint.ts';
-import { dataRootOf } from '../../store/layers/objects.ts';
-import { dropPartial, takePartial } from '../../store/layers/partials.ts';
-import { dataRootAt } from '../../store/paths.ts';
+import { dropPartial, takeEarlier } from '../../store/layers/partials.ts';
 import { applyDeltaLayer, copyBaseLayer } from '../delta-apply.ts';
 import type { DeltaAnswer } from '../delta-protocol.ts';
 import { DeltaPull, type LocalBase } from '../deltas/delta-pull.ts';
@@ -293,13 +290,13 @@ class Pull {
   /** The layer by a delta; undefined when it must be fetched. */
   async #makeOfBase(layer: WantedLayer, progress: LayerProgress): Promise<StagedLayer | undefined> {
     if (this.#shortcut === undefined) return undefined;
-    const directory = path.join(this.#job.staging, `${layer.position}-delta`);
-    const staged = await this.#shortcut.extract(layer, directory, progress);
-    if (staged === undefined) {
-      rmSync(directory, { recursive: true, force: true });
-      this.#downloads.expect(progress, layer.sizeBytes);
-    }
+    const staged = await this.#shortcut.extract(layer, this.#deltaFolder(layer), progress);
+    if (staged === undefined) this.#downloads.expect(progress, layer.sizeBytes);
     return staged;
+  }
+
+  #deltaFolder({ position }: WantedLayer): string {
+    return path.join(this.#job.staging, `${position}-delta`);
   }
 
   async #extract(layer: WantedLayer, progress: LayerProgress): Promise<StagedLayer> {
@@ -350,7 +347,7 @@ class Pull {
   ): Promise<StagedLayer> {
     const { digest, sizeBytes, diffId, mediaType } = layer;
     const { path: repository, access } = this.#job;
-    const earlier = this.#takeEarlier(digest, `${directory}-earlier`);
+    const earlier = takeEarlier(digest, ['gzip', 'none'], `${directory}-earlier`);
     const fromByte = earlier?.checkpoint.hashedBytes ?? 0;
     this.#downloads.expect(progress, sizeBytes, fromByte);
     if (fromByte > 0) progress.say(`Resuming at ${humanSize(fromByte, 3)}`);
@@ -360,7 +357,10 @@ class Pull {
         source: this.#blob(layer, progress, fromByte),
         ...(earlier === undefined ? {} : { earlier }),
         checkpoints: CHECKPOINT_PACE,
-        onProgress: (bytes) => progress.bytes('Downloading', bytes, sizeBytes),
+        onProgress: (bytes) => {
+          this.#shortcut?.forget(this.#deltaFolder(layer));
+          progress.bytes('Downloading', bytes, sizeBytes);
+        },
         expected: { digest, sizeBytes, diffId },
         origin: { repository: `${access.domain}/${repository}`, mediaType },
       });
@@ -376,19 +376,6 @@ class Pull {
       progress.say('What was here is of no use, fetching all of it');
       return await this.#extractBlob(layer, progress, `${directory}-anew`);
     }
-  }
-
-  #takeEarlier(
-    digest: Digest,
-    directory: string,
-  ): { directory: string; checkpoint: LayerCheckpoint } | undefined {
-    const root = dataRootOf(this.#job.staging);
-    if (root === undefined) return undefined;
-    if (!takePartial(dataRootAt(root).partial, digest, directory)) return undefined;
-    const checkpoint = findCheckpoint(directory);
-    if (checkpoint?.digest === digest) return { directory, checkpoint };
-    dropPartial(directory);
-    return undefined;
   }
 
   #blob(layer: WantedLayer, progress: LayerProgress, fromByte = 0): AsyncGenerator<Buffer> {
