@@ -148,6 +148,18 @@ test('prune takes anonymous volumes, with all=true named ones, as labels say', a
   assert.match(wrong.text, /invalid filter 'colour'/);
 });
 
+test('a password among the options of a mount that fails is told to nobody', async () => {
+  const o = 'addr=127.0.0.1,username=me,password=hunter2,vers=3.0';
+  await volume('share', { DriverOpts: { type: 'nosuchfs', device: '//127.0.0.1/x', o } });
+  const id = await box.create({ HostConfig: { Binds: ['share:/s'] } });
+  const answer = await box.daemon.api('POST', `/containers/${id}/start`);
+  assert.equal(answer.status, 500);
+  assert.match(answer.text, /failed to mount local volume: .*password=\*+,vers=3\.0/);
+  assert.ok(!answer.text.includes('hunter2') && !box.daemon.log().includes('hunter2'));
+  await box.remove(id);
+  await box.daemon.json('DELETE', '/volumes/share');
+});
+
 test('driver options: a tmpfs, a bind with read-only, and what the kernel refuses', async () => {
   using folder = temporaryFolder('device');
   writeFileSync(path.join(folder.path, 'here'), 'device');

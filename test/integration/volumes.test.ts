@@ -124,6 +124,29 @@ test('a request that fails leaves no volume behind', async (t) => {
   );
 });
 
+test('a removal that waits for a container to take its volume finds it in use', async (t) => {
+  const { volumes } = await open(t, makeTemp(t));
+  await volumes.create({ name: 'shared', driver: '', options: {}, labels: {} });
+  const mounts = { Binds: ['shared:/a', 'other:/b', 'third:/c'] };
+  const taking = resolving(volumes, 'c1', mounts);
+  await assert.rejects(volumes.remove('shared'), /volume is in use - \[c1\]/);
+  await taking;
+  // Two that make it at once: the one that fails leaves it to the other.
+  const bad = resolving(volumes, 'c2', { Binds: ['new:/a'], Mounts: [BAD_DRIVER] });
+  const good = resolving(volumes, 'c3', { Binds: ['new:/a'] });
+  await assert.rejects(bad, /error looking up volume plugin nope/);
+  await good;
+  assert.deepEqual(volumes.usersOf('new'), ['c3']);
+  assert.deepEqual(volumes.usersOf('shared'), ['c1']);
+});
+
+const BAD_DRIVER = {
+  Type: 'volume',
+  Target: '/z',
+  Source: 'zz',
+  VolumeOptions: { DriverConfig: { Name: 'nope' } },
+};
+
 test("a new volume gets the image's content with all that makes a file", async (t) => {
   const root = makeTemp(t);
   const { volumes } = await open(t, root);

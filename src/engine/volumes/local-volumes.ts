@@ -1,6 +1,5 @@
-import { lookup } from 'node:dns/promises';
 import { existsSync, lstatSync, mkdirSync, readdirSync, renameSync, rmdirSync } from 'node:fs';
-import { lstat, mkdir, opendir, rm } from 'node:fs/promises';
+import { mkdir, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { formatTimeMs } from '../../base/clock.ts';
 import {
@@ -12,10 +11,9 @@ import {
   notFound,
 } from '../../base/errors.ts';
 import { newId, newShortName } from '../../base/id.ts';
-import { MS, RENAME } from '../../kernel/constants.ts';
+import { RENAME } from '../../kernel/constants.ts';
 import { copyTree, resolveInRoot } from '../../kernel/copy-tree.ts';
 import { fsyncDirectory, syncFilesystem } from '../../kernel/durable.ts';
-import { isMountPoint } from '../../kernel/mountinfo.ts';
 import { CWD } from '../../kernel/syscalls.ts';
 import {
   checkVolumeName,
@@ -23,9 +21,11 @@ import {
   mountWishes,
   parseVolumesFrom,
 } from '../../policy/mounts.ts';
-import { checkVolumeOptions, type LocalMount, localMount } from '../../policy/volume-options.ts';
+import { checkVolumeOptions, localMount } from '../../policy/volume-options.ts';
+import { treeSize } from '../../store/layers/tree-size.ts';
 import type { Engine } from '../engine.ts';
 import { ANONYMOUS_LABEL, decodeVolume, encodeVolume, type Volume } from './volume.ts';
+import { mountVolume, unmountVolume } from './volume-mount.ts';
 import type { MountPoint, Volumes, VolumeWish } from './volumes.ts';
 
 /**
@@ -45,9 +45,6 @@ type Context = Pick<
   Engine,
   'sys' | 'dataRoot' | 'store' | 'clock' | 'random' | 'log' | 'locks' | 'events' | 'tasks'
 >;
-
-/** How long an address in a volume's options may take to look up. */
-const LOOKUP_TIMEOUT_MS = 5_000;
 
 export class LocalVolumes implements Volumes {
   readonly #engine: Context;
@@ -136,10 +133,18 @@ export class LocalVolumes implements Volumes {
   }
 
   async sizeOf(name: string): Promise<number> {
-    return this.#volumes.has(name) ? await treeBytes(this.#mountpoint(name)) : 0;
+    return this.#volumes.has(name) ? await treeSize(this.#mountpoint(name)) : 0;
   }
 
   async create(wish: VolumeWish): Promise<Volume> {
+    return await this.#provide(wish, () => undefined);
+  }
+
+  /** Finds or makes a volume; `take` is called while nobody else can touch it. */
+  async #provide(
+    wish: VolumeWish,
+    take: (volume: Volume, isNew: boolean) => void,
+  ): Promise<Volume> {
     const { random, locks } = this.#engine;
     const name = wish.name === '' ? newId(random) : wish.name;
     checkVolumeName(name);
@@ -149,7 +154,12 @@ export class LocalVolumes implements Volumes {
       );
     }
     checkVolumeOptions(wish.options);
-    return await locks.run(`volume/${name}`, () => this.#createLocked(name, wish));
+    return await locks.run(`volume/${name}`, () => {
+      const isNew = !this.#volumes.has(name);
+      const volume = this.#createLocked(name, wish);
+      take(volume, isNew);
+      return volume;
+    });
   }
 
   #createLocked(name: string, wish: VolumeWish): Volume {
@@ -192,8 +202,9 @@ export class LocalVolumes implements Volumes {
       }
       this.#unmount(name);
       this.#discard(this.#folder(name));
-      this.#engine.store.volumes.remove(name);
+      // From here on it is gone, whether or not the disk has room to say so: the next start does.
       this.#volumes.delete(name);
+      this.#engine.store.volumes.remove(name);
       this.#engine.events.publish({
         type: 'volume',
         action: 'destroy',
@@ -228,13 +239,18 @@ export class LocalVolumes implements Volumes {
     const made: string[] = [];
     try {
       const mounts = [...inherited];
-      for (const wish of wishes) {
-        if (own.has(wish.destination)) mounts.push(await this.#mountPointOf(wish, made));
-      }
       for (const mount of mounts) this.#refer(mount, container.id);
+      for (const wish of wishes) {
+        if (!own.has(wish.destination)) continue;
+        mounts.push(await this.#mountPointOf(wish, container.id, made));
+      }
       return mounts;
     } catch (error) {
-      for (const name of made) await this.remove(name);
+      await this.forget(container.id, false);
+      for (const name of made) {
+        // Another container may have found use for it meanwhile.
+        if (this.#volumes.has(name) && this.usersOf(name).length === 0) await this.remove(name);
+      }
       throw error;
     }
   }
@@ -247,7 +263,8 @@ export class LocalVolumes implements Volumes {
     }
   }
 
-  async #mountPointOf(wish: MountWish, made: string[]): Promise<MountPoint> {
+  /** `made` gets the name of a volume that was not there before. */
+  async #mountPointOf(wish: MountWish, userId: string, made: string[]): Promise<MountPoint> {
     const base = {
       type: wish.type,
       destination: wish.destination,
@@ -263,14 +280,19 @@ export class LocalVolumes implements Volumes {
       origin: wish.origin,
     };
     if (wish.type !== 'volume') return { ...base, name: '', source: wish.source, driver: '' };
-    const isNew = wish.name === '' || !this.#volumes.has(wish.name);
-    const volume = await this.create({
-      name: wish.name,
-      driver: wish.driver,
-      options: wish.driverOptions,
-      labels: wish.name === '' ? { ...wish.labels, [ANONYMOUS_LABEL]: '' } : wish.labels,
-    });
-    if (isNew) made.push(volume.name);
+    const volume = await this.#provide(
+      {
+        name: wish.name,
+        driver: wish.driver,
+        options: wish.driverOptions,
+        labels: wish.name === '' ? { ...wish.labels, [ANONYMOUS_LABEL]: '' } : wish.labels,
+      },
+      // Before the lock is let go: who waits to remove the volume must see its user.
+      ({ name }, isNew) => {
+        entry(this.#users, name).add(userId);
+        if (isNew) made.push(name);
+      },
+    );
     return { ...base, name: volume.name, source: volume.mountpoint, driver: volume.driver };
   }
 
@@ -347,7 +369,7 @@ export class LocalVolumes implements Volumes {
     const volume = this.#volumes.get(mount.name);
     if (volume === undefined) throw notFound(`get ${mount.name}: no such volume`);
     return await this.#engine.locks.run(`volume/${mount.name}`, async () => {
-      await this.#mount(volume);
+      await mountVolume(this.#engine.sys, volume);
       entry(this.#active, mount.name).add(containerId);
       if (mount.copyUp) this.#copyUp(volume, mount, rootfs);
       if (mount.subpath === '') return volume.mountpoint;
@@ -361,28 +383,10 @@ export class LocalVolumes implements Volumes {
     });
   }
 
-  async #mount(volume: Volume): Promise<void> {
-    const wish = localMount(volume.options);
-    if (wish === undefined || isMountPoint(volume.mountpoint)) return;
-    let { data } = wish;
-    try {
-      if (wish.addressToResolve !== undefined) {
-        const found = await withTimeout(lookup(wish.addressToResolve), LOOKUP_TIMEOUT_MS);
-        data = data.replace(`addr=${wish.addressToResolve}`, `addr=${found.address}`);
-      }
-      mountLocal(this.#engine.sys, { ...wish, data }, volume.mountpoint);
-    } catch (cause) {
-      throw internal(
-        `error while mounting volume '${volume.mountpoint}': failed to mount local volume: mount ${wish.device}:${volume.mountpoint}, flags: 0x${wish.flags.toString(16)}, data: ${data}: ${messageOf(cause).replace(/^.*: /, '')}`,
-        { cause },
-      );
-    }
-  }
-
+  /** Does nothing for a volume that is gone. */
   #unmount(name: string): void {
     const volume = this.#volumes.get(name);
-    if (volume === undefined || localMount(volume.options) === undefined) return;
-    if (isMountPoint(volume.mountpoint)) this.#engine.sys.umount(volume.mountpoint);
+    if (volume !== undefined) unmountVolume(this.#engine.sys, volume);
   }
 
   /** Fills an empty volume with what the image has at the destination. */
@@ -452,24 +456,6 @@ export class LocalVolumes implements Volumes {
   }
 }
 
-/** mount(2) for a volume. A bind takes flags such as read-only by a second call alone. */
-function mountLocal(sys: Context['sys'], wish: LocalMount, target: string): void {
-  const { device: source, flags, data, type } = wish;
-  if ((flags & MS.BIND) === 0) {
-    sys.mount({ source, target, type, flags, data });
-    return;
-  }
-  sys.mount({ source, target, flags: flags & (MS.BIND | MS.REC), data });
-  const rest = flags & ~(MS.BIND | MS.REC);
-  if (rest === 0) return;
-  try {
-    sys.mount({ source: '', target, flags: rest | MS.BIND | MS.REMOUNT, data: '' });
-  } catch (error) {
-    sys.umount(target);
-    throw error;
-  }
-}
-
 function entry(map: Map<string, Set<string>>, key: string): Set<string> {
   let set = map.get(key);
   if (set === undefined) {
@@ -477,35 +463,4 @@ function entry(map: Map<string, Set<string>>, key: string): Set<string> {
     map.set(key, set);
   }
   return set;
-}
-
-async function withTimeout<T>(promise: Promise<T>, ms: number): Promise<T> {
-  const { promise: late, reject } = Promise.withResolvers<never>();
-  const timer = setTimeout(() => reject(internal('the look-up timed out')), ms);
-  try {
-    return await Promise.race([promise, late]);
-  } finally {
-    clearTimeout(timer);
-  }
-}
-
-/** Bytes of the regular files of a tree, each hard-linked file once. */
-async function treeBytes(root: string): Promise<number> {
-  let total = 0;
-  const seen = new Set<string>();
-  const folders = [root];
-  for (let folder = folders.pop(); folder !== undefined; folder = folders.pop()) {
-    for await (const item of await opendir(folder)) {
-      const full = path.join(folder, item.name);
-      if (item.isDirectory()) folders.push(full);
-      else if (item.isFile()) {
-        const stats = await lstat(full);
-        const key = `${stats.dev}:${stats.ino}`;
-        if (stats.nlink > 1 && seen.has(key)) continue;
-        seen.add(key);
-        total += stats.size;
-      }
-    }
-  }
-  return total;
 }
