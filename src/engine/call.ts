@@ -1,4 +1,5 @@
 import type { Duplex, Readable } from 'node:stream';
+import { invalidArgument, isEngineError } from '../base/errors.ts';
 import type { ProgressMessage } from '../spec/docker/progress.ts';
 
 /**
@@ -46,6 +47,12 @@ export type ByteStream = {
   /** Further headers. */
   readonly headers?: Readonly<Record<string, string>>;
 };
+
+/** What a job says of a body that it read: damage in what a client sent is the client's to mend. */
+export function faultOfBody(error: unknown): unknown {
+  if (!isEngineError(error, 'dataLoss')) return error;
+  return invalidArgument(error.message, { cause: error, detail: error.detail });
+}
 
 /** True when the call's version is at least `major.minor`. */
 export function atLeast(call: Call, major: number, minor: number): boolean {

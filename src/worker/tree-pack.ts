@@ -149,7 +149,14 @@ export class TreePacker {
     },
   ): Promise<void> {
     const { parent, name, stats } = of;
-    const link = kind === 'symlink' ? parent.readLink(name) : of.link;
+    let { link } = of;
+    try {
+      if (kind === 'symlink') link = parent.readLink(name);
+    } catch (error) {
+      // Also /proc/self, which leads nowhere for who is not in its PID namespace.
+      if (isGone(error)) return;
+      throw error;
+    }
     const { major, minor } = splitDevice(Number(stats.rdev));
     const header = encodeTarHeader({
       kind,

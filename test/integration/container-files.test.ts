@@ -4,6 +4,7 @@ import { request } from 'node:http';
 import path from 'node:path';
 import { after, before, suite, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { gzipSync } from 'node:zlib';
 import { extract } from 'tar-stream';
 import { type Box, openBox } from '../support/box.ts';
 import type { Answer } from '../support/daemon.ts';
@@ -136,6 +137,10 @@ suite("a container's files", () => {
     assert.match(message(file), /extraction point is not a directory/);
     const garbage = await put(other, '/etc', Buffer.alloc(5000, 'no tar'));
     assert.equal(garbage.status, 400, garbage.text);
+    for (const cut of [tar.subarray(0, 600), gzipSync(tar).subarray(0, 40)]) {
+      const answer = await put(other, '/etc', cut);
+      assert.deepEqual([answer.status, message(answer)], [400, 'unexpected EOF']);
+    }
     assert.equal((await box.daemon.api('GET', at(other, ''))).status, 400);
     const over = await layerTar([{ name: 'etc', content: 'a file' }]);
     const refused = await put(other, '/', over, '&noOverwriteDirNonDir=true');
@@ -157,6 +162,18 @@ suite("a container's files", () => {
       { name: 'way', type: 'file', content: 'a file' },
     ]);
     assert.equal((await box.daemon.api('HEAD', at(other, '/etc/motd'))).status, 200);
+  });
+
+  test('of a running container come with what leads nowhere left out', async () => {
+    const id = await box.up({ Cmd: ['sleep', '100'] });
+    const answer = await box.daemon.api('GET', at(id, '/proc/sys/kernel/random'));
+    assert.equal(answer.status, 200, answer.text);
+    const names = (await entriesOf(answer.bytes)).map((each) => each.name);
+    assert.ok(names.includes('random/boot_id'), names.join());
+    // /proc/self is a link to nothing for who is in another PID namespace.
+    const own = await box.daemon.api('GET', at(id, '/proc/self'));
+    assert.deepEqual([own.status, await entriesOf(own.bytes)], [200, []]);
+    await box.remove(id);
   });
 
   test("become the user's with copyUIDGID", async () => {

@@ -9,7 +9,7 @@ import { readInRoot } from '../../kernel/rootfs-file.ts';
 import { lookUpUser } from '../../policy/user-spec.ts';
 import type { JobName } from '../../worker/job.ts';
 import type { TreePackInput, TreeStat, TreeUnpackInput } from '../../worker/tree-protocol.ts';
-import type { ByteStream, Call } from '../call.ts';
+import { type ByteStream, type Call, faultOfBody } from '../call.ts';
 import type { Engine } from '../engine.ts';
 import type { Container } from './container.ts';
 import { containerEvent } from './events.ts';
@@ -221,7 +221,7 @@ export async function containerArchivePut(
         job.result,
       ]);
       // What the job says of the archive counts more than that the pipe to it broke.
-      if (result.status === 'rejected') throw result.reason;
+      if (result.status === 'rejected') throw faultOfBody(result.reason);
       if (sent.status === 'rejected' && !args.body.readableEnded) throw sent.reason;
     });
   } catch (error) {

@@ -21,7 +21,7 @@ import type {
   LoadResult,
 } from '../../worker/archive-protocol.ts';
 import type { JobName, RunningJob } from '../../worker/job.ts';
-import type { ProgressCall } from '../call.ts';
+import { faultOfBody, type ProgressCall } from '../call.ts';
 import { answerDelta } from '../deltas/base.ts';
 import type { Engine } from '../engine.ts';
 import { commitImage } from './commit-image.ts';
@@ -40,7 +40,7 @@ export type LoadEngine = Pick<
  * compressed) appear, with their tags. Each image appears as a whole; those before a failing one
  * stay.
  *
- * @throws invalidArgument for what is no archive of images; dataLoss for a damaged one
+ * @throws invalidArgument for what is no archive of images, or a damaged one
  */
 export async function imageLoad(
   engine: LoadEngine,
@@ -105,7 +105,7 @@ export async function runWithBody(
     return await job.result;
   }
   const [sent, result] = await Promise.allSettled([send(body, job, call.signal), job.result]);
-  if (result.status === 'rejected') throw result.reason;
+  if (result.status === 'rejected') throw faultOfBody(result.reason);
   if (sent.status === 'rejected' && !body.readableEnded) throw sent.reason;
   return result.value;
 }

@@ -29,7 +29,7 @@ export async function treeSize(
     }
     return (await counts(relative, stats.size, stats.mtimeMs)) ? stats.size : 0;
   };
-  return await walk('');
+  return await walk('').catch(goneIsZero);
 }
 
 function goneIsZero(error: unknown): number {

@@ -2,7 +2,6 @@ import { type DiffId, isSha256 } from '../../base/digest.ts';
 import { invalidArgument } from '../../base/errors.ts';
 import { type ArchivedImage, archivedImages, missing } from '../../formats/image-archive.ts';
 import { openSyscalls } from '../../kernel/ffi.ts';
-import { detectCompression, inflateStream, MAGIC_BYTES } from '../../kernel/sync-inflate.ts';
 import { chooseManifest } from '../../policy/pull-plan.ts';
 import { decodeJson } from '../../spec/decode.ts';
 import { imageConfig } from '../../spec/oci/image.ts';
@@ -12,6 +11,7 @@ import { ArchiveReader, layerLabel } from '../archive-reader.ts';
 import type { JobContext } from '../job.ts';
 import { LayerProgress } from '../layer-progress.ts';
 import { targetOf } from '../load-delta.ts';
+import { plainBytes } from '../plain-bytes.ts';
 
 /**
  * The job `load`: an archive of images from stdin, plain or compressed, into staged layers and
@@ -33,7 +33,9 @@ export async function load(input: unknown, context: JobContext): Promise<LoadRes
   };
   const sys = openSyscalls();
   await using reader = new ArchiveReader({ sys, staging, known, onProgress });
-  for await (const chunk of plainBytes(context)) await reader.push(chunk);
+  for await (const chunk of plainBytes(context.stdin, context.signal)) {
+    await reader.push(chunk);
+  }
   reader.end();
 
   const small = (path: string): Uint8Array | undefined => {
@@ -49,29 +51,6 @@ export async function load(input: unknown, context: JobContext): Promise<LoadRes
     images.push(await targetOf({ sys, input: job, context, staged, images }, loaded));
   }
   return { images, staged: [...staged.values()] };
-}
-
-/** The archive without the compression around it, if there is one. */
-async function* plainBytes({ stdin, signal }: JobContext): AsyncGenerator<Buffer> {
-  const chunks = (stdin as AsyncIterable<Buffer>)[Symbol.asyncIterator]();
-  const head: Buffer[] = [];
-  let bytes = 0;
-  while (bytes < MAGIC_BYTES) {
-    const { value, done } = await chunks.next();
-    if (done === true) break;
-    head.push(value);
-    bytes += value.length;
-  }
-  const source = async function* (): AsyncGenerator<Buffer> {
-    yield* head;
-    for (;;) {
-      signal.throwIfAborted();
-      const { value, done } = await chunks.next();
-      if (done === true) return;
-      yield value;
-    }
-  };
-  yield* inflateStream(source(), detectCompression(Buffer.concat(head)));
 }
 
 function loadedImage(

@@ -1,16 +1,14 @@
 import { closeSync } from 'node:fs';
-import { pipeline } from 'node:stream';
-import { createGunzip, createZstdDecompress } from 'node:zlib';
 import { errnoOf, forbidden, invalidArgument } from '../../base/errors.ts';
-import { asBuffer, fromText } from '../../formats/byte-string.ts';
+import { fromText } from '../../formats/byte-string.ts';
 import { TarReader } from '../../formats/tar-reader.ts';
 import { openSyscalls } from '../../kernel/ffi.ts';
-import { detectCompression, MAGIC_BYTES } from '../../kernel/sync-inflate.ts';
 import type { Syscalls } from '../../kernel/syscalls.ts';
 import { OpenDirectory, openInRoot } from '../../kernel/tree-walk.ts';
 import { becomeFileOwner } from '../../kernel/user-namespace.ts';
 import { rootOf } from '../../policy/user-remap.ts';
 import type { JobContext } from '../job.ts';
+import { plainBytes } from '../plain-bytes.ts';
 import type { TreeUnpackInput } from '../tree-protocol.ts';
 import { TreeUnpacker } from '../tree-unpack.ts';
 import { isAbsent, missingPath, openParent, openView, wantedPath } from '../tree-view.ts';
@@ -37,7 +35,7 @@ export async function treeUnpack(input: unknown, context: JobContext): Promise<n
     onWarning: (message) => context.report({ warning: message }),
   });
   const reader = new TarReader(unpacker);
-  for await (const chunk of plainBytes(context.stdin)) reader.push(asBuffer(chunk));
+  for await (const chunk of plainBytes(context.stdin, context.signal)) reader.push(chunk);
   reader.end();
   unpacker.end();
   return null;
@@ -75,33 +73,4 @@ function checkFolder(sys: Syscalls, root: OpenDirectory, options: TreeUnpackInpu
   } finally {
     closeSync(fd);
   }
-}
-
-/** The bytes without their compression, if they have one. */
-async function* plainBytes(source: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
-  const chunks = source[Symbol.asyncIterator]();
-  const rest: AsyncIterable<Uint8Array> = { [Symbol.asyncIterator]: () => chunks };
-  let head = Buffer.alloc(0);
-  while (head.length < MAGIC_BYTES) {
-    const { value, done } = await chunks.next();
-    if (done === true) break;
-    head = Buffer.concat([head, value]);
-  }
-  const compression = detectCompression(head);
-  if (compression === 'none') {
-    yield head;
-    yield* rest;
-    return;
-  }
-  const inflate = compression === 'gzip' ? createGunzip() : createZstdDecompress();
-  pipeline(prepend(head, rest), inflate, () => undefined); // its failure is the reader's too
-  yield* inflate;
-}
-
-async function* prepend(
-  head: Uint8Array,
-  rest: AsyncIterable<Uint8Array>,
-): AsyncGenerator<Uint8Array> {
-  yield head;
-  yield* rest;
 }
