@@ -13,6 +13,16 @@ export type Clock = {
   ) => Promise<void>;
 };
 
+/**
+ * Tells from now on how many milliseconds ago `ns` was. By the clock that nobody sets: a board
+ * without a battery starts in 1970, and the jump to the true year is no time that passed.
+ */
+export function ageSince(clock: Clock, ns: bigint): () => number {
+  const sofarMs = Math.max(0, Number((clock.nowNs() - ns) / 1_000_000n));
+  const beginMs = clock.monotonicMs() - sofarMs;
+  return () => clock.monotonicMs() - beginMs;
+}
+
 /** RFC 3339 with nanoseconds, the way Go writes a time: trailing zeros of the fraction cut, `Z`. */
 export function formatTimeNs(ns: bigint): string {
   const seconds = ns / 1_000_000_000n;
@@ -25,6 +35,15 @@ export function formatTimeNs(ns: bigint): string {
 /** {@link formatTimeNs} for milliseconds. */
 export function formatTimeMs(ms: number): string {
   return formatTimeNs(BigInt(Math.trunc(ms)) * 1_000_000n);
+}
+
+/**
+ * Negative when the first of two times of {@link formatTimeNs} is the earlier one, 0 when they are
+ * the same. As they stand they do not sort: `.1Z` comes after `.12Z`.
+ */
+export function compareTimes(a: string, b: string): number {
+  const [first, second] = [a.slice(0, -1), b.slice(0, -1)];
+  return first < second ? -1 : first > second ? 1 : 0;
 }
 
 /** Go's zero time, which Docker sends for "never". */

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { humanSize, humanSizeBinary, parseSizeBinary, parseSizeDecimal } from './bytes.ts';
 import { chainIds } from './chain-id.ts';
-import { formatTimeNs, parseTimeNs } from './clock.ts';
+import { ageSince, type Clock, compareTimes, formatTimeNs, parseTimeNs } from './clock.ts';
 import { type DiffId, parseDigest } from './digest.ts';
 import { formatDurationNs, humanDuration, parseDurationNs } from './duration.ts';
 import { newId } from './id.ts';
@@ -60,6 +60,34 @@ test('ages are told in words', () => {
     [24 * 800 * h, '2 years'],
   ];
   for (const [ms, text] of cases) assert.equal(humanDuration(ms), text);
+});
+
+test('an age grows by the time that passes, however the wall clock is set', () => {
+  let [wallMs, passedMs] = [0, 5_000];
+  const nowNs = (): bigint => BigInt(wallMs + passedMs) * 1_000_000n;
+  const clock = { nowNs, monotonicMs: () => passedMs } as Clock;
+  const age = ageSince(clock, nowNs() - 2_000_000_000n);
+  assert.equal(age(), 2_000);
+  for (const jump of [50 * 365 * 86_400_000, -50 * 365 * 86_400_000]) {
+    wallMs += jump;
+    passedMs += 1_000;
+  }
+  assert.equal(age(), 4_000);
+  assert.equal(ageSince(clock, nowNs() + 1_000_000_000n)(), 0, 'what lies in the future is new');
+});
+
+test('times as text compare as the times do', () => {
+  // Few digits, so that fractions end in zeros.
+  const time = fc.tuple(fc.nat({ max: 2 }), fc.nat({ max: 120 }), fc.constantFrom(1n, 10_000_000n));
+  fc.assert(
+    fc.property(time, time, (a, b) => {
+      const [first, second] = [a, b].map(
+        ([seconds, n, unit]) => BigInt(seconds) * 1_000_000_000n + BigInt(n) * unit,
+      ) as [bigint, bigint];
+      const order = compareTimes(formatTimeNs(first), formatTimeNs(second));
+      assert.equal(Math.sign(order), first < second ? -1 : first > second ? 1 : 0);
+    }),
+  );
 });
 
 test('times keep their nanoseconds through text', () => {

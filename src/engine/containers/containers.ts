@@ -1,3 +1,4 @@
+import { compareTimes } from '../../base/clock.ts';
 import type { DiffId, ImageId } from '../../base/digest.ts';
 import { conflict, invalidArgument, notFound } from '../../base/errors.ts';
 import type { ContainerId } from '../../base/id.ts';
@@ -18,7 +19,7 @@ export class Containers {
   /** All, newest first. */
   list(): Container[] {
     return [...this.#byId.values()].sort((a, b) =>
-      a.document.created < b.document.created ? 1 : -1,
+      compareTimes(b.document.created, a.document.created),
     );
   }
 

@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net';
+import { ageSince } from '../../base/clock.ts';
 import { messageOf } from '../../base/errors.ts';
 import { type ExecId, newId } from '../../base/id.ts';
 import { LIMITS } from '../../base/limits.ts';
@@ -39,18 +40,15 @@ export function watchHealth(
   container.health = { status: 'starting', failingStreak: 0, log: [] };
   const control = new AbortController();
   void run.over.promise.then(() => control.abort());
+  const ageMs = ageSince(engine.clock, run.startedAtNs);
   engine.tasks.spawn(`health of ${container.id}`, async (stopping) => {
     const signal = AbortSignal.any([stopping, control.signal]);
-    while (await nextProbe(engine, container, run, plan, signal)) {
+    while (await nextProbe(engine, container, run, { plan, ageMs, signal })) {
       if (run.paused) continue;
       const result = await probe(engine, container, plan);
-      if (container.run === run) take(engine, container, run, plan, result, restart);
+      if (container.run === run) take(engine, container, { plan, ageMs, result, restart });
     }
   });
-}
-
-function ageMs(engine: Engine, run: Run): number {
-  return Number((engine.clock.nowNs() - run.startedAtNs) / 1_000_000n);
 }
 
 /** Waits until it is time; false when there is nothing to probe any more. */
@@ -58,12 +56,12 @@ async function nextProbe(
   engine: Engine,
   container: Container,
   run: Run,
-  plan: HealthPlan,
-  signal: AbortSignal,
+  how: { readonly plan: HealthPlan; readonly ageMs: () => number; readonly signal: AbortSignal },
 ): Promise<boolean> {
+  const { plan, ageMs, signal } = how;
   const { health } = container;
   if (health === undefined || container.run !== run) return false;
-  const delay = probeDelayMs(health.status, ageMs(engine, run), plan);
+  const delay = probeDelayMs(health.status, ageMs(), plan);
   try {
     await engine.clock.sleep(delay, { signal, unref: true });
   } catch (error) {
@@ -77,17 +75,20 @@ async function nextProbe(
 function take(
   engine: Engine,
   container: Container,
-  run: Run,
-  plan: HealthPlan,
-  result: HealthResult,
-  restart: () => Promise<void>,
+  probed: {
+    readonly plan: HealthPlan;
+    readonly ageMs: () => number;
+    readonly result: HealthResult;
+    readonly restart: () => Promise<void>;
+  },
 ): void {
+  const { plan, ageMs, result, restart } = probed;
   const { health } = container;
   if (health === undefined) return;
   health.log.push(result);
   if (health.log.length > RESULTS_KEPT) health.log.shift();
   const before = health.status;
-  const after = afterProbe(health, { exitCode: result.exitCode, ageMs: ageMs(engine, run) }, plan);
+  const after = afterProbe(health, { exitCode: result.exitCode, ageMs: ageMs() }, plan);
   health.status = after.status;
   health.failingStreak = after.failingStreak;
   if (after.status === before) return;

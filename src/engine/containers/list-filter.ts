@@ -1,3 +1,4 @@
+import { compareTimes } from '../../base/clock.ts';
 import { invalidArgument } from '../../base/errors.ts';
 import { booleanFilter, checkFilterKeys, type Filters, matchLabels } from '../../spec/filters.ts';
 import type { Engine } from '../engine.ts';
@@ -149,8 +150,8 @@ function relationPredicates(engine: Engine, filters: Filters): Predicate[] {
     (filters['ancestor'] ?? []).map((value) => [value, findImage(engine, value)?.image]),
   );
   return [
-    ({ document }) => before.every((time) => document.created < time),
-    ({ document }) => since.every((time) => document.created > time),
+    ({ document }) => before.every((time) => compareTimes(document.created, time) < 0),
+    ({ document }) => since.every((time) => compareTimes(document.created, time) > 0),
     ...some(filters, 'ancestor', ({ document }, value) => {
       const image = ancestors.get(value);
       if (image === undefined) return false;

@@ -1,5 +1,4 @@
 import { Readable } from 'node:stream';
-import type { Clock } from '../../base/clock.ts';
 import { invalidArgument } from '../../base/errors.ts';
 import { LIMITS } from '../../base/limits.ts';
 import { parseUnixNs } from '../../base/timestamp.ts';
@@ -93,7 +92,7 @@ function liveEvents(
   for (const event of past) body.push(encode(event));
   options.signal.addEventListener('abort', () => body.destroy(), { once: true });
   if (options.leftMs !== undefined) {
-    sleepLong(engine.clock, options.leftMs, stop.signal).then(
+    engine.clock.sleep(options.leftMs, { signal: stop.signal, unref: true }).then(
       () => {
         subscription[Symbol.dispose]();
         body.push(null);
@@ -102,13 +101,4 @@ function liveEvents(
     );
   }
   return body;
-}
-
-/** Timers hold 2^31 ms at the most. */
-const TIMER_MS_MAX = 2 ** 30;
-
-async function sleepLong(clock: Clock, ms: number, signal: AbortSignal): Promise<void> {
-  for (let left = ms; left > 0; left -= TIMER_MS_MAX) {
-    await clock.sleep(Math.min(left, TIMER_MS_MAX), { signal, unref: true });
-  }
 }
