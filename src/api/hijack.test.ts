@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
+import type { Socket } from 'node:net';
 import { PassThrough } from 'node:stream';
 import { test } from 'node:test';
+import { deferred } from '../base/async.ts';
 import { notFound } from '../base/errors.ts';
 import type { HijackCall } from '../engine/call.ts';
 import { StdcopyReader, stdcopyFrame } from '../formats/stdcopy.ts';
@@ -206,6 +208,34 @@ test('websocket: output as messages without frames of stdcopy, input from messag
     ),
     /not websocket protocol/,
   );
+});
+
+test('websocket: pings whose answers nobody reads fill no memory', async () => {
+  const held = deferred();
+  await using api = await serveApi({
+    containerAttachWebsocket: async (_engine, _args, call) => {
+      const stream = await call.hijack({ multiplexed: false });
+      stream.on('error', () => undefined).resume();
+      await held.promise;
+    },
+  });
+  const connection = deferred<Socket>();
+  api.server.once('connection', connection.resolve);
+  const socket = await api.dial();
+  socket.write(
+    'GET /v1.41/containers/x/attach/ws HTTP/1.1\r\nHost: d\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n',
+  );
+  await readUntil(socket, '\r\n\r\n');
+  const server = await connection.promise;
+  const header = websocketHeader(OPCODE.ping, 100);
+  header[1] = (header[1] ?? 0) | 0x80;
+  const ping = Buffer.concat([header, Buffer.alloc(4), Buffer.alloc(100)]);
+  const pings = Buffer.concat(Array.from({ length: 40_000 }, () => ping));
+  await new Promise((resolve) => socket.write(pings, resolve));
+  while (server.bytesRead < pings.length) await new Promise(setImmediate);
+  assert.ok(server.writableLength < 256 << 10, `${server.writableLength} bytes wait`);
+  socket.destroy();
+  held.resolve();
 });
 
 test('a body that was left in the socket is read off its front', async () => {

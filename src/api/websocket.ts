@@ -107,6 +107,8 @@ export class WebsocketDuplex extends Duplex {
         if (event.kind === 'data') {
           if (!this.push(event.bytes)) this.#socket.pause();
         } else if (event.kind === 'ping') {
+          // Who asks and does not read the answers gets those that it has room for (section 5.5.3).
+          if (this.#socket.writableNeedDrain) continue;
           this.#socket.write(websocketHeader(OPCODE.pong, event.bytes.length));
           this.#socket.write(event.bytes);
         } else if (event.kind === 'close') {

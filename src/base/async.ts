@@ -13,6 +13,68 @@ export function deferred<T = void>(): Deferred<T> {
 }
 
 /**
+ * Something that happens once, for many to wait for. Unlike with a promise's reactions, who stops
+ * waiting leaves nothing behind: what is waited for may be months away.
+ */
+export class Latch<T> {
+  readonly #waiting = new Set<(value: T) => void>();
+  #opened: { readonly value: T } | undefined;
+
+  /** It has happened. Only the first call counts. */
+  open(value: T): void {
+    if (this.#opened !== undefined) return;
+    this.#opened = { value };
+    for (const listener of this.#waiting) listener(value);
+    this.#waiting.clear();
+  }
+
+  /** Calls `listener` when it happens, at once if it has, unless the result is disposed before. */
+  subscribe(listener: (value: T) => void): Disposable {
+    if (this.#opened !== undefined) listener(this.#opened.value);
+    else this.#waiting.add(listener);
+    return { [Symbol.dispose]: () => void this.#waiting.delete(listener) };
+  }
+
+  /** Resolves when it happens. @throws the signal's reason when that is aborted first */
+  async wait(signal: AbortSignal): Promise<T> {
+    signal.throwIfAborted();
+    const { promise, resolve, reject } = deferred<T>();
+    using _subscription = this.subscribe(resolve);
+    const onAbort = (): void => reject(signal.reason);
+    signal.addEventListener('abort', onAbort, { once: true });
+    try {
+      return await promise;
+    } finally {
+      signal.removeEventListener('abort', onAbort);
+    }
+  }
+
+  /** Who waits now. */
+  get waiterCount(): number {
+    return this.#waiting.size;
+  }
+}
+
+/**
+ * What a promise resolves with, or undefined when `signal` is aborted before. Leaves no listener on
+ * the signal, which may live as long as the process.
+ */
+export async function unlessAborted<T>(
+  promise: Promise<T>,
+  signal: AbortSignal,
+): Promise<T | undefined> {
+  if (signal.aborted) return undefined;
+  const { promise: aborted, resolve } = deferred<undefined>();
+  const onAbort = (): void => resolve(undefined);
+  signal.addEventListener('abort', onAbort, { once: true });
+  try {
+    return await Promise.race([promise, aborted]);
+  } finally {
+    signal.removeEventListener('abort', onAbort);
+  }
+}
+
+/**
  * Serialises work by key: bodies with the same key run one after the other, in call order;
  * others run at once. Idle keys take no memory.
  */

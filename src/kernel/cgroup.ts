@@ -1,5 +1,6 @@
 import {
   chmodSync,
+  type Dirent,
   existsSync,
   mkdirSync,
   readdirSync,
@@ -81,15 +82,9 @@ function removeTree(dir: string): boolean {
     if (errno !== 'EBUSY' && errno !== 'ENOTEMPTY') throw error;
   }
   // Busy: with processes, or with cgroups below, which are removed first.
-  let below: string[];
-  try {
-    below = readdirSync(dir, { withFileTypes: true })
-      .filter((entry) => entry.isDirectory())
-      .map((entry) => path.join(dir, entry.name));
-  } catch (error) {
-    if (errnoOf(error) === 'ENOENT') return true;
-    throw error;
-  }
+  const below = entriesOf(dir)
+    .filter((entry) => entry.isDirectory())
+    .map((entry) => path.join(dir, entry.name));
   if (below.length === 0 || !below.every(removeTree)) return false;
   try {
     rmdirSync(dir);
@@ -109,13 +104,22 @@ export function cgroupPids(cgroups: Cgroups, folder: string): number[] {
     for (const line of readIfThere(path.join(dir, 'cgroup.procs')).split('\n')) {
       if (line !== '') pids.push(Number(line));
     }
-    for (const entry of readdirSync(dir, { withFileTypes: true })) {
+    for (const entry of entriesOf(dir)) {
       if (entry.isDirectory()) visit(path.join(dir, entry.name));
     }
   };
-  const top = path.join(root, folder);
-  if (existsSync(top)) visit(top);
+  visit(path.join(root, folder));
   return pids;
+}
+
+/** None of a cgroup that is gone. */
+function entriesOf(dir: string): Dirent[] {
+  try {
+    return readdirSync(dir, { withFileTypes: true });
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return [];
+    throw error;
+  }
 }
 
 /** A file's text; '' when there is none. */

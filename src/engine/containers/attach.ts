@@ -59,6 +59,7 @@ export async function containerAttach(
     }
     client.on('error', () => undefined); // 'close' follows
     client.once('close', pending.cancel);
+    if (client.destroyed) pending.cancel(); // and there will be no 'close'
     const shim = await pending.socket;
     if (shim === undefined) {
       endClient(client);

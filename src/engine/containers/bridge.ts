@@ -34,7 +34,9 @@ export function bridge(
       }
       if (detached) finish('detached');
     });
-    client.on('end', () => shim.end());
+    // A client without input may have ended it before the process was there to take any.
+    if (client.readableEnded) shim.end();
+    else client.on('end', () => shim.end());
     client.on('error', () => finish('gone'));
     client.on('close', () => finish('gone'));
     shim.on('data', (chunk: Buffer) => {
@@ -42,6 +44,8 @@ export function bridge(
       shim.pause();
       client.once('drain', () => shim.resume());
     });
+    // It may have gone while the process was made: its 'close' does not come again.
+    if (client.destroyed) finish('gone');
     shim.on('error', () => finish('ended'));
     shim.on('end', () => finish('ended'));
     shim.on('close', () => finish('ended'));

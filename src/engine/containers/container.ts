@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net';
-import { type Deferred, deferred } from '../../base/async.ts';
+import { type Deferred, Latch } from '../../base/async.ts';
 import { ZERO_TIME } from '../../base/clock.ts';
 import type { ContainerId, ExecId } from '../../base/id.ts';
 import type { ProcessHandle } from '../../kernel/process-handle.ts';
@@ -27,6 +27,8 @@ export type Run = {
   paused: boolean;
   /** The user asked for its end: no restart, whatever the policy. */
   stopAsked: boolean;
+  /** Its end makes room for the next run, for which a `--rm` container stays. */
+  startsAgain: boolean;
   /** Resolves when its end is recorded; its mounts may still be there. */
   readonly over: Deferred<void>;
 };
@@ -95,8 +97,8 @@ export class Container {
   dead = false;
 
   /** The end of the present or, when it does not run, of its next run. */
-  ending: Deferred<Ending> = deferred<Ending>();
-  readonly removed: Deferred<Ending> = deferred<Ending>();
+  ending = new Latch<Ending>();
+  readonly removed = new Latch<Ending>();
 
   constructor(args: {
     id: ContainerId;

@@ -52,6 +52,7 @@ export async function endRun(
       timeoutSec: how.timeoutSec,
     });
     signalContainer(engine, container, SIGKILL);
+    if (run.paused) await thaw(engine, container, run);
   }
   if (await isOverWithin(engine, run, KILL_WAIT_MS)) return;
   throw conflict(

@@ -1,4 +1,4 @@
-import { deferred } from '../../base/async.ts';
+import { Latch, unlessAborted } from '../../base/async.ts';
 import { formatTimeNs } from '../../base/clock.ts';
 import { messageOf } from '../../base/errors.ts';
 import type { ExitStatus } from '../../kernel/shim.ts';
@@ -36,19 +36,12 @@ export function superviseRun(
   startAgain: StartAgain,
 ): void {
   engine.tasks.spawn(`supervise ${container.id}`, async (signal) => {
-    const end = await Promise.race([endOf(engine, container, run), aborted(signal)]);
+    // When the daemon stops, the run goes on without it.
+    const end = await unlessAborted(endOf(engine, container, run), signal);
     if (end === undefined) return;
     closeRun(container, run);
     recordEnd(engine, container, end, { ...run, startAgain });
     run.over.resolve();
-  });
-}
-
-/** Resolves with undefined when the daemon stops: the run goes on without it. */
-function aborted(signal: AbortSignal): Promise<undefined> {
-  return new Promise((resolve) => {
-    if (signal.aborted) resolve(undefined);
-    else signal.addEventListener('abort', () => resolve(undefined), { once: true });
   });
 }
 
@@ -103,7 +96,7 @@ function closeRun(container: Container, run: Run): void {
 }
 
 /** What the restart policy needs to know of the run that ended. */
-type EndedRun = Pick<Run, 'stopAsked' | 'delayMs' | 'startedAtNs'> & {
+type EndedRun = Pick<Run, 'stopAsked' | 'startsAgain' | 'delayMs' | 'startedAtNs'> & {
   /** Its end says nothing about what the user wants: the mark of the last stop stays. */
   readonly keepsStopMark?: boolean;
   readonly startAgain: StartAgain;
@@ -134,14 +127,14 @@ export function recordEnd(engine: Engine, container: Container, end: End, run: E
   });
   container.cleanup = takeDown(engine, container);
   if (delayMs !== undefined) scheduleRestart(engine, container, delayMs, run.startAgain);
-  else if (hostConfig.AutoRemove && !container.removing) {
+  else if (hostConfig.AutoRemove && !container.removing && !run.startsAgain) {
     engine.tasks.spawn(`remove ${container.id}`, () =>
       removeContainer(engine, container, { removeVolumes: true }),
     );
   }
   const ending = container.ending;
-  container.ending = deferred();
-  ending.resolve({ exitCode: end.exitCode, error: end.error });
+  container.ending = new Latch();
+  ending.open({ exitCode: end.exitCode, error: end.error });
 }
 
 function keepEnd(

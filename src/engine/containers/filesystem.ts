@@ -1,4 +1,5 @@
-import { isEngineError, notFound, notImplemented } from '../../base/errors.ts';
+import { closeSync, constants, openSync } from 'node:fs';
+import { errnoOf, isEngineError, notFound, notImplemented } from '../../base/errors.ts';
 import { INIT_DESTINATION } from '../../policy/runtime-spec-mounts.ts';
 import type { UserRemap } from '../../policy/user-remap.ts';
 import { MISSING, type TreeDiffInput, type TreeView } from '../../worker/tree-protocol.ts';
@@ -17,11 +18,11 @@ export async function withView<T>(
   container: Container,
   body: (view: TreeView) => Promise<T>,
 ): Promise<T> {
-  if (container.run !== undefined) return await body(runningView(container, container.run));
+  const seen = await whileRunning(container, body);
+  if (seen !== undefined) return seen.value;
   return await engine.locks.run(lockOf(container), async () => {
-    if (container.run !== undefined) {
-      return await body(runningView(container, container.run));
-    }
+    const again = await whileRunning(container, body);
+    if (again !== undefined) return again.value;
     return await whileMounted(engine, container, async (merged) => {
       const { id, document } = container;
       try {
@@ -42,9 +43,46 @@ export async function withView<T>(
   });
 }
 
-function runningView(container: Container, run: Run): TreeView {
-  const users = shownUsers(container);
-  return { root: `/proc/${run.pid}/root`, binds: [], users };
+/** Runs `body` with the root of the container's process; undefined when it has none (any more). */
+async function whileRunning<T>(
+  container: Container,
+  body: (view: TreeView) => Promise<T>,
+): Promise<{ readonly value: T } | undefined> {
+  const { run } = container;
+  if (run === undefined) return undefined;
+  const root = openRoot(run);
+  if (root === undefined) {
+    await run.over.promise;
+    return undefined;
+  }
+  try {
+    const view = {
+      root: `/proc/${process.pid}/fd/${root}`,
+      binds: [],
+      users: shownUsers(container),
+    };
+    return { value: await body(view) };
+  } finally {
+    closeSync(root);
+  }
+}
+
+/**
+ * The root of a run, held by a descriptor: the number of a process that ends meanwhile may be given
+ * to one of the host's, and its root is the host's. Undefined when the process has ended.
+ */
+function openRoot({ pid, process: handle }: Run): number | undefined {
+  let fd: number;
+  try {
+    fd = openSync(`/proc/${pid}/root`, constants.O_RDONLY | constants.O_DIRECTORY);
+  } catch (error) {
+    // ESRCH, and ENOENT of one that nobody has waited for yet.
+    if (['ENOENT', 'ESRCH'].includes(errnoOf(error) ?? '')) return undefined;
+    throw error;
+  }
+  if (handle.signal(0)) return fd;
+  closeSync(fd);
+  return undefined;
 }
 
 /** Runs `body` with the container's root alone, without its volumes. */

@@ -86,27 +86,25 @@ export async function containerWait(
   call: Call,
 ): Promise<Later<ContainerWaitResult>> {
   const container = engine.containers.get(args.params.id);
-  const ending = waitFor(container, args.query.condition);
-  const gone = new Promise<never>((_, reject) => {
-    call.signal.addEventListener('abort', () => reject(call.signal.reason), { once: true });
-  });
-  const answer = Promise.race([ending, gone]).then(({ exitCode, error }) => ({
-    StatusCode: exitCode,
-    ...(error === '' ? {} : { Error: { Message: error } }),
-  }));
+  const answer = waitFor(container, args.query.condition, call.signal).then(
+    ({ exitCode, error }) => ({
+      StatusCode: exitCode,
+      ...(error === '' ? {} : { Error: { Message: error } }),
+    }),
+  );
   return { answer };
 }
 
-function waitFor(container: Container, condition: string): Promise<Ending> {
+function waitFor(container: Container, condition: string, signal: AbortSignal): Promise<Ending> {
   switch (condition) {
     case '':
     case 'not-running':
-      if (container.isRunning) return container.ending.promise;
+      if (container.isRunning) return container.ending.wait(signal);
       return Promise.resolve({ exitCode: container.kept.exitCode, error: container.kept.error });
     case 'next-exit':
-      return container.ending.promise;
+      return container.ending.wait(signal);
     case 'removed':
-      return container.removed.promise;
+      return container.removed.wait(signal);
     default:
       throw invalidArgument(`invalid condition: "${condition}"`);
   }

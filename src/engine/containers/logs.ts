@@ -27,7 +27,7 @@ export function logSourceOf(engine: Engine, container: Container): LogSource {
     config: container.document.hostConfig.LogConfig,
     terminal: container.document.config.Tty,
     isRunning: () => container.run !== undefined,
-    ended: container.ending.promise,
+    ended: container.ending,
   };
 }
 

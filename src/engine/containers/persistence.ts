@@ -2,7 +2,7 @@ import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { errnoOf } from '../../base/errors.ts';
 import type { Engine } from '../engine.ts';
 import type { Container } from './container.ts';
-import { decodeKeptState, type KeptState } from './document.ts';
+import { type ContainerDocument, decodeKeptState, type KeptState } from './document.ts';
 import { containerPaths } from './paths.ts';
 
 /**
@@ -44,9 +44,14 @@ export function saveState(
   }
 }
 
-/** A changed document. */
-export function saveDocument(engine: Context, container: Container): void {
-  engine.store.containers.setDocument(container.id, JSON.stringify(container.document));
+/** A changed document. When it cannot be stored, the container keeps the one it has. */
+export function saveDocument(
+  engine: Context,
+  container: Container,
+  document: ContainerDocument,
+): void {
+  engine.store.containers.setDocument(container.id, JSON.stringify(document));
+  container.document = document;
 }
 
 /** Readers see the old file or the new one. Not durable: the exec root does not outlive the host. */

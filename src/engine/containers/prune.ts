@@ -28,11 +28,14 @@ export async function containerPrune(
     if (!until.every((ns) => createdNs <= ns)) continue;
     if (!matchLabels(filters['label'], config.Labels)) continue;
     if (unwanted !== undefined && matchLabels(unwanted, config.Labels)) continue;
-    const bytes = await engine.layers.rootfsSize(container.id);
+    let bytes: number;
     try {
+      bytes = await engine.layers.rootfsSize(container.id);
       await removeNow(engine, container, { force: false, removeVolumes: false });
     } catch (error) {
-      if (isEngineError(error, 'conflict')) continue; // it was started meanwhile
+      // It was started, or removed, meanwhile.
+      if (isEngineError(error, 'conflict', 'notFound')) continue;
+      if (engine.containers.byId(container.id) === undefined) continue;
       throw error;
     }
     deleted.push(container.id);

@@ -49,5 +49,5 @@ async function remove(
   for (const client of container.earlyClients) client.cancel();
   container.earlyClients.clear();
   containerEvent(engine, container, 'destroy');
-  container.removed.resolve({ exitCode: container.kept.exitCode, error: '' });
+  container.removed.open({ exitCode: container.kept.exitCode, error: '' });
 }

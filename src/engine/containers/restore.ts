@@ -154,6 +154,7 @@ function resume(
     delayMs: 0,
     paused: isFrozen(engine.host.cgroups, cgroupOf(engine, container).folder),
     stopAsked: container.kept.stoppedByUser,
+    startsAgain: false,
     over: deferred<void>(),
   };
   container.run = run;
@@ -201,6 +202,7 @@ function endMeanwhile(
     // What a reboot ended is started by `startWithDaemon` or not at all.
     stopAsked: options.afterReboot || container.kept.stoppedByUser,
     keepsStopMark: options.afterReboot,
+    startsAgain: false,
     delayMs: 0,
     startedAtNs: startedAtNsOf(container),
     startAgain: startContainer,

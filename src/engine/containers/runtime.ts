@@ -42,6 +42,9 @@ export function cgroupOf(engine: Engine, container: Container): CgroupPlace {
   });
 }
 
+/** For calls that a runtime answers at once: one that hangs must not hold its container for ever. */
+export const RUNTIME_LIMITS = { timeout: 30_000, killSignal: 'SIGKILL' } as const;
+
 const CGROUP_POLL_MS = 5;
 const CGROUP_WAIT_MS = 5_000;
 
@@ -53,8 +56,12 @@ const CGROUP_WAIT_MS = 5_000;
 export async function removeRuntimeState(engine: Engine, container: Container): Promise<void> {
   const { cgroups } = engine.host;
   const { folder } = cgroupOf(engine, container);
-  const tries = CGROUP_WAIT_MS / CGROUP_POLL_MS;
-  for (let i = 0; i < tries && !removeCgroup(cgroups, folder); i += 1) {
+  const endMs = engine.clock.monotonicMs() + CGROUP_WAIT_MS;
+  while (!removeCgroup(cgroups, folder)) {
+    if (engine.clock.monotonicMs() > endMs) {
+      engine.log.warn('processes do not end, their cgroup stays', { cgroup: folder });
+      break;
+    }
     for (const pid of cgroupPids(cgroups, folder)) killIfThere(pid);
     await engine.clock.sleep(CGROUP_POLL_MS);
   }
@@ -63,7 +70,11 @@ export async function removeRuntimeState(engine: Engine, container: Container): 
     rmSync(path.join(runtime.root, container.id), { recursive: true, force: true });
     return;
   }
-  await promisify(execFile)(runtime.path, [...runtime.args, 'delete', '--force', container.id]);
+  await promisify(execFile)(
+    runtime.path,
+    [...runtime.args, 'delete', '--force', container.id],
+    RUNTIME_LIMITS,
+  );
 }
 
 /** Kills one process of a container. False when the container has no such process any more. */

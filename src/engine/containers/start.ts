@@ -1,5 +1,5 @@
 import path from 'node:path';
-import { deferred } from '../../base/async.ts';
+import { deferred, Latch } from '../../base/async.ts';
 import { formatTimeNs } from '../../base/clock.ts';
 import {
   conflict,
@@ -94,6 +94,7 @@ async function restartUnhealthy(engine: Engine, container: Container, run: Run):
   await engine.locks.run(lockOf(container), async () => {
     if (container.run !== run) return;
     const timeoutSec = container.document.config.StopTimeout ?? DEFAULT_STOP_SEC;
+    run.startsAgain = true;
     await endRun(engine, container, run, { signal: stopSignalOf(container), timeoutSec });
     await startContainer(engine, container, { by: 'user' });
     containerEvent(engine, container, 'restart');
@@ -136,6 +137,7 @@ async function launch(
     delayMs: cause.by === 'policy' ? cause.delayMs : 0,
     paused: false,
     stopAsked: false,
+    startsAgain: false,
     over: deferred<void>(),
   };
 }
@@ -143,8 +145,10 @@ async function launch(
 /** Clients that attached before now get their connection, so that they miss nothing. */
 async function connectEarlyClients(container: Container, shim: Shim): Promise<void> {
   for (const client of container.earlyClients) {
-    container.earlyClients.delete(client);
-    client.connect(await shim.attach(client.streams));
+    // One that leaves meanwhile is not in the set any more, and its connection is of no use.
+    const socket = await shim.attach(client.streams);
+    if (container.earlyClients.delete(client)) client.connect(socket);
+    else socket.destroy();
   }
 }
 
@@ -208,8 +212,8 @@ export async function recordFailure(
     });
   }
   const ending = container.ending;
-  container.ending = deferred();
-  ending.resolve({ exitCode, error: messageOf(error) });
+  container.ending = new Latch();
+  ending.open({ exitCode, error: messageOf(error) });
   if (container.document.hostConfig.AutoRemove) {
     await removeContainer(engine, container, { removeVolumes: true });
   }

@@ -39,14 +39,17 @@ export async function stopContainer(
 }
 
 /**
- * Ends the wait of a restart policy. A start that is under way is waited for; when what it started
- * ends at once, there is another wait to end.
+ * Ends the wait of a restart policy. A start that is under way, whoever asked for it, is waited for;
+ * when what it started ends at once, there is another wait to end.
  */
 async function giveUpRestart(container: Container): Promise<void> {
-  while (container.run === undefined && container.restart !== undefined) {
-    container.restart.abort();
-    if (container.starting === undefined) container.restart = undefined;
-    else await Promise.allSettled([container.starting]);
+  while (container.run === undefined) {
+    container.restart?.abort();
+    if (container.starting === undefined) {
+      container.restart = undefined;
+      return;
+    }
+    await Promise.allSettled([container.starting]);
   }
 }
 
@@ -57,6 +60,7 @@ export async function restartContainer(
   options: StopOptions,
 ): Promise<void> {
   await engine.locks.run(lockOf(container), async () => {
+    if (container.run !== undefined) container.run.startsAgain = true;
     if (container.isRunning) await stopContainer(engine, container, options);
     await startContainer(engine, container, { by: 'user' });
   });

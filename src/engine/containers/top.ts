@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
-import { conflict, internal, messageOf } from '../../base/errors.ts';
+import { conflict, internal, invalidArgument, messageOf } from '../../base/errors.ts';
 import { cgroupPids } from '../../kernel/cgroup.ts';
 import { filterPs, psArguments } from '../../policy/ps-table.ts';
 import type { ContainerTopResult } from '../../spec/docker/container-view.ts';
@@ -28,8 +28,10 @@ export async function containerTop(
     const options = { maxBuffer: PS_OUTPUT_BYTES_MAX, timeout: PS_TIMEOUT_MS };
     output = (await promisify(execFile)('ps', words, options)).stdout;
   } catch (cause) {
-    const said = (cause as { stderr?: string }).stderr?.trim() || messageOf(cause);
-    throw internal(`error running ps: ${said}`, { cause });
+    const { stderr, code } = cause as { readonly stderr?: string; readonly code?: unknown };
+    // With a code of its own it did run, and did not like its words.
+    const make = typeof code === 'number' ? invalidArgument : internal;
+    throw make(`error running ps: ${stderr?.trim() || messageOf(cause).trim()}`, { cause });
   }
   const table = filterPs(output, pids);
   containerEvent(engine, container, 'top');

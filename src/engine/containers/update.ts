@@ -14,7 +14,7 @@ import { blockDeviceAt } from './devices.ts';
 import { containerEvent } from './events.ts';
 import { containerPaths } from './paths.ts';
 import { saveDocument } from './persistence.ts';
-import { runtimeOf } from './runtime.ts';
+import { RUNTIME_LIMITS, runtimeOf } from './runtime.ts';
 
 /**
  * Changes limits and restart policy of a container, also while it runs.
@@ -59,8 +59,7 @@ async function update(
     ...(isNewPolicy ? { RestartPolicy } : {}),
   };
   if (container.run !== undefined) await apply(engine, container, resources);
-  container.document = { ...container.document, hostConfig };
-  saveDocument(engine, container);
+  saveDocument(engine, container, { ...container.document, hostConfig });
   containerEvent(engine, container, 'update');
   return { Warnings: warnings };
 }
@@ -72,10 +71,12 @@ async function apply(engine: Engine, container: Container, resources: Resources)
   writeFileSync(file, JSON.stringify(runtimeResources(resources, blockDeviceAt)), { mode: 0o600 });
   try {
     const words = [...runtime.args, 'update', '--resources', file, container.id];
-    await promisify(execFile)(runtime.path, words);
+    await promisify(execFile)(runtime.path, words, RUNTIME_LIMITS);
   } catch (cause) {
     const said = (cause as { stderr?: string }).stderr?.trim() || messageOf(cause);
-    throw internal(`Cannot update container ${container.id}: ${said}`, { cause });
+    // What the kernel does not take of a value that is one is the caller's to change.
+    const make = /: invalid argument$/i.test(said) ? invalidArgument : internal;
+    throw make(`Cannot update container ${container.id}: ${said}`, { cause });
   } finally {
     rmSync(file, { force: true });
   }

@@ -1,5 +1,6 @@
 import { conflict, invalidArgument, notFound } from '../../base/errors.ts';
 import { type ExecId, newId } from '../../base/id.ts';
+import type { Shim } from '../../kernel/shim.ts';
 import { parseDetachKeys } from '../../policy/detach-keys.ts';
 import type { ExecConfig, ExecStart } from '../../spec/docker/container.ts';
 import type { ExecInspect, IdResult } from '../../spec/docker/container-view.ts';
@@ -83,15 +84,18 @@ export async function execStart(
   const [rows, columns] = ConsoleSize ?? exec.config.ConsoleSize ?? [];
   const size = rows === undefined || columns === undefined ? undefined : ([rows, columns] as const);
   if (Detach) {
-    await startExec(engine, exec, await launch(engine, exec, size));
+    const { shim } = await launch(engine, exec, size);
+    await startExec(engine, exec, shim);
     return;
   }
-  const client = await call.hijack({ multiplexed: !exec.config.Tty });
+  const client = await call.hijack({ multiplexed: !exec.config.Tty }).catch((error: unknown) => {
+    exec.state = 'created';
+    throw error;
+  });
   client.on('error', () => undefined); // 'close' follows
-  const shim = await launch(engine, exec, size);
   const { AttachStdin, AttachStdout, AttachStderr, Tty } = exec.config;
   const streams = { stdin: AttachStdin, stdout: AttachStdout, stderr: AttachStderr };
-  const socket = await shim.attach(streams);
+  const { shim, socket } = await launch(engine, exec, size, (made) => made.attach(streams));
   try {
     await startExec(engine, exec, shim);
   } catch (error) {
@@ -105,14 +109,19 @@ export async function execStart(
   }
 }
 
-async function launch(
+/** Starts the shim, and connects with it before its process can say a word. */
+async function launch<T = undefined>(
   engine: Engine,
   exec: Exec,
   size: readonly [number, number] | undefined,
-): ReturnType<typeof launchExec> {
+  connect: (shim: Shim) => Promise<T> = async () => undefined as T,
+): Promise<{ readonly shim: Shim; readonly socket: T }> {
   try {
-    return await launchExec(engine, exec, size);
+    const shim = await launchExec(engine, exec, size);
+    return { shim, socket: await connect(shim) };
   } catch (error) {
+    exec.shim?.detach();
+    exec.shim = undefined;
     exec.state = 'ended';
     exec.exitCode = 126;
     saveExec(engine, exec);

@@ -22,7 +22,7 @@ export type Exec = {
   exitCode: number | undefined;
 };
 
-/** The execs there are. The oldest that have ended are forgotten beyond a limit. */
+/** The execs there are. The oldest that do not run are forgotten beyond a limit. */
 export class Execs {
   readonly #byId = new Map<string, Exec>();
 
@@ -38,7 +38,8 @@ export class Execs {
     const forgotten: Exec[] = [];
     for (const each of this.#byId.values()) {
       if (excess <= 0) break;
-      if (each.state !== 'ended' && each.container.run !== undefined) continue;
+      const runs = each.state === 'starting' || each.state === 'running';
+      if (each === exec || (runs && each.container.run !== undefined)) continue;
       this.delete(each);
       forgotten.push(each);
       excess -= 1;

@@ -1,6 +1,13 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { type EngineError, internal, invalidArgument, messageOf } from '../../base/errors.ts';
+import { unlessAborted } from '../../base/async.ts';
+import {
+  conflict,
+  type EngineError,
+  internal,
+  invalidArgument,
+  messageOf,
+} from '../../base/errors.ts';
 import { LIMITS } from '../../base/limits.ts';
 import { openProcess } from '../../kernel/process-handle.ts';
 import { readInRoot } from '../../kernel/rootfs-file.ts';
@@ -104,10 +111,7 @@ export async function startExec(engine: Engine, exec: Exec, shim: Shim): Promise
 /** Waits for the end of an exec that runs, and tells of it. */
 export function superviseExec(engine: Engine, exec: Exec, shim: Shim): void {
   engine.tasks.spawn(`supervise exec ${exec.id}`, async (signal) => {
-    const left = new Promise<undefined>((resolve) => {
-      signal.addEventListener('abort', () => resolve(undefined), { once: true });
-    });
-    const exitCode = await Promise.race([exitCodeOf(engine, exec, shim), left]);
+    const exitCode = await unlessAborted(exitCodeOf(engine, exec, shim), signal);
     if (exitCode === undefined) return;
     endExec(engine, exec, exitCode);
     containerEvent(engine, exec.container, 'exec_die', {
@@ -159,9 +163,15 @@ export function killExec(engine: Engine, exec: Exec, signal: number): void {
 
 function endFailed(engine: Engine, exec: Exec, shim: Shim, cause: unknown): EngineError {
   const command = exec.config.Cmd[0] ?? '';
+  const { container } = exec;
   const { message, exitCode, isRefusal } = explainStartFailure(messageOf(cause), command);
   shim.detach();
   settle(engine, exec, exitCode);
+  // Ended or paused between the question whether it runs and the runtime's look at it.
+  if (container.run === undefined) return conflict(`container ${container.id} is not running`);
+  if (container.run.paused) {
+    return conflict(`Container ${container.id} is paused, unpause the container before exec`);
+  }
   const text = `OCI runtime exec failed: exec failed: ${message}: unknown`;
   return isRefusal ? invalidArgument(text, { cause }) : internal(text, { cause });
 }

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { Readable } from 'node:stream';
 import { test } from 'node:test';
-import { deferred } from '../../base/async.ts';
+import { Latch } from '../../base/async.ts';
 import { isEngineError } from '../../base/errors.ts';
 import type { LogReading, LogRequest, Shims } from '../../kernel/shim.ts';
 import type { Call } from '../call.ts';
@@ -31,7 +32,7 @@ function recorder(): { shims: Shims; asked: LogRequest[]; ended: () => number } 
 
 const source = (more: Partial<LogSource> = {}): LogSource => ({
   ...{ id: 'abc', folder: '/data/abc', config: { Type: 'json-file', Config: {} } },
-  ...{ terminal: false, isRunning: () => true, ended: new Promise(() => undefined) },
+  ...{ terminal: false, isRunning: () => true, ended: new Latch<void>() },
   ...more,
 });
 
@@ -64,14 +65,25 @@ test('media types are those of the version; a terminal is raw', async () => {
 
 test('following is told of the end of the run; what does not run is not followed', async () => {
   const { shims, asked, ended } = recorder();
-  const run = deferred();
-  await openLogs(shims, source({ ended: run.promise }), { ...query, follow: true }, call);
+  const run = new Latch<void>();
+  await openLogs(shims, source({ ended: run }), { ...query, follow: true }, call);
   assert.equal(ended(), 0);
-  run.resolve();
-  await run.promise;
+  run.open();
   assert.equal(ended(), 1);
   await openLogs(shims, source({ isRunning: () => false }), { ...query, follow: true }, call);
   assert.equal(asked[1]?.follow, false);
+});
+
+test('a follower that leaves is not remembered until the run ends', async () => {
+  const { shims, ended } = recorder();
+  const run = new Latch<void>();
+  const { body } = await openLogs(shims, source({ ended: run }), { ...query, follow: true }, call);
+  assert.equal(run.waiterCount, 1);
+  body.destroy();
+  await once(body, 'close');
+  assert.equal(run.waiterCount, 0);
+  run.open();
+  assert.equal(ended(), 0);
 });
 
 test('bad queries are refused in the words of Docker', async () => {

@@ -1,3 +1,4 @@
+import type { Latch } from '../../base/async.ts';
 import { invalidArgument, notImplemented } from '../../base/errors.ts';
 import type { Shims } from '../../kernel/shim.ts';
 import { planLog } from '../../policy/log-options.ts';
@@ -13,8 +14,8 @@ export type LogSource = {
   readonly config: LogConfig;
   readonly terminal: boolean;
   readonly isRunning: () => boolean;
-  /** Settles when the run that is going on has ended and everything is in the log. */
-  readonly ended: Promise<unknown>;
+  /** Opens when the run that is going on has ended and everything is in the log. */
+  readonly ended: Pick<Latch<unknown>, 'subscribe'>;
 };
 
 /** Query of `GET /containers/{id}/logs`. Times are seconds since the epoch, with a fraction. */
@@ -69,7 +70,10 @@ export async function openLogs(
     raw: source.terminal,
     follow,
   });
-  if (follow) void source.ended.then(reading.end, reading.end);
+  if (follow) {
+    const subscription = source.ended.subscribe(reading.end);
+    reading.output.once('close', () => subscription[Symbol.dispose]());
+  }
   return {
     contentType: source.terminal || !atLeast(call, 1, 42) ? RAW : MULTIPLEXED,
     body: reading.output,

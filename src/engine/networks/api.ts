@@ -164,12 +164,11 @@ function setEndpoints(
   const isMode = isReference(engine, document.hostConfig.NetworkMode, '', network);
   const disconnected = document.disconnected.filter((name) => name !== network.name);
   if (isMode && settings === undefined) disconnected.push(network.name);
-  container.document = {
+  saveDocument(engine, container, {
     ...document,
     networking: { EndpointsConfig: Object.fromEntries(endpoints) },
     disconnected,
-  };
-  saveDocument(engine, container);
+  });
 }
 
 function isReference(engine: Engine, reference: string, mode: string, network: Network): boolean {

@@ -314,8 +314,9 @@ export class EngineNetworks implements Networks {
           `error while removing network: network ${network.name} id ${network.id} has active endpoints (${list.join(', ')})`,
         );
       }
-      if (!this.#byId.delete(network.id)) throw notFound(`network ${network.name} not found`);
+      if (!this.#byId.has(network.id)) throw notFound(`network ${network.name} not found`);
       store.networks.remove(network.id);
+      this.#byId.delete(network.id);
       const driver = drivers[network.driver];
       await driver.remove(network);
       if (driver.usesFirewall) await this.#rewriteFirewall();
