@@ -1,5 +1,6 @@
 import { closeSync, existsSync, openSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
+import { errnoOf } from '../base/errors.ts';
 import { CLONE, MNT, MS } from './constants.ts';
 import { isMountPoint } from './mountinfo.ts';
 import type { Syscalls } from './syscalls.ts';
@@ -18,6 +19,12 @@ import type { Syscalls } from './syscalls.ts';
 const UNIFIED = '/sys/fs/cgroup/unified';
 /** Stops sharing the root and working folder with other threads, which setns(2) insists on. */
 const CLONE_FS = 0x200;
+/**
+ * A namespace can only be bound in an older one, which Linux tells by their numbers; and each
+ * processor numbers from a stock of 4,096 of its own. So where the daemon is started in a namespace
+ * that is young itself, the next one may count as older, until a few more were made: 0.1 ms each.
+ */
+const PIN_TRIES = 10_000;
 
 /** True on hosts whose control groups are hybrid, as this process's namespace shows them. */
 export function hasHybridCgroups(): boolean {
@@ -45,21 +52,32 @@ export function enterMountNamespace(sys: Syscalls, execRoot: string): number {
     }
     return host;
   }
+  writeFileSync(pin, '', { mode: 0o400 });
+  for (let left = PIN_TRIES; !moveToNew(sys, { host, pin, isLast: left === 0 }); left -= 1);
+  return host;
+}
+
+/** Moves the calling thread into a new namespace that is bound to `pin`; false when it cannot be bound. */
+function moveToNew(
+  sys: Syscalls,
+  { host, pin, isLast }: { host: number; pin: string; isLast: boolean },
+): boolean {
   sys.unshare(CLONE.NEWNS);
-  // What the host mounts later still arrives here; nothing goes back.
-  sys.mount({ source: 'none', target: '/', flags: MS.SLAVE | MS.REC });
-  sys.umount(UNIFIED, MNT.DETACH);
   const own = openSync('/proc/thread-self/ns/mnt', 'r');
   try {
-    // A namespace can only be bound in an older one.
     sys.setns(host, CLONE.NEWNS);
-    writeFileSync(pin, '', { mode: 0o400 });
     sys.mount({ source: `/proc/self/fd/${own}`, target: pin, flags: MS.BIND });
     sys.setns(own, CLONE.NEWNS);
+  } catch (error) {
+    if (errnoOf(error) !== 'EINVAL' || isLast) throw error;
+    return false;
   } finally {
     closeSync(own);
   }
-  return host;
+  // What the host mounts later still arrives here; nothing goes back.
+  sys.mount({ source: 'none', target: '/', flags: MS.SLAVE | MS.REC });
+  sys.umount(UNIFIED, MNT.DETACH);
+  return true;
 }
 
 /** Lets go of the namespace when nothing runs in it any more; `host` is what entering it gave. */
