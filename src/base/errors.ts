@@ -95,12 +95,23 @@ export function errnoOf(error: unknown): string | undefined {
 
 /** The sentence of anything thrown. */
 export function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
+  const first = firstError(error);
+  return first instanceof Error ? first.message : String(first);
+}
+
+/** What went wrong first, where putting things away after it went wrong too (SuppressedError). */
+function firstError(error: unknown): unknown {
+  let first = error;
+  while (first instanceof Error && first.name === 'SuppressedError' && 'suppressed' in first) {
+    first = first.suppressed;
+  }
+  return first;
 }
 
 /** Any thrown value as an EngineError; what is not one already becomes `internal`. */
 export function toEngineError(error: unknown): EngineError {
-  if (error instanceof EngineError) return error;
+  const first = firstError(error);
+  if (first instanceof EngineError) return first;
   return new EngineError('internal', messageOf(error), { cause: error });
 }
 
