@@ -68,6 +68,8 @@ export type RootfsOptions = {
   readonly forBoot?: boolean;
   /** What may be written to it; the daemon's default. 0 is unlimited. */
   readonly sizeBytes?: number | undefined;
+  /** Puts something into the writable layer, which is empty (but for a copy of the image), before it is durable. */
+  readonly prepare?: (upper: string) => void;
 };
 
 /** How the layers of an image and a writable layer become a filesystem. One implementation for each storage driver. */

@@ -221,6 +221,45 @@ test('a volume with options is mounted while a container runs', async (t) => {
   );
 });
 
+test('an anonymous volume comes and goes with the record of its container', async (t) => {
+  const root = makeTemp(t);
+  const names = async (): Promise<string[]> => {
+    const { volumes, dataRoot } = await open(t, root);
+    const names = volumes.list().map(({ name }) => name);
+    assert.deepEqual(readdirSync(dataRoot.volumes), names);
+    return names;
+  };
+  const first = await open(t, root);
+  await resolving(first.volumes, 'c1', {}, ['/cache']);
+  assert.deepEqual(await names(), [], 'the container was not made');
+
+  const second = await open(t, root);
+  const [mount] = await resolving(second.volumes, 'c1', {}, ['/cache']);
+  assert.ok(mount !== undefined);
+  second.volumes.recordInTransaction([mount]);
+  writeFileSync(path.join(mount.source, 'mark'), '');
+  assert.deepEqual(await names(), [mount.name]);
+
+  // The container is gone, and before its volume is the power is cut.
+  const third = await open(t, root);
+  third.volumes.adopt('c1', [mount], false);
+  third.volumes.giveUpInTransaction('c1');
+  assert.deepEqual(await names(), []);
+});
+
+test('an anonymous volume that another container came to use stays', async (t) => {
+  const root = makeTemp(t);
+  const first = await open(t, root);
+  const [mount] = await resolving(first.volumes, 'c1', {}, ['/cache']);
+  assert.ok(mount !== undefined);
+  first.volumes.recordInTransaction([mount]);
+  first.volumes.giveUpInTransaction('c1');
+  await resolving(first.volumes, 'c2', { Binds: [`${mount.name}:/cache`] });
+  await first.volumes.forget('c1', true);
+  const second = await open(t, root);
+  assert.ok(second.volumes.find(mount.name) !== undefined);
+});
+
 test('a subpath stays within its volume', async (t) => {
   const { volumes } = await open(t, makeTemp(t));
   const { mountpoint } = await volumes.create({

@@ -211,16 +211,18 @@ async function makeFilesystem(engine: Engine, container: Container): Promise<voi
   await engine.layers.createRootfs(container.id, container.document.layers, {
     forBoot: isBare,
     sizeBytes: parseContainerSize(container.document.hostConfig.StorageOpt ?? {}),
+    prepare: (upper) => {
+      // Programs tell by it that they run in a container.
+      if (!isBare) writeFileSync(path.join(upper, '.dockerenv'), '', { mode: 0o755 });
+    },
   });
   try {
     const paths = containerPaths(engine, container.id);
     mkdirSync(paths.run, { recursive: true, mode: 0o711 });
-    if (!isBare) {
-      const { upper } = engine.layers.rootfsPaths(container.id, container.document.layers);
-      // Programs tell by it that they run in a container.
-      writeFileSync(path.join(upper, '.dockerenv'), '', { mode: 0o755 });
-    }
-    saveNew(engine, container);
+    engine.database.transaction(() => {
+      saveNew(engine, container);
+      engine.volumes.recordInTransaction(container.document.mounts);
+    });
   } catch (error) {
     await engine.layers.removeRootfs(container.id);
     throw error;

@@ -33,7 +33,10 @@ async function remove(
   const { id } = container;
   try {
     await container.cleanup;
-    engine.store.containers.remove(id);
+    engine.database.transaction(() => {
+      engine.store.containers.remove(id);
+      if (options.removeVolumes) engine.volumes.giveUpInTransaction(id);
+    });
     await engine.layers.removeRootfs(id);
     await engine.volumes.forget(id, options.removeVolumes);
     const paths = containerPaths(engine, id);

@@ -14,6 +14,7 @@ import { newId, newShortName } from '../../base/id.ts';
 import { RENAME } from '../../kernel/constants.ts';
 import { copyTree, resolveInRoot } from '../../kernel/copy-tree.ts';
 import { fsyncDirectory, syncFilesystem } from '../../kernel/durable.ts';
+import { isMountPoint } from '../../kernel/mountinfo.ts';
 import { CWD } from '../../kernel/syscalls.ts';
 import {
   checkVolumeName,
@@ -32,10 +33,13 @@ import type { MountPoint, Volumes, VolumeWish } from './volumes.ts';
  * Volumes of the local driver: `volumes/NAME/_data` and a row.
  *
  * Order, so that a power cut leaves each volume as before or as after:
- *   create   folder in staging, rename, sync the parent, row
+ *   create   folder in staging, rename, sync the parent, row; the row of an anonymous one is written
+ *            with its container's
  *   copy-up  copy to `_new` beside `_data`, sync, exchange
- *   remove   rename to staging, sync the parent, row away, delete
- * At start, a row without a folder goes away (a removal that was cut off); an empty folder without
+ *   remove   rename to staging, sync the parent, row away, delete; the row of one that goes with its
+ *            container says so from when the container's is away
+ * At start, a row without a folder goes away (a removal that was cut off), and a volume that was to
+ * go with its container; an empty folder without
  * a row too (a creation that was cut off). A folder with content and no row is taken in again:
  * data of a user is never deleted unasked.
  *
@@ -46,6 +50,9 @@ type Context = Pick<
   'sys' | 'dataRoot' | 'store' | 'clock' | 'random' | 'log' | 'locks' | 'events' | 'tasks'
 >;
 
+/** The row of a volume that is made for a container can wait for the container's. */
+type OwnWish = VolumeWish & { readonly isRecordedLater?: boolean };
+
 export class LocalVolumes implements Volumes {
   readonly #engine: Context;
   readonly #volumes = new Map<string, Volume>();
@@ -53,6 +60,8 @@ export class LocalVolumes implements Volumes {
   readonly #users = new Map<string, Set<string>>();
   /** Volume name to the running containers that have it mounted. */
   readonly #active = new Map<string, Set<string>>();
+  /** Made for a container whose record is not written yet. */
+  readonly #unrecorded = new Set<string>();
 
   constructor(engine: Context) {
     this.#engine = engine;
@@ -70,12 +79,9 @@ export class LocalVolumes implements Volumes {
     const { dataRoot, store, log, clock } = this.#engine;
     mkdirSync(dataRoot.volumes, { recursive: true, mode: 0o711 });
     for (const { name, document } of store.volumes.list()) {
-      if (existsSync(this.#folder(name))) {
-        this.#volumes.set(name, decodeVolume(name, this.#mountpoint(name), document));
-      } else {
-        store.volumes.remove(name);
-        log.info('finished the removal of a volume', { volume: name });
-      }
+      const volume = decodeVolume(name, this.#mountpoint(name), document);
+      if (existsSync(this.#folder(name)) && !volume.isGoing) this.#volumes.set(name, volume);
+      else this.#finishRemoval(volume);
     }
     for (const name of readdirSync(dataRoot.volumes)) {
       if (this.#volumes.has(name)) this.#finishCopyUp(name);
@@ -87,10 +93,21 @@ export class LocalVolumes implements Volumes {
           driver: 'local',
           options: {},
           labels: {},
+          isGoing: false,
         };
         this.#record({ ...document, name, mountpoint: this.#mountpoint(name) });
       }
     }
+  }
+
+  #finishRemoval({ name, mountpoint }: Volume): void {
+    const { sys, store, log } = this.#engine;
+    if (existsSync(this.#folder(name))) {
+      if (isMountPoint(mountpoint)) sys.umount(mountpoint);
+      this.#discard(this.#folder(name));
+    }
+    store.volumes.remove(name);
+    log.info('finished the removal of a volume', { volume: name });
   }
 
   /** Drops what a copy-up that was cut off left: a half-made copy, or the empty folder it replaced. */
@@ -120,6 +137,13 @@ export class LocalVolumes implements Volumes {
     this.#volumes.set(volume.name, volume);
   }
 
+  recordInTransaction(mounts: readonly MountPoint[]): void {
+    for (const { name } of mounts) {
+      const volume = this.#volumes.get(name);
+      if (volume !== undefined && this.#unrecorded.delete(name)) this.#record(volume);
+    }
+  }
+
   list(): Volume[] {
     return [...this.#volumes.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
   }
@@ -141,10 +165,7 @@ export class LocalVolumes implements Volumes {
   }
 
   /** Finds or makes a volume; `take` is called while nobody else can touch it. */
-  async #provide(
-    wish: VolumeWish,
-    take: (volume: Volume, isNew: boolean) => void,
-  ): Promise<Volume> {
+  async #provide(wish: OwnWish, take: (volume: Volume, isNew: boolean) => void): Promise<Volume> {
     const { random, locks } = this.#engine;
     const name = wish.name === '' ? newId(random) : wish.name;
     checkVolumeName(name);
@@ -162,7 +183,7 @@ export class LocalVolumes implements Volumes {
     });
   }
 
-  #createLocked(name: string, wish: VolumeWish): Volume {
+  #createLocked(name: string, wish: OwnWish): Volume {
     const { dataRoot, random, clock, events } = this.#engine;
     const existing = this.#volumes.get(name);
     if (existing !== undefined) {
@@ -187,8 +208,12 @@ export class LocalVolumes implements Volumes {
       driver: 'local',
       options: wish.options,
       labels: wish.labels,
+      isGoing: false,
     };
-    this.#record(volume);
+    if (wish.isRecordedLater === true) {
+      this.#unrecorded.add(name);
+      this.#volumes.set(name, volume);
+    } else this.#record(volume);
     events.publish({ type: 'volume', action: 'create', id: name, attributes: { driver: 'local' } });
     return volume;
   }
@@ -204,6 +229,7 @@ export class LocalVolumes implements Volumes {
       this.#discard(this.#folder(name));
       // From here on it is gone, whether or not the disk has room to say so: the next start does.
       this.#volumes.delete(name);
+      this.#unrecorded.delete(name);
       this.#engine.store.volumes.remove(name);
       this.#engine.events.publish({
         type: 'volume',
@@ -286,10 +312,11 @@ export class LocalVolumes implements Volumes {
         driver: wish.driver,
         options: wish.driverOptions,
         labels: wish.name === '' ? { ...wish.labels, [ANONYMOUS_LABEL]: '' } : wish.labels,
+        isRecordedLater: wish.name === '',
       },
       // Before the lock is let go: who waits to remove the volume must see its user.
       ({ name }, isNew) => {
-        entry(this.#users, name).add(userId);
+        this.#use(name, userId);
         if (isNew) made.push(name);
       },
     );
@@ -297,7 +324,13 @@ export class LocalVolumes implements Volumes {
   }
 
   #refer(mount: MountPoint, containerId: string): void {
-    if (mount.type === 'volume') entry(this.#users, mount.name).add(containerId);
+    if (mount.type === 'volume') this.#use(mount.name, containerId);
+  }
+
+  #use(name: string, containerId: string): void {
+    entry(this.#users, name).add(containerId);
+    const volume = this.#volumes.get(name);
+    if (volume?.isGoing === true) this.#record({ ...volume, isGoing: false });
   }
 
   adopt(containerId: string, mounts: readonly MountPoint[], running: boolean): void {
@@ -443,17 +476,28 @@ export class LocalVolumes implements Volumes {
     }
   }
 
+  giveUpInTransaction(containerId: string): void {
+    for (const [name, containers] of this.#users) {
+      const volume = this.#volumes.get(name);
+      if (volume === undefined || !isAnonymous(volume)) continue;
+      const isLast = containers.has(containerId) && containers.size === 1;
+      if (isLast) this.#record({ ...volume, isGoing: true });
+    }
+  }
+
   async forget(containerId: string, removeAnonymous: boolean): Promise<void> {
     await this.release(containerId);
     for (const [name, containers] of this.#users) {
       if (!containers.delete(containerId) || containers.size > 0) continue;
       this.#users.delete(name);
       const volume = this.#volumes.get(name);
-      if (removeAnonymous && volume !== undefined && ANONYMOUS_LABEL in volume.labels) {
-        await this.remove(name);
-      }
+      if (removeAnonymous && volume !== undefined && isAnonymous(volume)) await this.remove(name);
     }
   }
+}
+
+function isAnonymous(volume: Volume): boolean {
+  return ANONYMOUS_LABEL in volume.labels;
 }
 
 function entry(map: Map<string, Set<string>>, key: string): Set<string> {

@@ -1,4 +1,4 @@
-import { type Decoded, decodeJson, map, string, struct } from '../../spec/decode.ts';
+import { bool, type Decoded, decodeJson, map, string, struct } from '../../spec/decode.ts';
 
 /** A volume's document in the database. */
 const volumeDocument = struct('Volume', {
@@ -7,6 +7,8 @@ const volumeDocument = struct('Volume', {
   driver: string,
   options: map(string),
   labels: map(string),
+  /** Its container is gone and it is to follow, which the next start does where nobody else has. */
+  isGoing: bool,
 });
 export type VolumeDocument = Decoded<typeof volumeDocument>;
 
@@ -25,8 +27,9 @@ export function decodeVolume(name: string, mountpoint: string, text: string): Vo
 }
 
 export function encodeVolume(volume: VolumeDocument): string {
-  const { createdAt, driver, options, labels } = volume;
-  return JSON.stringify({ createdAt, driver, options, labels });
+  const { createdAt, driver, options, labels, isGoing } = volume;
+  const known = { createdAt, driver, options, labels };
+  return JSON.stringify(isGoing ? { ...known, isGoing } : known);
 }
 
 /** A volume as the API shows it: `Volume` of the Engine API v1.51. */

@@ -66,6 +66,8 @@ export type Volumes = {
     readonly anonymous: readonly string[];
     readonly volumesFrom: (idOrName: string) => readonly MountPoint[];
   }) => Promise<MountPoint[]>;
+  /** Records the anonymous volumes that `resolve` made, together with their container. */
+  readonly recordInTransaction: (mounts: readonly MountPoint[]) => void;
   /** At the daemon's start, for each container there is: takes its references (and mounts, when it runs) into account. */
   readonly adopt: (containerId: string, mounts: readonly MountPoint[], running: boolean) => void;
   /**
@@ -80,6 +82,8 @@ export type Volumes = {
   ) => Promise<string[]>;
   /** At stop: unmounts what no other running container needs. */
   readonly release: (containerId: string) => Promise<void>;
+  /** With a container's removal: the anonymous volumes that {@link forget} will remove go for certain. */
+  readonly giveUpInTransaction: (containerId: string) => void;
   /** At removal: forgets the references; removes anonymous volumes when asked. */
   readonly forget: (containerId: string, removeAnonymous: boolean) => Promise<void>;
 };

@@ -274,8 +274,8 @@ async function syncDirectory(folder: string): Promise<void> {
 }
 
 /**
- * Makes the folder of a container with folders in it, lets `fill` work on them, and makes all of it
- * durable.
+ * Makes the folder of a container with folders in it, the writable layer's first, lets `fill` work
+ * on them, and makes all of it durable.
  */
 export async function makeContainerFolders(
   { dataRoot }: LayerStoreContext,
@@ -287,6 +287,9 @@ export async function makeContainerFolders(
   mkdirSync(folder, { recursive: true, mode: 0o710 });
   for (const name of names) mkdirSync(path.join(folder, name), { mode: 0o755 });
   await fill();
+  // The first is the writable layer. A parent that is synced has the names in it; that it also has
+  // their owners and modes is true of ext4 alone.
+  await syncDirectory(path.join(folder, names[0] ?? ''));
   await syncDirectory(folder);
   await syncDirectory(dataRoot.containers);
 }

@@ -71,6 +71,7 @@ export function overlay2(
           const root = statSync(lower[0] ?? upper);
           chownSync(upper, root.uid, root.gid);
           chmodSync(upper, root.mode & 0o7777);
+          wish.prepare?.(upper);
         });
         database.transaction(() => table.setRootfsInTransaction(containerId, layers));
         if (wish.forBoot === true) boot.add(containerId);

@@ -60,6 +60,7 @@ export function vfs(context: LayerStoreContext, storage: StorageOptions): LayerS
           const sizeBytes = wish.sizeBytes ?? storage.sizeBytes;
           if (sizeBytes > 0) quota.limit([tree], sizeBytes);
           for (const layer of directories) await applyLayer(sys, { layer, objects, tree });
+          wish.prepare?.(tree);
           await syncAll(sys, dataRoot.containers);
         });
         database.transaction(() => table.setRootfsInTransaction(containerId, layers));
