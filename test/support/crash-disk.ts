@@ -76,11 +76,14 @@ export class CrashDisk implements AsyncDisposable {
     return this.#kind;
   }
 
+  /** The mount at whose filesystem the power is cut. */
+  get cutPoint(): string {
+    return this.#stages[0]?.mountPoint ?? this.mountPoint;
+  }
+
   /** Cuts the power, now. */
   cut(): void {
-    const [outer] = this.#stages;
-    if (outer === undefined) return;
-    const fd = openSync(outer.mountPoint, constants.O_RDONLY | constants.O_DIRECTORY);
+    const fd = openSync(this.cutPoint, constants.O_RDONLY | constants.O_DIRECTORY);
     try {
       const flags = Buffer.alloc(4);
       flags.writeUInt32LE(NO_LOG_FLUSH);

@@ -8,7 +8,7 @@ import { decodeLayerContents } from '../../../src/formats/layer-contents.ts';
 import type { TestDaemon } from '../../support/daemon.ts';
 import { digestOf } from '../../support/images.ts';
 import { eventually } from '../../support/processes.ts';
-import type { World } from './operations.ts';
+import { SOME_ID, type World } from './world.ts';
 
 /** What the daemon says exists. */
 export async function worldOf(daemon: TestDaemon): Promise<World> {
@@ -23,6 +23,7 @@ export async function worldOf(daemon: TestDaemon): Promise<World> {
   const { Volumes } = (await daemon.json('GET', '/volumes')) as {
     Volumes: { Name: string }[] | null;
   };
+  const networks = (await daemon.json('GET', '/networks')) as { Name: string }[];
   return new Map([
     ...images.flatMap(({ Id, RepoTags }) =>
       RepoTags.map((tag): [string, string] => [`image ${tag}`, Id]),
@@ -32,6 +33,9 @@ export async function worldOf(daemon: TestDaemon): Promise<World> {
       ImageID,
     ]),
     ...(Volumes ?? []).map(({ Name }): [string, string] => [`volume ${Name}`, '']),
+    ...networks
+      .filter(({ Name }) => !['bridge', 'host', 'none'].includes(Name))
+      .map(({ Name }): [string, string] => [`network ${Name}`, '']),
   ]);
 }
 
@@ -43,8 +47,9 @@ export function assertBeforeOrAfter(
   const { before, after, isDone } = expected;
   for (const key of new Set([...before.keys(), ...after.keys(), ...actual.keys()])) {
     const allowed = isDone ? [after.get(key)] : [before.get(key), after.get(key)];
+    const isSome = actual.has(key) && allowed.includes(SOME_ID);
     assert(
-      allowed.includes(actual.get(key)),
+      isSome || allowed.includes(actual.get(key)),
       `${key} is ${actual.get(key) ?? 'absent'}; allowed: ${allowed.map((each) => each ?? 'absent').join(' or ')}`,
     );
   }

@@ -13,44 +13,53 @@ import {
   assertNothingUnlisted,
   worldOf,
 } from './inspection.ts';
-import { type Draw, nextOperation, type Operation, type World } from './operations.ts';
+import { nextOperation } from './operations.ts';
+import { Steps } from './steps.ts';
 import { makeSupplies, type Supplies } from './supplies.ts';
+import { type Draw, keys, nameOf, type Operation, type World } from './world.ts';
 
 export type PowercutOptions = {
   readonly filesystem: FilesystemKind;
   readonly cuts: number;
-  /** The same seed gives the same operations and moments; what a moment hits is the machine's. */
+  /**
+   * The same seed gives the same operations, and the same steps and moments for the power to go;
+   * what a moment hits is the machine's.
+   */
   readonly seed: number;
   readonly onCut?: (line: string) => void;
 };
 
-/** A cut comes at any moment of an operation, and now and then just after it. */
-const PAST_END = 1.15;
-/** How long an operation takes before one of its kind was seen. */
-const FIRST_GUESS_MS = 250;
 /** Operations that run to their end before each one that is cut. */
 const WHOLE_MAX = 2;
+/** The start after a cut is cut as well. */
+const CUT_START_SHARE = 0.25;
+/** What was cut and can be gone on with is cut again. */
+const CUT_AGAIN_SHARE = 0.6;
 
 /**
- * Cuts the power `cuts` times, each time at a random moment of a random operation, and looks at
- * everything after the next start, which nobody helps. @throws when something is not as it must be
+ * Cuts the power `cuts` times, each time at a random moment or step of a random operation, and looks
+ * at everything after the next start, which nobody helps. @throws when something is not as it must be
  */
 export async function cutPower(options: PowercutOptions): Promise<void> {
   const draw = generator(options.seed);
   await using supplies = await makeSupplies();
   await using disk = await CrashDisk.make(options.filesystem);
-  await using daemon = new TestDaemon({ dataRoot: path.join(disk.mountPoint, 'data') });
+  const dataRoot = path.join(disk.mountPoint, 'data');
+  using steps = await Steps.open({ disk: disk.cutPoint, data: dataRoot });
+  await using daemon = new TestDaemon({ dataRoot, env: steps.env });
   await daemon.start();
+  const pace = new Pace(steps);
   let world: World = new Map();
-  const pace = new Pace();
+  let again: Operation | undefined;
   for (let cut = 1; cut <= options.cuts; cut += 1) {
-    const round = { daemon, disk, draw, supplies, world, pace };
-    const { said, actual } = await oneCut(round).catch((error: unknown) => {
-      const where = `cut ${cut} of seed ${options.seed} on ${disk.kind}`;
-      throw new Error(`${where}: ${String(error)}\n${tailOf(daemon.log())}`, { cause: error });
-    });
-    world = actual;
-    options.onCut?.(`${String(cut).padStart(4)}  ${said}`);
+    const round = { daemon, disk, draw, supplies, world, pace, steps, again, said: [] };
+    try {
+      ({ world, again } = await oneCut(round));
+    } catch (cause) {
+      const where = `cut ${cut} of seed ${options.seed} on ${disk.kind}, ${round.said.join(', ')}`;
+      throw new Error(`${where}: ${String(cause)}\n${tailOf(daemon.log())}`, { cause });
+    }
+    options.onCut?.(`${String(cut).padStart(4)}  ${round.said.join(', ')}`);
   }
   await assertAllGivenBack(daemon, world);
 }
@@ -62,79 +71,178 @@ type Round = {
   readonly supplies: Supplies;
   readonly world: World;
   readonly pace: Pace;
+  readonly steps: Steps;
+  /** It was cut, and can be gone on with. */
+  readonly again: Operation | undefined;
+  /** What is told of this cut, as it comes. */
+  readonly said: string[];
 };
 
-/** How long each kind of operation takes, from those that came to their end. */
-class Pace {
-  readonly #ms = new Map<string, number>();
-
-  async timed(operation: Operation, body: () => Promise<void>): Promise<void> {
-    const began = performance.now();
-    await body();
-    const took = performance.now() - began;
-    const before = this.#ms.get(kindOf(operation)) ?? took;
-    this.#ms.set(kindOf(operation), (before + took) / 2);
+/** How the world is after a cut; `again` is what may be gone on with. */
+async function oneCut(round: Round): Promise<{ world: World; again: Operation | undefined }> {
+  const { daemon, draw, supplies, said } = round;
+  let { world, again } = round;
+  if (draw() >= CUT_AGAIN_SHARE && again !== undefined) {
+    world = await runWhole(round, again, world);
+    again = undefined;
   }
-
-  of(operation: Operation): number {
-    return this.#ms.get(kindOf(operation)) ?? FIRST_GUESS_MS;
-  }
-}
-
-const kindOf = (operation: Operation): string => operation.name.split(' ', 1)[0] ?? '';
-
-async function oneCut(round: Round): Promise<{ said: string; actual: World }> {
-  const { daemon, draw, supplies, pace } = round;
-  let { world } = round;
   for (let whole = Math.floor(draw() * (WHOLE_MAX + 1)); whole > 0; whole -= 1) {
-    const operation = nextOperation(draw, world, supplies);
-    await pace.timed(operation, () => operation.run(daemon));
-    world = operation.after(world);
+    world = await runWhole(round, nextOperation(draw, world, supplies), world);
   }
-  const operation = nextOperation(draw, world, supplies);
-  const momentMs = draw() * PAST_END * pace.of(operation);
-  const isDone = await cutDuring(round, operation, momentMs);
+  const operation = again ?? nextOperation(draw, world, supplies);
+  said.push(operation.name);
+  const isDone = await cutDuring(round, operation, chooseMoment(round, operation));
+  if (draw() < CUT_START_SHARE) await cutStart(round);
   await daemon.start();
+  await operation.settle?.(daemon);
   const actual = await worldOf(daemon);
   assertBeforeOrAfter(actual, { before: world, after: operation.after(world), isDone });
   await assertNothingUnlisted(daemon);
   await assertImagesWhole(daemon);
   await assertContainersStart(daemon);
-  const state = isDone ? 'was done' : 'was under way';
-  return { said: `${momentMs.toFixed(0).padStart(4)} ms  ${operation.name} ${state}`, actual };
+  const isLeft = operation.isResumable === true && !isDone;
+  return { world: actual, again: isLeft ? operation : undefined };
+}
+
+/** Nobody cuts this one: all of it must come. */
+async function runWhole(round: Round, operation: Operation, world: World): Promise<World> {
+  await round.pace.measure(operation, () => operation.run(round.daemon));
+  const actual = await worldOf(round.daemon);
+  assertBeforeOrAfter(actual, { before: world, after: operation.after(world), isDone: true });
+  return actual;
+}
+
+/** When the power goes: before a step of the operation, or some time after its beginning or end. */
+type Moment =
+  | { readonly kind: 'step'; readonly number: number }
+  | { readonly kind: 'time' | 'end'; readonly ms: number };
+
+function chooseMoment({ draw, pace }: Round, operation: Operation): Moment {
+  const [kind, share] = [draw(), draw()];
+  const { ms, steps } = pace.of(operation);
+  if (kind < 0.6) return { kind: 'step', number: 1 + Math.floor(share * steps) };
+  // What was answered must be kept, from that very moment.
+  if (kind < 0.75) return { kind: 'end', ms: Math.floor(share * 2) * 20 };
+  return { kind: 'time', ms: share * ms };
 }
 
 /** True when the operation was answered before the power went. */
-async function cutDuring(
-  { daemon, disk, pace }: Round,
-  operation: Operation,
-  momentMs: number,
-): Promise<boolean> {
+async function cutDuring(round: Round, operation: Operation, moment: Moment): Promise<boolean> {
+  const { daemon, disk, pace, steps, said } = round;
+  steps.arm(moment.kind === 'step' ? moment.number : 0);
   let isCut = false;
   let isDone = false;
   const running = pace
-    .timed(operation, () => operation.run(daemon))
+    .measure(operation, () => operation.run(daemon))
     .then(
       () => {
-        isDone = !isCut;
+        isDone = !isCut && steps.cutBefore === undefined;
       },
       (error: unknown) => {
-        if (!isCut) throw new Error(`${operation.name}: ${String(error)}`);
+        if (!isCut && steps.cutBefore === undefined) throw new Error(`it failed: ${String(error)}`);
       },
     );
   // Its failure before the cut is looked at below; until then somebody must listen.
   running.catch(() => undefined);
-  await Promise.race([sleep(momentMs), running.then(() => sleep(5))]);
-  disk.cut();
+  const ended = running.then(
+    () => sleep(moment.kind === 'end' ? moment.ms : 5),
+    () => undefined,
+  );
+  if (moment.kind === 'time') await Promise.race([sleep(moment.ms), ended]);
+  else if (moment.kind === 'end') await ended;
+  else await cutOr(steps, ended);
+  const before = steps.cutBefore;
+  if (before === undefined) disk.cut();
   isCut = true;
+  said.push(before === undefined ? momentText(moment, isDone) : stepText(round, before));
   await daemon.stop('SIGKILL');
   await running;
-  await reboot(daemon, disk);
+  await reboot(round);
   return isDone;
 }
 
+/** Cuts the power while the daemon cleans up after the cut before. */
+async function cutStart(round: Round): Promise<void> {
+  const { daemon, disk, draw, pace, steps, said } = round;
+  steps.arm(1 + Math.floor(draw() * pace.startSteps));
+  // What it says when its disk goes is its own affair.
+  const up = daemon.start().then(
+    () => sleep(20),
+    () => undefined,
+  );
+  await cutOr(steps, up);
+  const before = steps.cutBefore;
+  if (before === undefined) {
+    pace.startSteps = Math.max(1, steps.count);
+    disk.cut();
+  }
+  const text = before === undefined ? 'when it was up' : stepText(round, before);
+  said.push(`and at the next start ${text}`);
+  await daemon.stop('SIGKILL');
+  await up;
+  await reboot(round);
+}
+
+/** Waits until the power is cut, or something else has come to its end. */
+async function cutOr(steps: Steps, other: Promise<unknown>): Promise<void> {
+  let isOver = false;
+  const over = other.then(() => {
+    isOver = true;
+  });
+  await Promise.race([over, untilCut(steps, () => isOver)]);
+}
+
+async function untilCut(steps: Steps, isOver: () => boolean): Promise<void> {
+  while (steps.cutBefore === undefined && !isOver()) await sleep(1);
+}
+
+function momentText(moment: Moment, isDone: boolean): string {
+  if (moment.kind === 'step') return `at step ${moment.number}, which did not come`;
+  const text = `after ${moment.ms.toFixed(0)} ms`;
+  if (moment.kind === 'end') return `${text} of rest`;
+  return isDone ? `${text}, when it was done` : text;
+}
+
+function stepText({ disk, steps }: Round, before: string): string {
+  return `at step ${steps.cutAt}, before ${before.replace(`${disk.mountPoint}/`, '')}`;
+}
+
+/** How long each kind of operation takes, and how many steps, from those that came to their end. */
+class Pace {
+  readonly #steps: Steps;
+  readonly #known = new Map<string, { readonly ms: number; readonly steps: number }>();
+  /** Of a start, with all that it removes. */
+  startSteps = 8;
+
+  constructor(steps: Steps) {
+    this.#steps = steps;
+  }
+
+  async measure(operation: Operation, body: () => Promise<void>): Promise<void> {
+    const began = performance.now();
+    const stepsBefore = this.#steps.count;
+    await body();
+    const ms = performance.now() - began;
+    const steps = this.#steps.count - stepsBefore;
+    const before = this.#known.get(kindOf(operation)) ?? { ms, steps };
+    this.#known.set(kindOf(operation), {
+      ms: (before.ms + ms) / 2,
+      steps: Math.max(1, (before.steps + steps) / 2),
+    });
+  }
+
+  /** A guess, before one of its kind was seen. */
+  of(operation: Operation): { readonly ms: number; readonly steps: number } {
+    const ms = operation.isResumable === true ? 5_000 : 250;
+    return this.#known.get(kindOf(operation)) ?? { ms, steps: 12 };
+  }
+}
+
+const kindOf = (operation: Operation): string => operation.name.split(' ', 1)[0] ?? '';
+
 /** What a power cut ends besides the daemon: its workers, its mounts, and all that is in memory. */
-async function reboot(daemon: TestDaemon, disk: CrashDisk): Promise<void> {
+async function reboot({ daemon, disk, steps }: Round): Promise<void> {
+  steps.arm(0);
   const owner = { dataRoot: daemon.dataRoot, execRoot: daemon.execRoot, pid: 0 };
   await eventually(() => takeStock(owner).processes.length === 0, {
     what: 'the end of what the daemon had started',
@@ -146,10 +254,10 @@ async function reboot(daemon: TestDaemon, disk: CrashDisk): Promise<void> {
 
 /** Without images, containers and volumes nothing is left on the disk. */
 async function assertAllGivenBack(daemon: TestDaemon, world: World): Promise<void> {
-  const named = (kind: string): string[] =>
-    [...world.keys()].filter((key) => key.startsWith(kind)).map((key) => key.slice(kind.length));
-  for (const name of named('container ')) await daemon.json('DELETE', `/containers/${name}`);
-  for (const name of named('volume ')) await daemon.json('DELETE', `/volumes/${name}`);
+  for (const kind of ['container', 'volume', 'network']) {
+    const names = keys(world, kind).map(nameOf);
+    for (const name of names) await daemon.json('DELETE', `/${kind}s/${name}`);
+  }
   await daemon.json('POST', '/images/prune?filters={"dangling":["false"]}');
   await assertNothingUnlisted(daemon);
   const partial = path.join(daemon.dataRoot, 'partial');

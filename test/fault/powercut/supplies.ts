@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { startDaemon } from '../../support/daemon.ts';
@@ -16,9 +17,17 @@ export type Supplies = AsyncDisposable & {
     readonly archive: string;
     readonly loadedAs: string;
   }[];
-  /** Deltas as balenaEngine has them, from each version to the next, in the registry and beside it. */
+  /** Of all images only this one's: a path in its top layer. */
+  readonly ownFile: string;
+  /** Mode and owner of their root folder. */
+  readonly rootFolder: string;
+  /** One with a layer that takes some seconds to come. */
+  readonly large: { readonly reference: string; readonly id: string };
+  /** From each version to the next, in the registry and beside it. */
   readonly deltas: readonly {
+    /** Of the delta as balenaEngine has it; of the target, for one of ours. */
     readonly reference: string;
+    readonly isOurs: boolean;
     readonly baseId: string;
     readonly targetId: string;
     readonly archive: string;
@@ -27,6 +36,7 @@ export type Supplies = AsyncDisposable & {
 
 const VERSIONS = 4;
 const FILES = 150;
+const LARGE_BYTES = 12 << 20;
 
 /** Versions of one image: most files are equal, some with new times, some with other content. */
 export async function makeSupplies(): Promise<Supplies> {
@@ -38,8 +48,13 @@ export async function makeSupplies(): Promise<Supplies> {
     images.push(await makeVersion(registry, folder.path, version));
   }
   const deltas = await makeDeltas(registry, folder.path, images);
+  const blob = { name: 'srv/large', content: randomBytes(LARGE_BYTES) };
+  const image = await busyboxImage({ extra: [...files(0), blob] });
+  await pushImage(registry, 'app', 'large', image);
+  const large = { reference: `${registry.host}/app:large`, id: image.config.digest };
   const held = making.move();
-  return { images, deltas, [Symbol.asyncDispose]: () => held.disposeAsync() };
+  const fixed = { ownFile: 'srv/f0', rootFolder: '751:7' };
+  return { ...fixed, images, large, deltas, [Symbol.asyncDispose]: () => held.disposeAsync() };
 }
 
 /** Made by a daemon of their own. Ours lie beside every second version, where its pull finds it. */
@@ -63,9 +78,11 @@ async function makeDeltas(
     await post(`/images/${registry.host}/app/push?tag=delta-${i}`);
     const archive = path.join(folder, `delta-${i}.tar`);
     writeFileSync(archive, (await builder.api('GET', `/images/${reference}/get`)).bytes);
-    deltas.push({ reference, baseId: base.id, targetId: target.id, archive });
+    const ends = { baseId: base.id, targetId: target.id };
+    deltas.push({ reference, isOurs: false, ...ends, archive });
     if (i % 2 === 0) {
       await post(`/deltas/publish?target=${target.reference}&base=${base.reference}`);
+      deltas.push({ reference: target.reference, isOurs: true, ...ends, archive });
     }
   }
   return deltas;
@@ -89,11 +106,13 @@ async function makeVersion(
 }
 
 function files(version: number): LayerEntry[] {
-  return Array.from({ length: FILES }, (_, i) => {
+  const root: LayerEntry = { name: './', type: 'directory', mode: 0o751, uid: 7 };
+  const data = Array.from({ length: FILES }, (_, i) => {
     const isChanged = i % 10 === 0;
     const bytes = i % 25 === 0 ? 300_000 : 500 + i * 40;
     const content = Buffer.alloc(bytes, `file ${i}${isChanged ? ` of version ${version}` : ''}\n`);
     const mtime = new Date(1_700_000_000_000 + (i % 3 === 0 ? version * 1000 : 0));
     return { name: `srv/f${i}`, content, mtime, ...(i % 7 === 0 ? { mode: 0o755 } : {}) };
   });
+  return [root, ...data];
 }
