@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
 import { randomInt } from 'node:crypto';
 import { once } from 'node:events';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createConnection } from 'node:net';
 import path from 'node:path';
 import { after, test } from 'node:test';
+import { gzipSync } from 'node:zlib';
 import fc from 'fast-check';
 import type { LogRequest } from '../src/kernel/shim.ts';
 import { openShims } from '../src/kernel/shims.ts';
@@ -71,26 +72,32 @@ const bytes = fc.array(
 
 test('any output is passed on as it is, and logged so that it is read back', async () => {
   await fc.assert(
-    fc.asyncProperty(bytes, fc.constantFrom('json-file', 'local'), async (pieces, driver) => {
-      const data = path.join(root, 'data');
-      writeFileSync(data, Buffer.concat(pieces));
-      const file = path.join(root, `log${++count}`);
-      const { shim } = await launch(`cat ${data}`, {
-        ...NO_LOG,
-        ...{ driver, path: file, attrs: '{"k":"v w"}', maxSizeBytes: 30_000, filesMax: 100 },
-      });
-      const client = await shim.attach({ stdin: false, stdout: true, stderr: true });
-      await shim.start();
-      assert.ok(unframe(await readToEnd(client)).stdout.equals(readFileSync(data)));
-      assert.equal((await shim.exited).exitCode, 0);
-      const all = { ...request, filesMax: 100, timestamps: false, details: false };
-      const output = shims.readLog({ ...all, driver, path: file }).output;
-      const { stdout } = unframe(Buffer.concat(await output.toArray()));
-      // json-file keeps text only: what is no UTF-8 comes back as U+FFFD.
-      if (driver === 'local') assert.ok(stdout.equals(readFileSync(data)));
-      else assert.ok(!stdout.includes(0xff));
-      assert.equal(sanitizerFindings(root), '');
-    }),
+    fc.asyncProperty(
+      bytes,
+      fc.constantFrom('json-file', 'local'),
+      fc.boolean(),
+      async (pieces, driver, compress) => {
+        const data = path.join(root, 'data');
+        writeFileSync(data, Buffer.concat(pieces));
+        const file = path.join(root, `log${++count}`);
+        const { shim } = await launch(`cat ${data}`, {
+          ...NO_LOG,
+          ...{ driver, path: file, attrs: '{"k":"v w"}', maxSizeBytes: 30_000, filesMax: 100 },
+          compress,
+        });
+        const client = await shim.attach({ stdin: false, stdout: true, stderr: true });
+        await shim.start();
+        assert.ok(unframe(await readToEnd(client)).stdout.equals(readFileSync(data)));
+        assert.equal((await shim.exited).exitCode, 0);
+        const all = { ...request, filesMax: 100, timestamps: false, details: false };
+        const output = shims.readLog({ ...all, driver, path: file }).output;
+        const { stdout } = unframe(Buffer.concat(await output.toArray()));
+        // json-file keeps text only: what is no UTF-8 comes back as U+FFFD.
+        if (driver === 'local') assert.ok(stdout.equals(readFileSync(data)));
+        else assert.ok(!stdout.includes(0xff));
+        assert.equal(sanitizerFindings(root), '');
+      },
+    ),
     limits,
   );
 });
@@ -110,6 +117,8 @@ test('any damage to a log gives whole frames', async () => {
   }
   const damage = fc.record({
     driver: fc.constantFrom('json-file', 'local'),
+    /** Packed by gzip at this level, and damaged then. */
+    level: fc.option(fc.integer({ min: 0, max: 9 })),
     cut: fc.option(fc.nat(40_000)),
     changes: fc.array(fc.tuple(fc.nat(40_000), fc.integer({ min: 0, max: 255 })), {
       maxLength: 20,
@@ -119,15 +128,18 @@ test('any damage to a log gives whole frames', async () => {
     tail: fc.option(fc.nat(400), { nil: undefined }),
   });
   await fc.assert(
-    fc.asyncProperty(damage, async ({ driver, cut, changes, insert, at, tail }) => {
-      const whole = Buffer.from(logs[driver]);
+    fc.asyncProperty(damage, async ({ driver, level, cut, changes, insert, at, tail }) => {
+      const whole = level === null ? Buffer.from(logs[driver]) : gzipSync(logs[driver], { level });
       for (const [offset, value] of changes) whole[offset % whole.length] = value;
       const place = at % whole.length;
       const damaged = Buffer.concat([whole.subarray(0, place), insert, whole.subarray(place)]);
       const file = path.join(root, 'damaged');
-      writeFileSync(file, damaged.subarray(0, cut ?? damaged.length));
+      const there = level === null ? file : `${file}.1.gz`;
+      writeFileSync(there, damaged.subarray(0, cut ?? damaged.length));
+      if (level !== null) writeFileSync(file, '');
       const output = shims.readLog({ ...request, driver, path: file, tail }).output;
       unframe(Buffer.concat(await output.toArray()));
+      rmSync(there);
       assert.equal(sanitizerFindings(root), '');
     }),
     limits,

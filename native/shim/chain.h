@@ -1,6 +1,7 @@
 /*
  * The files of one log, oldest to newest: PATH.N … PATH.1, PATH. They are renamed by the writer
- * while a reader goes along, so a reader knows where it is by inode number, never by name.
+ * while a reader goes along, so a reader knows where it is by inode number, never by name. A rotated
+ * file may be packed, PATH.N.gz; while it is being made there are both, and they say the same.
  */
 #ifndef CORACLE_SHIM_CHAIN_H
 #define CORACLE_SHIM_CHAIN_H
@@ -12,7 +13,9 @@
 struct log_file {
   int fd;
   ino_t inode;
-  off_t at; /* where to read next */
+  uint64_t origin; /* of the file as it was written, see chain_origin */
+  bool packed;
+  off_t at; /* where to read next, in what was written */
 };
 
 void chain_open(const char *path, int files_max);
@@ -24,6 +27,18 @@ bool chain_newest(struct log_file *file);
    or none. */
 bool chain_next(const struct log_file *file, struct log_file *next);
 bool chain_previous(const struct log_file *file, struct log_file *previous);
+
+/* pread in what was written. */
+ssize_t chain_read(const struct log_file *file, void *bytes, size_t size, off_t at);
+void chain_close(struct log_file *file);
+/* Whether both are the same file of the log, packed or not. Both are open. */
+bool chain_same(const struct log_file *one, const struct log_file *other);
+
+/*
+ * What stands for a file of a log beyond the end of it: its inode number, which another file may get
+ * then, and when it was made, where the filesystem knows that.
+ */
+uint64_t chain_origin(int fd);
 
 /*
  * Finds where the last `count` messages begin. Opens the file they begin in, with `at` set. `back`

@@ -113,7 +113,7 @@ static enum taken take_entry(const char *bytes, size_t size, const struct wanted
   return TAKEN;
 }
 
-const struct format journal_format = {take_entry, NULL, NULL};
+const struct format journal_format = {.take = take_entry};
 
 static _Noreturn void become_journalctl(int64_t tail, bool follow, const bool *streams) {
   char match_bytes[128], lines_bytes[32];

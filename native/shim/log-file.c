@@ -15,7 +15,8 @@
  *   u32 size            again, so that a reader can go backwards
  *
  * A file that has reached log-max-size is renamed to PATH.1, PATH.1 to PATH.2 and so on; what a
- * reader holds open it can read to its end, and then finds the next file by its inode number.
+ * reader holds open it can read to its end, and then finds the next file by its inode number. With
+ * log-compress PATH.1 is then packed (pack.h), and is PATH.1.gz, PATH.2.gz and so on.
  */
 #include "local.h"
 #include "log.h"
@@ -30,6 +31,7 @@
 #include <unistd.h>
 
 #include "json.h"
+#include "pack.h"
 
 enum {
   ATTRS_MAX = 32 << 10,
@@ -45,7 +47,9 @@ static struct text batch = {batch_bytes, 0, sizeof batch_bytes, false};
 static const char *path, *attrs;
 static int64_t size_max;
 static int files_max;
-static bool is_local;
+static bool is_local, packs;
+/* A shim that went before may have left a file unpacked. */
+static bool pack_is_due;
 
 static int file = -1;
 static int64_t file_size;
@@ -70,9 +74,14 @@ static bool open_file(void) {
   return true;
 }
 
-static void close_file(void) {
+static void drop_file(void) {
   if (file >= 0) close(file);
   file = -1;
+}
+
+static void close_file(void) {
+  pack_abandon();
+  drop_file();
 }
 
 /* A new file of the driver local begins with the attributes. Only with an empty batch. */
@@ -83,38 +92,61 @@ static void begin_file(void) {
 }
 
 /* A rotated file's name; 0 is the file that is written. False when it is too long. */
-static bool rotated_name(char *name, int number) {
+static bool rotated_name(char *name, int number, const char *suffix) {
   struct text text = {name, 0, PATH_MAX - 1, false};
   put(&text, path);
   if (number > 0) {
     put(&text, ".");
     put_number(&text, number);
+    put(&text, suffix);
   }
   name[text.size] = '\0';
   return !text.full;
 }
 
+/* Each number is one file, packed or not, whatever log-compress was when it was made. */
+static const char *const suffixes[] = {"", ".gz"};
+
+static void remove_oldest(void) {
+  static char name[PATH_MAX];
+  for (int i = 0; i < 2; i++) {
+    if (rotated_name(name, files_max - 1, suffixes[i])) unlink(name);
+  }
+}
+
 /* No window in which a message could fall: between two writes there is one file or the other. */
 static void rotate(void) {
   static char from[PATH_MAX], to[PATH_MAX];
+  pack_finish();
   close(file);
+  remove_oldest();
   for (int number = files_max - 1; number > 0; number--) {
-    /* ENOENT: there are not yet so many. */
-    if (rotated_name(from, number - 1) && rotated_name(to, number)) rename(from, to);
+    for (int i = 0; i < (number == 1 ? 1 : 2); i++) {
+      /* ENOENT: there are not yet so many. */
+      if (rotated_name(from, number - 1, suffixes[i]) && rotated_name(to, number, suffixes[i])) {
+        rename(from, to);
+      }
+    }
   }
-  if (files_max == 1) unlink(path);
   if (open_file()) begin_file();
+  pack_is_due = packs;
+}
+
+static void pack_if_due(void) {
+  if (pack_is_due) pack_start(path);
+  pack_is_due = false;
 }
 
 static void flush_file(void) {
   if (batch.size == 0) return;
+  pack_if_due();
   if (file >= 0 || open_file()) {
     if (write_all(file, batch.bytes, batch.size)) {
       file_size += (int64_t)batch.size;
     } else if (ftruncate(file, file_size) < 0) {
       /* The disk is full or gone: these lines are lost, and half a record may lie in the file,
          which readers skip. The container runs on. */
-      close_file();
+      drop_file();
     }
   }
   batch.size = 0;
@@ -156,6 +188,7 @@ static const char *open_log_file(bool local) {
   attrs = setting("log-attrs", "");
   size_max = number_setting("log-max-size", 0);
   files_max = (int)number_setting("log-max-files", 1);
+  packs = pack_is_due = files_max > 1 && flag_setting("log-compress");
   if (files_max < 1 || files_max > FILES_MAX || strlen(attrs) > ATTRS_MAX) {
     errno = EINVAL;
     return "log-max-files or log-attrs";

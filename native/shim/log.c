@@ -52,6 +52,7 @@ static _Noreturn void write_messages(int socket) {
     sink->line(&(struct line){envelope.stream, envelope.partial, envelope.time_ns, bytes, length});
   }
   sink->flush();
+  sink->close();
   _exit(0);
 }
 

@@ -5,6 +5,7 @@
  *   log-path          file of json-file and local
  *   log-max-size      bytes at which a file is closed and a new one begun; 0: never
  *   log-max-files     files kept in all; the newest rotated one is PATH.1
+ *   log-compress      1: rotated files are packed
  *   log-attrs         JSON object with the attributes of every message; '' for none
  *   log-non-blocking  1: messages that the driver cannot take at once are dropped
  *   log-buffer        bytes that may wait for the driver then

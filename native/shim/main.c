@@ -33,6 +33,7 @@
 #include "json.h"
 #include "log.h"
 #include "output.h"
+#include "pack.h"
 #include "peers.h"
 #include "read.h"
 #include "runtime.h"
@@ -261,6 +262,8 @@ static void reap(void) {
       on_runtime_exit(status);
     } else if (ended == pid && state == RUNNING) {
       on_child_exit(code_of(status));
+    } else {
+      pack_reaped(ended);
     }
   }
 }

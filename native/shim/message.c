@@ -232,11 +232,16 @@ static int64_t back_json(struct log_file *file, int64_t wanted) {
   return found + 1;
 }
 
-static void begin_nothing(int fd) {
-  (void)fd;
+static bool counts_json(const char *bytes, size_t used) {
+  (void)bytes, (void)used;
+  return true;
 }
 
-const struct format json_file_format = {take_json, back_json, begin_nothing};
+static void begin_nothing(const struct log_file *file) {
+  (void)file;
+}
+
+const struct format json_file_format = {take_json, counts_json, back_json, begin_nothing};
 
 /* --- local -------------------------------------------------------------------------------------- */
 
@@ -305,14 +310,21 @@ static int64_t back_local(struct log_file *file, int64_t wanted) {
   return found;
 }
 
+static bool counts_local(const char *bytes, size_t used) {
+  struct local_header header;
+  if (used < sizeof header) return false; /* a step over damage */
+  memcpy(&header, bytes, sizeof header);
+  return header.kind != LOCAL_ATTRS;
+}
+
 /* A file's attributes are its first record. */
-static void begin_local(int fd) {
+static void begin_local(const struct log_file *file) {
   static char bytes[WINDOW];
   static const struct wanted nothing;
   size_t used;
   attrs.size = 0;
-  ssize_t size = pread(fd, bytes, sizeof bytes, 0);
+  ssize_t size = chain_read(file, bytes, sizeof bytes, 0);
   if (size > 4 && bytes[4] == LOCAL_ATTRS) take_local(bytes, (size_t)size, &nothing, true, &used);
 }
 
-const struct format local_format = {take_local, back_local, begin_local};
+const struct format local_format = {take_local, counts_local, back_local, begin_local};

@@ -27,10 +27,12 @@ struct format {
   /* `flushing` tells that no more bytes will come: what is no message is stepped over. */
   enum taken (*take)(const char *bytes, size_t size, const struct wanted *wanted, bool flushing,
                      size_t *used);
-  /* See chain_tail. */
+  /* Whether what was taken is a message that `tail` counts. */
+  bool (*counts)(const char *bytes, size_t used);
+  /* See chain_tail; of files that are not packed. */
   int64_t (*back)(struct log_file *file, int64_t wanted);
   /* Called for each file before it is read from the middle. */
-  void (*begin)(int fd);
+  void (*begin)(const struct log_file *file);
 };
 
 extern const struct format json_file_format, local_format, journal_format;

@@ -38,7 +38,7 @@ static struct wanted wanted;
 static const struct format *format;
 static bool follow;
 
-static struct log_file file = {-1, 0, 0};
+static struct log_file file = {.fd = -1};
 static char window[WINDOW];
 static size_t window_size;
 
@@ -65,7 +65,7 @@ static bool take_messages(bool flushing) {
 /* Bytes that may be read now. */
 static size_t room(void) {
   size_t left = sizeof window - window_size;
-  if (follow || file.inode != last.inode) return left;
+  if (follow || !chain_same(&file, &last)) return left;
   off_t rest = last.at > file.at ? last.at - file.at : 0;
   return rest < (off_t)left ? (size_t)rest : left;
 }
@@ -73,7 +73,7 @@ static size_t room(void) {
 /* Somebody has emptied the file by hand: it is read from its beginning again. */
 static bool was_truncated(void) {
   struct stat info;
-  if (!follow || fstat(file.fd, &info) < 0 || info.st_size >= file.at) return false;
+  if (!follow || file.packed || fstat(file.fd, &info) < 0 || info.st_size >= file.at) return false;
   file.at = 0;
   window_size = 0;
   return true;
@@ -81,7 +81,7 @@ static bool was_truncated(void) {
 
 /* Reads on in the present file; sets `*end` at its end. False when there is nothing more to do. */
 static bool read_on(bool *end) {
-  ssize_t size = pread(file.fd, window + window_size, room(), file.at);
+  ssize_t size = chain_read(&file, window + window_size, room(), file.at);
   *end = size <= 0 && !was_truncated();
   if (size <= 0) return true;
   file.at += size;
@@ -100,9 +100,9 @@ static bool read_to_end(void) {
 static bool move_to(struct log_file next) {
   bool more = take_messages(true);
   window_size = 0;
-  close(file.fd);
+  chain_close(&file);
   file = next;
-  format->begin(file.fd);
+  format->begin(&file);
   return more;
 }
 
@@ -111,7 +111,7 @@ static bool read_files(void) {
   for (;;) {
     struct log_file next;
     if (!read_to_end()) return false;
-    if (!follow && file.inode == last.inode) return false;
+    if (!follow && chain_same(&file, &last)) return false;
     if (!chain_next(&file, &next)) return true;
     /* Between our last look and the rotation there may have been one more write. */
     if (!read_to_end() || !move_to(next)) return false;
@@ -164,8 +164,45 @@ static void wait_for_more(bool *ended) {
   nanosleep(&(struct timespec){.tv_nsec = MILLISECOND_NS}, NULL);
 }
 
+/* Goes through a packed file from its beginning up to the message of that number; gives how many
+   there were, and where it ended. */
+static int64_t count_messages(const struct log_file *packed, int64_t up_to, off_t *end) {
+  static const struct wanted nothing;
+  int64_t count = 0;
+  size_t size = 0, used;
+  *end = 0;
+  for (bool more = true; more;) {
+    ssize_t got = chain_read(packed, window + size, sizeof window - size, *end + (off_t)size);
+    more = got > 0;
+    if (more) size += (size_t)got;
+    size_t at = 0;
+    while (at < size && count < up_to &&
+           format->take(window + at, size - at, &nothing, !more, &used) == TAKEN) {
+      count += format->counts(window + at, used);
+      at += used;
+    }
+    size -= at;
+    *end += (off_t)at;
+    if (count == up_to) return count;
+    memmove(window, window + at, size);
+  }
+  return count;
+}
+
+/* Nothing can be read backwards out of a packed file. */
+static int64_t back(struct log_file *start, int64_t wanted_count) {
+  if (!start->packed) return format->back(start, wanted_count);
+  int64_t count = count_messages(start, INT64_MAX, &start->at);
+  if (count > wanted_count) {
+    count_messages(start, count - wanted_count, &start->at);
+    return wanted_count;
+  }
+  start->at = 0;
+  return count;
+}
+
 static bool find_start(int64_t tail) {
-  return tail < 0 ? chain_oldest(&file) : chain_tail(tail, format->back, &file);
+  return tail < 0 ? chain_oldest(&file) : chain_tail(tail, back, &file);
 }
 
 static void run(int64_t tail) {
@@ -175,7 +212,7 @@ static void run(int64_t tail) {
     if (!follow || ended) return;
     wait_for_more(&ended);
   }
-  format->begin(file.fd);
+  format->begin(&file);
   for (;;) {
     bool was_ended = ended;
     if (!read_files() || !message_flush() || !follow || was_ended) break;
@@ -234,8 +271,9 @@ static int run_journal(int64_t tail) {
 static bool find_last(void) {
   struct stat info;
   if (!chain_newest(&last)) return false;
-  if (fstat(last.fd, &info) == 0) last.at = info.st_size;
-  close(last.fd);
+  /* It stays open, so that no other file gets its number. A packed one is whole. */
+  last.at = INT64_MAX;
+  if (!last.packed && fstat(last.fd, &info) == 0) last.at = info.st_size;
   return true;
 }
 

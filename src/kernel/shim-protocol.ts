@@ -109,6 +109,7 @@ export function encodeShimSpec(spec: ShimSpec): string {
     ['log-path', log.path],
     ['log-max-size', String(log.maxSizeBytes)],
     ['log-max-files', String(log.filesMax)],
+    ['log-compress', flag(log.compress)],
     ['log-attrs', log.attrs],
     ['log-non-blocking', flag(log.nonBlocking)],
     ['log-buffer', String(log.bufferBytes)],

@@ -14,6 +14,8 @@ export type ShimLog = {
   /** Rotation: bytes at which a file is closed (0: never), files kept in all. */
   readonly maxSizeBytes: number;
   readonly filesMax: number;
+  /** Rotated files are packed: PATH.1.gz and so on. */
+  readonly compress: boolean;
   /** Attributes of every message as a JSON object; '' for none. */
   readonly attrs: string;
   /** What journald and syslog need, `key=value`; native/shim/log-socket.c lists them. */

@@ -42,10 +42,12 @@ test('cloud drivers are refused with a sentence that names those there are', () 
   fails(() => plan('nope', {}), "logger: no log driver named 'nope' is registered");
 });
 
-test('compress is taken with a warning, for the compose files that have it', () => {
-  const [warning] = plan('json-file', { compress: 'true', 'max-file': '3' }).warnings;
-  assert.match(warning ?? '', /compress has no effect/);
-  assert.deepEqual(plan('json-file', { compress: 'false' }).warnings, []);
+test('rotated files are packed when that is asked for', () => {
+  for (const driver of ['json-file', 'local']) {
+    assert.equal(plan(driver, {}).compress, false);
+    assert.equal(plan(driver, { compress: 'false' }).compress, false);
+    assert.equal(plan(driver, { compress: 'true', 'max-file': '3' }).compress, true);
+  }
 });
 
 test('bad options are refused in the words of Docker', () => {

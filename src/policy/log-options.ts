@@ -22,6 +22,8 @@ export type LogPlan = {
   readonly maxSizeBytes: number;
   /** json-file and local: files in all. */
   readonly filesMax: number;
+  /** json-file and local: rotated files are packed by gzip. */
+  readonly compress: boolean;
   /** `mode=non-blocking`. */
   readonly nonBlocking: boolean;
   readonly bufferBytes: number;
@@ -29,8 +31,6 @@ export type LogPlan = {
   readonly attributes: LogAttributeOptions;
   /** Only of syslog. */
   readonly syslog: SyslogTarget | undefined;
-  /** What was asked for and is not done. */
-  readonly warnings: readonly string[];
 };
 
 /** The options labels, labels-regex, env, env-regex and tag. */
@@ -69,9 +69,6 @@ const KNOWN: Readonly<Record<LogDriver, readonly string[]>> = {
 const JSON_FILE = { maxSizeBytes: 10_000_000, filesMax: 3 };
 const LOCAL = { maxSizeBytes: 20_000_000, filesMax: 5 };
 const BUFFER_BYTES = 1 << 20;
-/** Compose files carry the option, so it is no error; a reader finds its way through plain files. */
-const NOT_COMPRESSED =
-  'the log option compress has no effect: rotated files are kept as they are, bounded by max-size and max-file';
 /** More files than this are slow to rotate and to read. */
 const FILES_MAX = 1000;
 
@@ -113,7 +110,6 @@ export function planLog(config: LogConfig): LogPlan {
     ...common,
     attributes: attributeOptions(options),
     syslog: driver === 'syslog' ? syslogOptions(options) : undefined,
-    warnings: parseBool(options['compress'] ?? 'false') ? [NOT_COMPRESSED] : [],
   };
 }
 
@@ -150,20 +146,21 @@ function commonOptions(options: Options): { nonBlocking: boolean; bufferBytes: n
 function fileOptions(
   driver: LogDriver,
   options: Options,
-): { maxSizeBytes: number; filesMax: number } {
+): Pick<LogPlan, 'maxSizeBytes' | 'filesMax' | 'compress'> {
   const defaults = driver === 'local' ? LOCAL : JSON_FILE;
   const maxSizeBytes = sizeOption(options['max-size']) ?? defaults.maxSizeBytes;
   // Who names a size and no number of files has said how much there may be.
   const filesDefault =
     driver === 'json-file' && options['max-size'] !== undefined ? 1 : defaults.filesMax;
   const filesMax = filesOption(options['max-file']) ?? filesDefault;
+  // Also of local, where it is Docker's default: see docs/containers.md.
   const compress = parseBool(options['compress'] ?? 'false');
   if (compress && (filesMax === 1 || maxSizeBytes === 0)) {
     throw invalidArgument(
       'compress cannot be true when max-file is less than 2 or max-size is not set',
     );
   }
-  return { maxSizeBytes, filesMax };
+  return { maxSizeBytes, filesMax, compress };
 }
 
 function sizeOption(text: string | undefined): number | undefined {

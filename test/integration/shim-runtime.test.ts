@@ -87,7 +87,7 @@ for (const name of RUNTIMES) {
     const file = path.join(root, `${name}.log`);
     const log = {
       ...{ driver: 'json-file' as const, path: file, maxSizeBytes: 0, filesMax: 1 },
-      ...{ attrs: '', options: [], nonBlocking: false, bufferBytes: 0 },
+      ...{ compress: false, attrs: '', options: [], nonBlocking: false, bufferBytes: 0 },
     };
     const args = ['sh', '-c', 'hostname; echo err >&2; exit 42'];
     const shim = await shims.launch(await container(name, { args }, { log }));

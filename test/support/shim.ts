@@ -64,6 +64,7 @@ export const NO_LOG: ShimLog = {
   path: '',
   maxSizeBytes: 0,
   filesMax: 1,
+  compress: false,
   attrs: '',
   options: [],
   nonBlocking: false,

@@ -66,7 +66,7 @@ export async function containerCreate(
   const { name, reservation } = takeName(engine, givenName, id);
   using _name = reservation;
   const hostConfig = completeHostConfig(engine, checked.hostConfig);
-  warnings.push(...planLog(hostConfig.LogConfig).warnings);
+  planLog(hostConfig.LogConfig);
   checkBorrowedNamespaces(engine, hostConfig);
   engine.networks.check({
     mode: hostConfig.NetworkMode,
