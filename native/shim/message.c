@@ -250,9 +250,11 @@ static struct text attrs = {attrs_bytes, 0, sizeof attrs_bytes, false};
 
 /* Whether a record's head can be one; `size` is that of its bytes and both sizes. */
 static bool is_header(const struct local_header *header, size_t *size) {
-  *size = le32toh(header->size) + 2 * sizeof header->size;
-  return header->kind <= STDERR && header->flags <= LOCAL_PARTIAL && *size <= WINDOW &&
-         le32toh(header->size) >= LOCAL_FIXED;
+  uint32_t counted = le32toh(header->size), both = 2 * sizeof header->size;
+  /* Before the sum, which wraps around where size_t has 32 bits. */
+  if (counted < LOCAL_FIXED || counted > WINDOW - both) return false;
+  *size = counted + both;
+  return header->kind <= STDERR && header->flags <= LOCAL_PARTIAL;
 }
 
 static void take_record(const struct local_header *header, const char *bytes, size_t size,

@@ -6,7 +6,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-static uint8_t frames[OUTBOX_MAX] __attribute__((aligned(4096)));
+/* For madvise: the largest pages that kernels have. */
+static uint8_t frames[OUTBOX_MAX] __attribute__((aligned(64 << 10)));
 static size_t end;
 
 static size_t payload_size(const uint8_t *frame) {
