@@ -8,6 +8,7 @@ import type { Syscalls } from '../kernel/syscalls.ts';
 import { OpenDirectory } from '../kernel/tree-walk.ts';
 import { REDIRECT } from '../store/layers/objects.ts';
 import type { TreeDiffInput } from './tree-protocol.ts';
+import { isAbsent } from './tree-view.ts';
 
 /**
  * The difference between a container and its image: a walk of the writable layer, which overlayfs
@@ -84,14 +85,15 @@ async function walk(constant: Constant, level: Level): Promise<void> {
       isDirectory,
       below: lower !== undefined,
     });
-    if (!isDirectory) continue;
-    using merged = level.merged.enter(name);
+    using merged = isDirectory ? enterIfThere(level.merged, name) : undefined;
+    if (merged === undefined) continue;
     if (isRenamed(sys, level.upper, name)) {
       if (lower?.isDirectory()) await visitor.opaque(full);
       await walkNew(constant, merged, full);
       continue;
     }
-    using upper = level.upper.enter(name);
+    using upper = enterIfThere(level.upper, name);
+    if (upper === undefined) continue;
     const isOpaque = isOpaqueDirectory(sys, level.upper, name);
     if (isOpaque) await visitor.opaque(full);
     using below = lower?.isDirectory() && !isOpaque ? level.below?.enter(name) : undefined;
@@ -115,9 +117,8 @@ async function walkNew(
     if (stats === undefined || ignored.has(full)) continue;
     const isDirectory = stats.isDirectory();
     await visitor.present({ path: full, inMerged: directory, name, isDirectory, below: false });
-    if (!isDirectory) continue;
-    using inside = directory.enter(name);
-    await walkNew(constant, inside, full);
+    using inside = isDirectory ? enterIfThere(directory, name) : undefined;
+    if (inside !== undefined) await walkNew(constant, inside, full);
   }
 }
 
@@ -128,9 +129,20 @@ function holdsOnlyIgnored(
   name: ByteString,
   full: ByteString,
 ): boolean {
-  using directory = parent.enter(name);
+  using directory = enterIfThere(parent, name);
+  if (directory === undefined) return false;
   const names = directory.names();
   return names.length > 0 && names.every((each) => ignored.has(`${full}/${each}` as ByteString));
+}
+
+/** Undefined when the container has removed the directory meanwhile. */
+function enterIfThere(parent: OpenDirectory, name: ByteString): OpenDirectory | undefined {
+  try {
+    return parent.enter(name);
+  } catch (error) {
+    if (isAbsent(error)) return undefined;
+    throw error;
+  }
 }
 
 function isOpaqueDirectory(sys: Syscalls, parent: OpenDirectory, name: ByteString): boolean {

@@ -207,7 +207,7 @@ export class TreePacker {
 }
 
 function isGone(error: unknown): boolean {
-  return ['ENOENT', 'ENOTDIR', 'ELOOP', 'ESTALE', 'ENXIO'].includes(errnoOf(error) ?? '');
+  return ['ENOENT', 'ENOTDIR', 'ELOOP', 'ESTALE', 'ENXIO', 'ESRCH'].includes(errnoOf(error) ?? '');
 }
 
 function kindOf(stats: BigIntStats): TarKind {

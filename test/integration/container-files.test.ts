@@ -225,6 +225,21 @@ suite("a container's files", () => {
     );
   });
 
+  test('are exported whole, though their container ends before the export begins', async () => {
+    for (const seconds of ['0', '0.05', '0.1', '0.15', '0.2']) {
+      const id = await box.up({ Cmd: ['sleep', seconds] });
+      const [exported, changes] = await Promise.all([
+        box.daemon.api('GET', `/containers/${id}/export`),
+        box.daemon.api('GET', `/containers/${id}/changes`),
+      ]);
+      assert.equal(exported.status, 200, exported.text);
+      const names = (await entriesOf(exported.bytes)).map((each) => each.name);
+      assert.ok(names.includes('bin/busybox'), `sleep ${seconds}: ${names.length} entries`);
+      assert.equal(changes.status, 200, changes.text);
+      await box.remove(id);
+    }
+  });
+
   test('what changed is listed, exported, imported and committed', async () => {
     const id = await box.create({
       Cmd: [

@@ -9,6 +9,13 @@ import { shownUsers } from './remap.ts';
 
 /** Access to a container's files from outside, whether it runs or not. */
 
+const DIRECTORY = constants.O_RDONLY | constants.O_DIRECTORY;
+
+/** A descriptor of this process, for others to open. */
+function pathOf(fd: number): string {
+  return `/proc/${process.pid}/fd/${fd}`;
+}
+
 /**
  * Runs `body` with the container's filesystem as its processes see it, volumes included. One that
  * does not run is mounted for the time, and cannot be started meanwhile.
@@ -57,7 +64,7 @@ async function whileRunning<T>(
   }
   try {
     const view = {
-      root: `/proc/${process.pid}/fd/${root}`,
+      root: pathOf(root),
       binds: [],
       users: shownUsers(container),
     };
@@ -74,7 +81,7 @@ async function whileRunning<T>(
 function openRoot({ pid, process: handle }: Run): number | undefined {
   let fd: number;
   try {
-    fd = openSync(`/proc/${pid}/root`, constants.O_RDONLY | constants.O_DIRECTORY);
+    fd = openSync(`/proc/${pid}/root`, DIRECTORY);
   } catch (error) {
     // ESRCH, and ENOENT of one that nobody has waited for yet.
     if (['ENOENT', 'ESRCH'].includes(errnoOf(error) ?? '')) return undefined;
@@ -93,7 +100,13 @@ export async function withRoot<T>(
 ): Promise<T> {
   if (container.run !== undefined) {
     const users = shownUsers(container);
-    return await body(engine.layers.mountPointOf(container.id), users);
+    // Held, because it is unmounted when the run ends: what is read then must not look empty.
+    const root = openSync(engine.layers.mountPointOf(container.id), DIRECTORY);
+    try {
+      return await body(pathOf(root), users);
+    } finally {
+      closeSync(root);
+    }
   }
   return await engine.locks.run(lockOf(container), () =>
     whileMounted(engine, container, (merged) => body(merged, undefined)),
