@@ -30,6 +30,7 @@ import { deltaInspect, deltaPlan } from '../engine/deltas/ask.ts';
 import { imageDelta } from '../engine/deltas/create.ts';
 import { deltaPublish } from '../engine/deltas/publish.ts';
 import { execCreate, execInspect, execResize, execStart } from '../engine/execs/api.ts';
+import { imageDistribution } from '../engine/images/distribution.ts';
 import { imageHistory } from '../engine/images/history.ts';
 import { imageImport } from '../engine/images/import.ts';
 import { imageInspect } from '../engine/images/inspect.ts';
@@ -91,6 +92,7 @@ export const HANDLERS: Handlers = {
   imagePush,
   imageVerify,
   imageSearch,
+  imageDistribution,
   imageLoad,
   imageImport,
   imageSave,

@@ -4,6 +4,7 @@ import type { ImagePlatform } from '../policy/platform.ts';
 import type { RegistryConfig } from '../policy/registry-config.ts';
 import type { Credentials } from '../registry/auth.ts';
 import type { ProgressMessage } from '../spec/docker/progress.ts';
+import type { Platform } from '../spec/oci/image.ts';
 import type { LayerBlob, StagedLayer } from '../store/layer-store.ts';
 import type { DeltaQuestion } from './delta-protocol.ts';
 
@@ -94,6 +95,16 @@ export type RegistryInput =
       /** As the user reads the repository. */
       readonly familiar: string;
     }
+  /** What does a name stand for? Result: {@link DistributionResult}. */
+  | {
+      readonly ask: 'manifest';
+      readonly access: RegistryAccess;
+      readonly path: string;
+      /** A tag or a digest. */
+      readonly reference: string;
+      readonly familiar: string;
+      readonly attempts: number;
+    }
   /** Are these credentials good? Result: {@link LoginResult}. */
   | { readonly ask: 'login'; readonly access: RegistryAccess }
   /** Repositories that match a word. Result: {@link SearchResult}[]. */
@@ -104,6 +115,15 @@ export type RegistryInput =
       /** 1 to 100. */
       readonly limit: number;
     };
+
+/** A manifest, and the platforms of the image or images that it describes. */
+export type DistributionResult = {
+  readonly mediaType: string;
+  readonly digest: string;
+  readonly sizeBytes: number;
+  readonly annotations: Readonly<Record<string, string>> | null;
+  readonly platforms: readonly Platform[];
+};
 
 export type LoginResult = {
   /** An OAuth2 refresh token in place of the password; ''. */

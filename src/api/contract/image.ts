@@ -1,5 +1,6 @@
 import { nullable } from '../../spec/decode.ts';
 import {
+  type DistributionInspect,
   type ImageDeleteItem,
   type ImageHistoryItem,
   type ImageInspect,
@@ -88,6 +89,14 @@ export const imageEndpoints = {
     path: '/images/delta',
     query: { src: text, dest: text, t: text },
     answer: progress(),
+  },
+  /** What a name stands for in its registry, without a pull. */
+  imageDistribution: {
+    method: 'GET',
+    path: '/distribution/{name...}/json',
+    headers: { registryAuth },
+    answer: value<DistributionInspect>(),
+    since: [1, 30],
   },
   imageInspect: {
     method: 'GET',

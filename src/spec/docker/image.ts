@@ -26,7 +26,14 @@ export type ImagePlatform = {
   readonly architecture: string;
   readonly os: string;
   readonly 'os.version'?: string;
+  readonly 'os.features'?: readonly string[];
   readonly variant?: string;
+};
+
+/** What a name stands for in a registry. */
+export type DistributionInspect = {
+  readonly Descriptor: ImageDescriptor;
+  readonly Platforms: readonly ImagePlatform[];
 };
 
 /** One line of `docker images`. Sizes are bytes; -1 says "not asked for". */
