@@ -10,6 +10,8 @@ import { takeStock } from '../support/resources.ts';
 
 /** Clients that vanish, terminals that are dead, containers that take all they can get. */
 
+type IdOnly = { readonly Id: string };
+
 let box: Box;
 before(async () => {
   box = await openBox();
@@ -105,6 +107,55 @@ describe('terminals', () => {
     const answer = await box.daemon.api('POST', `/containers/${id}/resize?h=10&w=20`);
     assert.equal(answer.status, 409, answer.text);
     assert.match(answer.text, /is not running/);
+    await box.remove(id);
+  });
+
+  test('one that dies while it is resized is resized or is not running, nothing else', async () => {
+    const seen = new Set<string>();
+    for (let round = 0; round < 8; round += 1) {
+      const id = await box.up({ Cmd: ['sleep', '100'], Tty: true });
+      const config = { Cmd: ['sleep', '0.2'], Tty: true, AttachStdout: true };
+      const exec = (await box.daemon.json('POST', `/containers/${id}/exec`, config)) as IdOnly;
+      const resize = async (what: string): Promise<void> => {
+        const { status, text } = await box.daemon.api('POST', `${what}/resize?h=10&w=20`);
+        seen.add(status === 200 ? '200' : `${status} ${text.replaceAll(/[0-9a-f]{64}/g, 'ID')}`);
+      };
+      await resize(`/exec/${exec.Id}`); // not yet started
+      await box.daemon.json('POST', `/exec/${exec.Id}/start`, { Detach: true });
+      let over = false;
+      const spin = async (what: string): Promise<void> => {
+        while (!over) await resize(what);
+      };
+      const spinning = [spin(`/exec/${exec.Id}`), spin(`/containers/${id}`)];
+      await sleep(250);
+      await box.daemon.json('POST', `/containers/${id}/kill`);
+      over = true;
+      await Promise.all(spinning);
+      await resize(`/containers/${id}`);
+      await box.remove(id);
+    }
+    assert.deepEqual([...seen].sort(), [
+      '200',
+      '409 {"message":"Container ID is not running"}\n',
+      '409 {"message":"exec command ID is not running"}\n',
+    ]);
+  });
+
+  test('an exec that has none is resized in vain, one that never ran is not running', async () => {
+    const id = await box.up({ Cmd: ['sleep', '100'] });
+    const resized = async (config: object): Promise<number> => {
+      const exec = (await box.daemon.json('POST', `/containers/${id}/exec`, config)) as IdOnly;
+      await box.daemon.api('POST', `/exec/${exec.Id}/start`, { Detach: true });
+      return (await box.daemon.api('POST', `/exec/${exec.Id}/resize?h=10&w=20`)).status;
+    };
+    assert.equal(await resized({ Cmd: ['sleep', '5'] }), 200);
+    assert.equal(await resized({ Cmd: ['/no/such/command'], Tty: true }), 409);
+    for (const query of ['', '?h=1', '?h=-1&w=1', '?h=1&w=70000', '?h=1&w=x']) {
+      const answer = await box.daemon.api('POST', `/containers/${id}/resize${query}`);
+      assert.equal(answer.status, 400, query);
+      assert.match(answer.text, /size of a terminal|invalid syntax/);
+    }
+    assert.equal((await box.daemon.api('POST', '/exec/nope/resize?h=1&w=1')).status, 404);
     await box.remove(id);
   });
 });

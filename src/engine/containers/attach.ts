@@ -2,7 +2,8 @@ import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { deferred } from '../../base/async.ts';
-import { conflict, invalidArgument } from '../../base/errors.ts';
+import { conflict, invalidArgument, isEngineError } from '../../base/errors.ts';
+import type { Shim } from '../../kernel/shim.ts';
 import { parseDetachKeys } from '../../policy/detach-keys.ts';
 import type { HijackCall } from '../call.ts';
 import type { Engine } from '../engine.ts';
@@ -145,11 +146,26 @@ export async function containerResize(
   const container = engine.containers.get(args.params.id);
   const size = terminalSize(args.query);
   const { run } = container;
-  if (run === undefined) throw conflict(`Container ${container.id} is not running`);
+  const over = `Container ${container.id} is not running`;
+  if (run === undefined) throw conflict(over);
   // Docker takes it of a container without a terminal too, and does nothing.
-  if (container.document.config.Tty) await run.shim.resize(size);
+  if (container.document.config.Tty) await resizeTerminal(run.shim, size, over);
   const attributes = { height: String(size.rows), width: String(size.columns) };
   containerEvent(engine, container, 'resize', attributes);
+}
+
+/** @throws conflict with `over` when the process that had the terminal has ended meanwhile */
+export async function resizeTerminal(
+  shim: Shim,
+  size: ReturnType<typeof terminalSize>,
+  over: string,
+): Promise<void> {
+  try {
+    await shim.resize(size);
+  } catch (error) {
+    if (isEngineError(error, 'unavailable')) throw conflict(over, { cause: error });
+    throw error;
+  }
 }
 
 const SIZE_MAX = 65_535;
@@ -162,11 +178,10 @@ export function terminalSize(query: {
   rows: number;
   columns: number;
 } {
-  const { h: rows, w: columns } = query;
-  for (const side of [rows, columns]) {
-    if (side === undefined || side < 0 || side > SIZE_MAX) {
-      throw invalidArgument(`invalid resize size: height ${rows}, width ${columns}`);
-    }
+  const [rows, columns] = [query.h ?? -1, query.w ?? -1];
+  if ([rows, columns].some((side) => side < 0 || side > SIZE_MAX)) {
+    const given = `height ${query.h ?? 'missing'}, width ${query.w ?? 'missing'}`;
+    throw invalidArgument(`invalid size of a terminal: ${given}; want numbers up to ${SIZE_MAX}`);
   }
-  return { rows: rows ?? 0, columns: columns ?? 0 };
+  return { rows, columns };
 }

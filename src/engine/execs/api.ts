@@ -5,7 +5,7 @@ import { parseDetachKeys } from '../../policy/detach-keys.ts';
 import type { ExecConfig, ExecStart } from '../../spec/docker/container.ts';
 import type { ExecInspect, IdResult } from '../../spec/docker/container-view.ts';
 import type { HijackCall } from '../call.ts';
-import { terminalSize } from '../containers/attach.ts';
+import { resizeTerminal, terminalSize } from '../containers/attach.ts';
 import { bridge } from '../containers/bridge.ts';
 import type { Container } from '../containers/container.ts';
 import { containerEvent } from '../containers/events.ts';
@@ -139,8 +139,9 @@ export async function execResize(
 ): Promise<void> {
   const exec = getExec(engine, args.params.id);
   const size = terminalSize(args.query);
-  if (exec.shim === undefined) throw conflict(`exec command ${exec.id} is not running`);
-  if (exec.config.Tty) await exec.shim.resize(size);
+  const over = `exec command ${exec.id} is not running`;
+  if (exec.shim === undefined) throw conflict(over);
+  if (exec.config.Tty) await resizeTerminal(exec.shim, size, over);
 }
 
 /** @throws notFound */

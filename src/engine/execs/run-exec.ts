@@ -166,6 +166,7 @@ function endFailed(engine: Engine, exec: Exec, shim: Shim, cause: unknown): Engi
   const { container } = exec;
   const { message, exitCode, isRefusal } = explainStartFailure(messageOf(cause), command);
   shim.detach();
+  exec.shim = undefined;
   settle(engine, exec, exitCode);
   // Ended or paused between the question whether it runs and the runtime's look at it.
   if (container.run === undefined) return conflict(`container ${container.id} is not running`);
