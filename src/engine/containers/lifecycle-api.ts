@@ -1,4 +1,4 @@
-import { conflict, invalidArgument } from '../../base/errors.ts';
+import { conflict, invalidArgument, notImplemented } from '../../base/errors.ts';
 import { parseSignal, SIGKILL } from '../../policy/signals.ts';
 import type { ContainerWaitResult } from '../../spec/docker/container-view.ts';
 import type { Call, Later } from '../call.ts';
@@ -20,7 +20,7 @@ export async function containerStart(
 ): Promise<void> {
   const container = engine.containers.get(args.params.id);
   if (args.query.checkpoint !== '') {
-    throw invalidArgument('checkpoints are not supported: start the container without one');
+    throw notImplemented('checkpoints are not supported: start the container without one');
   }
   await engine.locks.run(lockOf(container), () =>
     startContainer(engine, container, { by: 'user' }),

@@ -52,5 +52,8 @@ async function remove(
   for (const client of container.earlyClients) client.cancel();
   container.earlyClients.clear();
   containerEvent(engine, container, 'destroy');
-  container.removed.open({ exitCode: container.kept.exitCode, error: '' });
+  const ending = { exitCode: container.kept.exitCode, error: '' };
+  // Who waits for the next exit: there will be none.
+  container.ending.open(ending);
+  container.removed.open(ending);
 }
