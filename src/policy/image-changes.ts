@@ -2,6 +2,8 @@ import path from 'node:path';
 import { parseDurationNs } from '../base/duration.ts';
 import { invalidArgument } from '../base/errors.ts';
 import type { ContainerConfig, HealthConfig } from '../spec/docker/container.ts';
+import { parseSignal } from './signals.ts';
+import { expandWord, rawWords, type Variables, variablesOf } from './word-expansion.ts';
 
 /**
  * `--change` of import and commit: single Dockerfile instructions that alter an image's config.
@@ -9,80 +11,134 @@ import type { ContainerConfig, HealthConfig } from '../spec/docker/container.ts'
  * `builder/dockerfile/builder.go`, BuildFromConfig.
  */
 type Draft = { -readonly [K in keyof ContainerConfig]: ContainerConfig[K] };
-type Change = (draft: Draft, rest: string) => void;
+type State = {
+  readonly draft: Draft;
+  /** What the config's environment was before the instruction. */
+  readonly variables: Variables;
+  /** A CMD came with the changes: an ENTRYPOINT does not void it. */
+  hasCommand: boolean;
+};
+type Change = (state: State, rest: string) => void;
 
 /**
- * The config with each change carried out, in order.
+ * The config with each change carried out, in order. Variables stand for those of the config.
  * @throws invalidArgument for what is no instruction or not one that only changes the config
  */
 export function applyChanges(config: ContainerConfig, changes: readonly string[]): ContainerConfig {
   const draft: Draft = { ...config };
-  for (const line of changes.flatMap((change) => change.split('\n'))) {
+  let hasCommand = false;
+  const lines = changes
+    .join('\n')
+    .replaceAll(/\\[ \t]*\n/g, '')
+    .split('\n');
+  for (const line of lines) {
     const text = line.trim();
     if (text === '' || text.startsWith('#')) continue;
     const [word = ''] = text.split(/\s/, 1);
-    const change = CHANGES[word.toUpperCase()];
+    const change = CHANGES.get(word.toUpperCase());
     if (change === undefined) throw invalidArgument(`${word} is not a valid change command`);
     const rest = text.slice(word.length).trim();
     if (rest === '') throw invalidArgument(`${word.toUpperCase()} requires at least one argument`);
-    change(draft, rest);
+    const state: State = { draft, variables: variablesOf(draft.Env), hasCommand };
+    change(state, rest);
+    hasCommand = state.hasCommand;
   }
   return draft;
 }
 
-const CHANGES: Readonly<Record<string, Change>> = {
-  CMD: (draft, rest) => {
-    draft.Cmd = command(draft, rest);
-  },
-  ENTRYPOINT: (draft, rest) => {
-    draft.Entrypoint = command(draft, rest);
-  },
-  ENV: (draft, rest) => {
-    const env = new Map(draft.Env.map((each) => [each.split('=', 1)[0] ?? '', each]));
-    for (const [name, value] of pairs('ENV', rest)) env.set(name, `${name}=${value}`);
-    draft.Env = [...env.values()];
-  },
-  LABEL: (draft, rest) => {
-    draft.Labels = { ...draft.Labels, ...Object.fromEntries(pairs('LABEL', rest)) };
-  },
-  EXPOSE: (draft, rest) => {
-    const ports = words(rest).flatMap(exposedPorts);
-    draft.ExposedPorts = {
-      ...draft.ExposedPorts,
-      ...Object.fromEntries(ports.map((port) => [port, {}])),
-    };
-  },
-  VOLUME: (draft, rest) => {
-    const volumes = (jsonList(rest) ?? words(rest)).map((each) => each.trim());
-    if (volumes.includes('')) throw invalidArgument('VOLUME specified can not be an empty string');
-    draft.Volumes = {
-      ...draft.Volumes,
-      ...Object.fromEntries(volumes.map((volume) => [volume, {}])),
-    };
-  },
-  WORKDIR: (draft, rest) => {
-    draft.WorkingDir = path.posix.resolve('/', draft.WorkingDir, words(rest).join(' '));
-  },
-  USER: (draft, rest) => {
-    draft.User = words(rest).join(' ');
-  },
-  STOPSIGNAL: (draft, rest) => {
-    draft.StopSignal = rest;
-  },
-  ONBUILD: (draft, rest) => {
-    const trigger = (rest.split(/\s/, 1)[0] ?? '').toUpperCase();
-    if (trigger === 'ONBUILD') {
-      throw invalidArgument("Chaining ONBUILD via `ONBUILD ONBUILD` isn't allowed");
-    }
-    if (trigger === 'FROM' || trigger === 'MAINTAINER') {
-      throw invalidArgument(`${trigger} isn't allowed as an ONBUILD trigger`);
-    }
-    draft.OnBuild = [...(draft.OnBuild ?? []), rest];
-  },
-  HEALTHCHECK: (draft, rest) => {
-    draft.Healthcheck = healthCheck(rest);
-  },
-};
+const CHANGES: ReadonlyMap<string, Change> = new Map<string, Change>([
+  [
+    'CMD',
+    (state, rest) => {
+      state.draft.Cmd = command(state.draft, rest);
+      state.hasCommand = true;
+    },
+  ],
+  [
+    'ENTRYPOINT',
+    ({ draft, hasCommand }, rest) => {
+      draft.Entrypoint = command(draft, rest);
+      // It was meant for the entrypoint before.
+      if (!hasCommand) draft.Cmd = null;
+    },
+  ],
+  [
+    'ENV',
+    ({ draft, variables }, rest) => {
+      const env = new Map(draft.Env.map((each) => [each.split('=', 1)[0] ?? '', each]));
+      for (const [name, value] of pairs('ENV', rest, variables)) env.set(name, `${name}=${value}`);
+      draft.Env = [...env.values()];
+    },
+  ],
+  [
+    'LABEL',
+    ({ draft, variables }, rest) => {
+      const labels = Object.fromEntries(pairs('LABEL', rest, variables));
+      draft.Labels = { ...draft.Labels, ...labels };
+    },
+  ],
+  [
+    'EXPOSE',
+    ({ draft, variables }, rest) => {
+      const ports = words(rest, variables).flatMap(exposedPorts);
+      draft.ExposedPorts = { ...draft.ExposedPorts, ...keysOnly(ports) };
+    },
+  ],
+  [
+    'VOLUME',
+    ({ draft, variables }, rest) => {
+      const list = jsonList(rest)?.map((each) => expandWord(each, variables));
+      const volumes = (list ?? words(rest, variables)).map((each) => each.trim());
+      if (volumes.includes('')) {
+        throw invalidArgument('VOLUME specified can not be an empty string');
+      }
+      draft.Volumes = { ...draft.Volumes, ...keysOnly(volumes) };
+    },
+  ],
+  [
+    'WORKDIR',
+    ({ draft, variables }, rest) => {
+      draft.WorkingDir = path.posix.resolve('/', draft.WorkingDir, expandWord(rest, variables));
+    },
+  ],
+  [
+    'USER',
+    ({ draft, variables }, rest) => {
+      draft.User = expandWord(rest, variables);
+    },
+  ],
+  [
+    'STOPSIGNAL',
+    ({ draft, variables }, rest) => {
+      const signal = expandWord(rest, variables);
+      parseSignal(signal);
+      draft.StopSignal = signal;
+    },
+  ],
+  [
+    'ONBUILD',
+    ({ draft }, rest) => {
+      const trigger = (rest.split(/\s/, 1)[0] ?? '').toUpperCase();
+      if (trigger === 'ONBUILD') {
+        throw invalidArgument("Chaining ONBUILD via `ONBUILD ONBUILD` isn't allowed");
+      }
+      if (trigger === 'FROM' || trigger === 'MAINTAINER') {
+        throw invalidArgument(`${trigger} isn't allowed as an ONBUILD trigger`);
+      }
+      draft.OnBuild = [...(draft.OnBuild ?? []), rest];
+    },
+  ],
+  [
+    'HEALTHCHECK',
+    ({ draft }, rest) => {
+      draft.Healthcheck = healthCheck(rest);
+    },
+  ],
+]);
+
+function keysOnly(keys: readonly string[]): Record<string, object> {
+  return Object.fromEntries(keys.map((key) => [key, {}]));
+}
 
 /** A JSON list of strings, or undefined for text that is none. */
 function jsonList(text: string): string[] | undefined {
@@ -100,34 +156,17 @@ function command(draft: Draft, rest: string): string[] {
   return jsonList(rest) ?? [...(draft.Shell ?? ['/bin/sh', '-c']), rest];
 }
 
-/** Splits at blanks; quotes and backslashes keep blanks together and go away. */
-function words(text: string): string[] {
-  const found: string[] = [];
-  for (const raw of rawWords(text)) found.push(unquoted(raw));
-  return found;
-}
-
-const RAW_WORD = /(?:"(?:\\.|[^"\\])*"|'[^']*'|\\.|[^\s"'\\])+/gs;
-
-function rawWords(text: string): string[] {
-  return text.match(RAW_WORD) ?? [];
-}
-
-function unquoted(raw: string): string {
-  return raw.replace(
-    /"((?:\\.|[^"\\])*)"|'([^']*)'|\\(.)/gs,
-    (_, double: string | undefined, single: string | undefined, escaped: string | undefined) =>
-      double?.replace(/\\(["\\$])/g, '$1') ?? single ?? escaped ?? '',
-  );
+function words(text: string, variables: Variables): string[] {
+  return rawWords(text).map((raw) => expandWord(raw, variables));
 }
 
 /** `a=1 b="x y"`, or `a the rest`. */
-function pairs(instruction: string, rest: string): [string, string][] {
+function pairs(instruction: string, rest: string, variables: Variables): [string, string][] {
   const [first = ''] = rawWords(rest);
   if (!first.includes('=')) {
     const value = rest.slice(first.length).trim();
     if (value === '') throw invalidArgument(`${instruction} must have two arguments`);
-    return [[unquoted(first), unquoted(value)]];
+    return [[expandWord(first, variables), expandWord(value, variables)]];
   }
   return rawWords(rest).map((word) => {
     const equals = word.indexOf('=');
@@ -137,7 +176,8 @@ function pairs(instruction: string, rest: string): [string, string][] {
         shown ?? `Syntax error - can't find = in "${word}". Must be of the form: name=value`,
       );
     }
-    return [unquoted(word.slice(0, equals)), unquoted(word.slice(equals + 1))];
+    const [name, value] = [word.slice(0, equals), word.slice(equals + 1)];
+    return [expandWord(name, variables), expandWord(value, variables)];
   });
 }
 
@@ -162,28 +202,51 @@ const HEALTH_FLAGS: ReadonlyMap<string, 'Interval' | 'Timeout' | 'StartPeriod' |
     ['start-interval', 'StartInterval'],
   ]);
 
+/** Shorter than that nothing is timed. */
+const HEALTH_NS_MIN = 1_000_000;
+
 function healthCheck(text: string): HealthConfig {
   const numbers = { Interval: 0, Timeout: 0, StartPeriod: 0, StartInterval: 0, Retries: 0 };
   let rest = text;
   for (let m = FLAG.exec(rest); m !== null; m = FLAG.exec(rest)) {
     const [whole, name = '', value = ''] = m;
     const key = HEALTH_FLAGS.get(name);
-    const number = key === undefined ? Number(value) : parseDurationNs(value);
-    if ((key === undefined && name !== 'retries') || number === undefined || !(number >= 0)) {
-      throw invalidArgument(`HEALTHCHECK: invalid flag --${name}=${value}`);
-    }
-    numbers[key ?? 'Retries'] = number;
+    if (key === undefined && name !== 'retries') throw invalidArgument(`unknown flag: --${name}`);
+    numbers[key ?? 'Retries'] = key === undefined ? retries(value) : healthTime(name, value);
     rest = rest.slice(whole.length);
   }
   const [word = ''] = rest.split(/\s/, 1);
   const argument = rest.slice(word.length).trim();
-  if (word.toUpperCase() === 'NONE' && argument === '') return { Test: ['NONE'], ...numbers };
+  if (word.toUpperCase() === 'NONE') {
+    if (argument !== '') throw invalidArgument('HEALTHCHECK NONE takes no arguments');
+    return { Test: ['NONE'], ...numbers };
+  }
   if (word.toUpperCase() !== 'CMD') {
     throw invalidArgument(`Unknown type "${word}" in HEALTHCHECK (try CMD)`);
   }
-  if (argument === '') throw invalidArgument('Missing command after HEALTHCHECK CMD');
   const list = jsonList(argument);
+  if (argument === '' || list?.length === 0) {
+    throw invalidArgument('Missing command after HEALTHCHECK CMD');
+  }
   return { Test: list === undefined ? ['CMD-SHELL', argument] : ['CMD', ...list], ...numbers };
+}
+
+function healthTime(name: string, value: string): number {
+  const ns = parseDurationNs(value);
+  if (ns === undefined) throw invalidArgument(`HEALTHCHECK: invalid flag --${name}=${value}`);
+  if (ns !== 0 && ns < HEALTH_NS_MIN) {
+    throw invalidArgument(`HEALTHCHECK: --${name} cannot be less than 1ms (got ${value})`);
+  }
+  return ns;
+}
+
+function retries(value: string): number {
+  const number = Number(value);
+  if (!/^-?\d{1,9}$/.test(value)) {
+    throw invalidArgument(`HEALTHCHECK: invalid flag --retries=${value}`);
+  }
+  if (number < 0) throw invalidArgument(`--retries cannot be negative (got ${value})`);
+  return number;
 }
 
 const FLAG = /^--([a-z-]+)=(\S+)\s*/;

@@ -1,11 +1,12 @@
 import { pipeline } from 'node:stream/promises';
+import { isDeepStrictEqual } from 'node:util';
 import { formatTimeMs } from '../../base/clock.ts';
 import { conflict } from '../../base/errors.ts';
 import { familiarReference, repositoryOf } from '../../base/reference.ts';
 import { mergeConfig } from '../../policy/container-config.ts';
 import { applyChanges } from '../../policy/image-changes.ts';
 import { decodeJson } from '../../spec/decode.ts';
-import type { ContainerConfig } from '../../spec/docker/container.ts';
+import { type ContainerConfig, containerConfig } from '../../spec/docker/container.ts';
 import type { IdResult } from '../../spec/docker/container-view.ts';
 import { type ImageConfig, imageConfig } from '../../spec/oci/image.ts';
 import type { StagedLayer } from '../../store/layer-store.ts';
@@ -46,7 +47,10 @@ export async function containerCommit(
   const { query, body } = args;
   const container = engine.containers.get(query.container);
   const reference = query.repo === '' ? undefined : targetReference(query.repo, query.tag);
-  const config = mergeConfig(applyChanges(body, query.changes), container.document.config);
+  const own = container.document.config;
+  // A client that sends no config, as docker's, changes that of the container.
+  const base = isDeepStrictEqual(body, containerConfig.zero()) ? own : body;
+  const config = mergeConfig(applyChanges(base, query.changes), own);
   if (container.removing || container.dead) {
     throw conflict(`You cannot commit container ${container.id} which is being removed`);
   }
