@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process';
-import { errnoOf } from '../base/errors.ts';
+import { errnoOf, messageOf } from '../base/errors.ts';
 import { LIMITS } from '../base/limits.ts';
+import { type Decoded, decodeJson, string, struct } from '../spec/decode.ts';
 import { type AuthConfig, authConfig } from '../spec/docker/auth.ts';
 import type { ConfigFile } from './config-file.ts';
 import { EXIT, ExitError } from './exit.ts';
@@ -24,7 +25,10 @@ function helperOf(config: ConfigFile, server: string): string {
   return credHelpers[hostnameOf(server)] ?? credHelpers[server] ?? credsStore;
 }
 
-/** What a pull or push from the server is to send; undefined when nothing is known. */
+/**
+ * What a pull or push from the server is to send; undefined when nothing is known.
+ * @throws ExitError when a helper fails
+ */
 export async function credentialsFor(
   config: ConfigFile,
   server: string,
@@ -56,45 +60,60 @@ function unpack(auth: string): [string, string] {
   return [text.slice(0, colon), text.slice(colon + 1).replace(/\0+$/, '')];
 }
 
-/** Keeps credentials where the config says. True when they lie unencrypted in the file. */
+/**
+ * Keeps credentials where the config says. True when a password lies unencrypted in the file.
+ * @throws ExitError when a helper does not take them
+ */
 export async function storeCredentials(
   config: ConfigFile,
   server: string,
   auth: { readonly username: string; readonly password: string; readonly identityToken: string },
 ): Promise<boolean> {
+  const { username, password, identityToken } = auth;
+  const hasToken = identityToken !== '';
   const helper = helperOf(config, server);
   if (helper !== '') {
-    const token = auth.identityToken;
-    await runHelper(
-      helper,
-      'store',
-      JSON.stringify({
-        ServerURL: server,
-        Username: token === '' ? auth.username : '<token>',
-        Secret: token === '' ? auth.password : token,
-      }),
-    );
+    const stored = {
+      ServerURL: server,
+      Username: hasToken ? '<token>' : username,
+      Secret: hasToken ? identityToken : password,
+    };
+    await runHelper(helper, 'store', JSON.stringify(stored));
     await config.setAuth(server, {});
     return false;
   }
   await config.setAuth(server, {
-    auth: Buffer.from(
-      `${auth.username}:${auth.identityToken === '' ? auth.password : ''}`,
-    ).toString('base64'),
-    ...(auth.identityToken === '' ? {} : { identitytoken: auth.identityToken }),
+    auth: Buffer.from(`${username}:${hasToken ? '' : password}`).toString('base64'),
+    ...(hasToken ? { identitytoken: identityToken } : {}),
   });
-  return true;
+  return !hasToken;
 }
 
-/** Forgets a server's credentials; false when there were none. */
-export async function eraseCredentials(config: ConfigFile, server: string): Promise<boolean> {
+/** Forgets a server's credentials. What a helper could not forget is told of by `warn`. */
+export async function eraseCredentials(
+  config: ConfigFile,
+  server: string,
+  warn: (text: string) => Promise<void>,
+): Promise<void> {
   const helper = helperOf(config, server);
-  if (helper !== '') await runHelper(helper, 'erase', server);
+  if (helper !== '') {
+    const host = hostnameOf(server);
+    // Clients of other times kept them under these names.
+    const others = server === HUB_SERVER ? [] : [host, `http://${host}`, `https://${host}`];
+    for (const name of new Set([server, ...others])) {
+      try {
+        await runHelper(helper, 'erase', name);
+      } catch (error) {
+        if (!(error instanceof ExitError)) throw error;
+        await warn(`WARNING: could not erase credentials:\n${name}: ${error.message}`);
+        break;
+      }
+    }
+  }
   const keys = Object.keys(config.settings.auths).filter(
     (each) => each === server || hostnameOf(each) === hostnameOf(server),
   );
   for (const key of keys) await config.setAuth(key, undefined);
-  return keys.length > 0 || helper !== '';
 }
 
 const NOT_FOUND = 'credentials not found in native keychain';
@@ -102,29 +121,50 @@ const NOT_FOUND = 'credentials not found in native keychain';
 async function fromHelper(helper: string, server: string): Promise<AuthConfig | undefined> {
   const answer = await runHelper(helper, 'get', server);
   if (answer === undefined) return undefined;
-  const { Username: username = '', Secret: secret = '' } = JSON.parse(answer) as {
-    Username?: string;
-    Secret?: string;
-  };
   const known = { ...authConfig.zero(), serveraddress: server };
+  let found: Decoded<typeof helperAnswer>;
+  try {
+    found = decodeJson(helperAnswer, answer);
+  } catch (cause) {
+    // Not what it says, nor where it is wrong: it may hold a secret.
+    throw helperError('get', 'the answer is not valid', '', cause);
+  }
+  const { Username: username, Secret: secret } = found;
   if (username === '<token>') return { ...known, identitytoken: secret };
   return { ...known, username, password: secret };
 }
 
+const helperAnswer = struct('credentials', { Username: string, Secret: string });
+
+type Verb = 'get' | 'store' | 'erase';
+
+const DOING: Readonly<Record<Verb, string>> = {
+  get: 'getting',
+  store: 'storing',
+  erase: 'erasing',
+};
+
+/** In the words of Docker's clients. */
+function helperError(verb: Verb, why: string, output: string, cause?: unknown): ExitError {
+  const shown = output.trim().slice(0, 500);
+  const text = `error ${DOING[verb]} credentials - err: ${why}, out: \`${shown}\``;
+  return new ExitError(EXIT.failure, text, { cause });
+}
+
 /** The helper's answer; undefined when it has no such credentials. @throws ExitError */
-async function runHelper(
-  helper: string,
-  verb: 'get' | 'store' | 'erase',
-  input: string,
-): Promise<string | undefined> {
+async function runHelper(helper: string, verb: Verb, input: string): Promise<string | undefined> {
   const program = `docker-credential-${helper}`;
-  const { code, output } = await runProgram(program, verb, input);
-  if (code === 0) return output;
-  if (output.trim() === NOT_FOUND) return undefined;
-  throw new ExitError(
-    EXIT.failure,
-    `error getting credentials - err: exit status ${code}, out: \`${output.trim()}\``,
-  );
+  let ended: { readonly code: number; readonly output: string };
+  try {
+    ended = await runProgram(program, verb, input);
+  } catch (cause) {
+    const isMissing = errnoOf(cause) === 'ENOENT';
+    const why = isMissing ? 'executable file not found in $PATH' : messageOf(cause);
+    throw helperError(verb, `exec: "${program}": ${why}`, '', cause);
+  }
+  if (ended.code === 0) return ended.output;
+  if (ended.output.trim() === NOT_FOUND) return undefined;
+  throw helperError(verb, `exit status ${ended.code}`, ended.output);
 }
 
 function runProgram(
@@ -139,17 +179,7 @@ function runProgram(
       output += chunk;
       if (output.length > LIMITS.tokenBytesMax) child.kill('SIGKILL');
     });
-    child.on('error', (cause) => {
-      const why =
-        errnoOf(cause) === 'ENOENT' ? 'executable file not found in $PATH' : cause.message;
-      reject(
-        new ExitError(
-          EXIT.failure,
-          `error getting credentials - err: exec: "${program}": ${why}, out: \`\``,
-          { cause },
-        ),
-      );
-    });
+    child.on('error', reject);
     child.on('close', (code) => resolve({ code: code ?? 1, output }));
     // A helper that does not read its input is no failure of ours.
     child.stdin.on('error', () => child.stdin.destroy());

@@ -1,4 +1,4 @@
-import { authConfig } from '../../../spec/docker/auth.ts';
+import { type AuthConfig, authConfig } from '../../../spec/docker/auth.ts';
 import { atMost, defineCommand } from '../../command.ts';
 import { credentialsFor, HUB_SERVER, storeCredentials } from '../../credentials.ts';
 import { EXIT, ExitError } from '../../exit.ts';
@@ -39,26 +39,45 @@ export const command = defineCommand({
     const password = flags['password-stdin'] ? await readAll(session) : flags.password;
     const credentials =
       flags.username !== '' && password !== ''
-        ? { username: flags.username, password }
+        ? { username: flags.username, password, isKnown: false }
         : await fromUser(session, address, flags.username, password);
     const client = await session.client();
+    const { username } = credentials;
     const { Status, IdentityToken } = await client.systemAuth({
-      body: { ...authConfig.zero(), ...credentials, serveraddress: address },
+      body: {
+        ...authConfig.zero(),
+        ...{ username, password: credentials.password, serveraddress: address },
+      },
     });
-    const config = await session.config();
-    const plain = await storeCredentials(config, address, {
-      ...credentials,
-      identityToken: IdentityToken ?? '',
-    });
-    if (plain) {
-      await session.errorLine(
-        `\nWARNING! Your credentials are stored unencrypted in '${config.file}'.\nConfigure a credential helper to remove this warning. See\nhttps://docs.docker.com/go/credential-store/\n`,
-      );
-    }
+    await keep(session, address, { ...credentials, identityToken: IdentityToken ?? '' });
     await session.line(Status);
     return undefined;
   },
 });
+
+async function keep(
+  session: Session,
+  address: string,
+  credentials: {
+    readonly username: string;
+    readonly password: string;
+    readonly identityToken: string;
+    readonly isKnown: boolean;
+  },
+): Promise<void> {
+  const config = await session.config();
+  let isPlain: boolean;
+  try {
+    isPlain = await storeCredentials(config, address, credentials);
+  } catch (error) {
+    if (!(error instanceof ExitError)) throw error;
+    throw new ExitError(error.code, `Error saving credentials: ${error.message}`, { cause: error });
+  }
+  if (!isPlain || credentials.isKnown) return;
+  await session.errorLine(
+    `\nWARNING! Your credentials are stored unencrypted in '${config.file}'.\nConfigure a credential helper to remove this warning. See\nhttps://docs.docker.com/go/credential-store/\n`,
+  );
+}
 
 /** The key under which credentials are kept. */
 function serverOf(server: string | undefined): string {
@@ -79,16 +98,21 @@ async function readAll({ context: { stdin } }: Session): Promise<string> {
   return text.replace(/\r?\n$/, '');
 }
 
+type Given = { readonly username: string; readonly password: string; readonly isKnown: boolean };
+
 async function fromUser(
   session: Session,
   server: string,
   username: string,
   password: string,
-): Promise<{ username: string; password: string }> {
-  const known = username === '' ? await credentialsFor(await session.config(), server) : undefined;
+): Promise<Given> {
+  const known = username === '' ? await knownFor(session, server) : undefined;
   if (known !== undefined && known.username !== '' && known.password !== '') {
-    await session.line('Authenticating with existing credentials...');
-    return { username: known.username, password: known.password };
+    const { program } = session.context;
+    await session.errorLine(
+      `Authenticating with existing credentials... [Username: ${known.username}]\n\n Info -> To login with a different account, run '${program} logout' followed by '${program} login'\n`,
+    );
+    return { username: known.username, password: known.password, isKnown: true };
   }
   if (session.context.stdin.isTTY !== true) {
     throw new ExitError(
@@ -100,5 +124,16 @@ async function fromUser(
   if (name === '') throw new ExitError(EXIT.failure, 'Error: Non-null Username Required');
   const secret = password || (await ask(session.context, 'Password: ', { hidden: true }));
   if (secret === '') throw new ExitError(EXIT.failure, 'Error: Password Required');
-  return { username: name, password: secret };
+  return { username: name, password: secret, isKnown: false };
+}
+
+/** Credentials of an earlier login. A helper that fails is told of: there is the user to ask. */
+async function knownFor(session: Session, server: string): Promise<AuthConfig | undefined> {
+  try {
+    return await credentialsFor(await session.config(), server);
+  } catch (error) {
+    if (!(error instanceof ExitError)) throw error;
+    await session.errorLine(`WARNING: ${error.message}`);
+    return undefined;
+  }
 }

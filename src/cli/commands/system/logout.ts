@@ -9,10 +9,8 @@ export const command = defineCommand({
   run: async (session, { args: [given] }) => {
     const server = given === undefined || given === 'docker.io' ? HUB_SERVER : given;
     const shown = server === HUB_SERVER ? server : hostnameOf(server);
-    const known = await eraseCredentials(await session.config(), server);
-    await session.line(
-      known ? `Removing login credentials for ${shown}` : `Not logged in to ${shown}`,
-    );
+    await session.line(`Removing login credentials for ${shown}`);
+    await eraseCredentials(await session.config(), server, session.errorLine);
     return undefined;
   },
 });
