@@ -1,7 +1,7 @@
 import { writeSync } from 'node:fs';
 import { HEAD_BYTES, headSum } from '../formats/layer-contents.ts';
 import type { Syscalls } from '../kernel/syscalls.ts';
-import type { LocalContents, OpenContent } from './local-contents.ts';
+import type { LocalContent, LocalContents, OpenContent } from './local-contents.ts';
 
 /** What a file's content goes through. */
 export type ContentWriterOptions = {
@@ -13,10 +13,10 @@ export type ContentWriterOptions = {
   /** Sum of the file's path. */
   readonly place: number;
   /**
-   * Makes the file, when something must be written to it; or gives one that has all of this
-   * content already.
+   * Makes the file, when something must be written to it; or gives one that has the first bytes of
+   * this content already, or all of them.
    */
-  readonly create: () => { readonly fd: number; readonly isFilled: boolean };
+  readonly create: () => { readonly fd: number; readonly filledBytes: number };
   readonly onWritten: (bytes: number) => void;
 };
 
@@ -35,12 +35,21 @@ export class ContentWriter implements Disposable {
   #at = 0;
   #candidate: OpenContent | undefined;
   #fd = -1;
-  #isFilled = false;
+  #filledBytes = 0;
   #sum = 0;
 
   constructor(options: ContentWriterOptions) {
     this.#options = options;
     this.#headBytes = Math.min(options.sizeBytes, HEAD_BYTES);
+  }
+
+  /**
+   * Where the bytes so far lie: in the file, or in a local content that is the same up to here;
+   * undefined while they are in memory alone.
+   */
+  get lies(): { readonly bytes: number; readonly content: LocalContent | undefined } | undefined {
+    if (this.#at < this.#headBytes) return undefined;
+    return { bytes: this.#at, content: this.#candidate?.content };
   }
 
   /** Of the content's head; known at the end. */
@@ -84,22 +93,22 @@ export class ContentWriter implements Disposable {
     if (candidate === undefined) return;
     using same = candidate;
     this.#create();
-    if (this.#isFilled) return;
+    if (this.#filledBytes >= this.#at) return;
     copyBytes(this.#options.sys, same.fd, this.#fd, this.#at);
     this.#options.onWritten(this.#at);
   }
 
   #create(): void {
-    ({ fd: this.#fd, isFilled: this.#isFilled } = this.#options.create());
+    ({ fd: this.#fd, filledBytes: this.#filledBytes } = this.#options.create());
   }
 
   #write(bytes: Buffer, offset: number): void {
     if (this.#fd < 0) this.#create();
-    if (this.#isFilled) return;
-    for (let at = 0; at < bytes.length; ) {
+    const known = Math.max(0, Math.min(bytes.length, this.#filledBytes - offset));
+    for (let at = known; at < bytes.length; ) {
       at += writeSync(this.#fd, bytes, at, bytes.length - at, offset + at);
     }
-    this.#options.onWritten(bytes.length);
+    this.#options.onWritten(bytes.length - known);
   }
 
   /** The local content that this is: the caller's to dispose of. Undefined when it was written. */

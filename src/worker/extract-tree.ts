@@ -26,8 +26,9 @@ import { invalidHeader } from '../formats/tar-header.ts';
 import { AT, O_CLOEXEC, S } from '../kernel/constants.ts';
 import { errnoText } from '../kernel/errno.ts';
 import { CWD, type Syscalls } from '../kernel/syscalls.ts';
+import type { LayerTail } from '../store/layers/layer-tar.ts';
 import type { ContentWriter } from './content-writer.ts';
-import type { EarlierFiles } from './earlier-files.ts';
+import type { EarlierFile, EarlierFiles } from './earlier-files.ts';
 import { type LayerDir, LayerDirs, procPath } from './extract-dirs.ts';
 import type { LayerSharing } from './layer-sharing.ts';
 import type { OpenContent } from './local-contents.ts';
@@ -61,7 +62,7 @@ type OpenFile = {
   readonly fd: number;
   readonly entry: TarEntry;
   readonly place: ContentPlace;
-  /** False for contents that lie apart and for files that were taken over: they are left as they are. */
+  /** False for contents that lie apart and for whole files that were taken over: they are left as they are. */
   readonly isInTree: boolean;
   readonly needsChown: boolean;
 };
@@ -86,6 +87,8 @@ export class LayerTree implements Disposable {
   readonly #dirs: LayerDirs;
   #file: OpenFile | undefined;
   #held: HeldFile | undefined;
+  /** Bytes of the file that is open that were written to it, in order. */
+  #fileAt = 0;
   #apart = 0;
   #apartFd = -1;
   #fileBytes = 0;
@@ -117,6 +120,22 @@ export class LayerTree implements Disposable {
     return this.#writtenBytes;
   }
 
+  /**
+   * What is there of the current file: its first bytes lie in a file, or in a content that is here
+   * already. Undefined without a file, and for one of which nothing is there or that has holes.
+   */
+  get unfinished(): LayerTail | undefined {
+    const lies = this.#held?.writer.lies;
+    if (lies?.content !== undefined) {
+      const { group, number } = lies.content;
+      return { path: `${group}/${number}` as ByteString, isObject: true, bytes: lies.bytes };
+    }
+    const { entry, place } = this.#file ?? {};
+    if (place?.kind !== 'content' || entry?.segments !== undefined) return undefined;
+    const bytes = this.#held === undefined ? this.#fileAt : (lies?.bytes ?? 0);
+    return bytes === 0 ? undefined : { path: place.path, isObject: false, bytes };
+  }
+
   /** Carries out one entry; the process's umask must be 0. */
   entry(entry: TarEntry): void {
     try {
@@ -127,6 +146,7 @@ export class LayerTree implements Disposable {
   }
 
   #entry(entry: TarEntry): void {
+    this.#fileAt = 0;
     const clean = cleanLayerPath(entry.path);
     if (clean === '') {
       this.#root(entry);
@@ -166,6 +186,7 @@ export class LayerTree implements Disposable {
     try {
       if (this.#held !== undefined) this.#held.writer.write(bytes);
       else if (this.#file !== undefined) this.#write(this.#file.fd, bytes, offset);
+      this.#fileAt = offset + bytes.length;
     } catch (error) {
       throw explain(error, entry);
     }
@@ -266,8 +287,7 @@ export class LayerTree implements Disposable {
     const writer = sharing.writer(entry, clean, {
       create: () => {
         const taken = this.#takeOver(entry, clean, parent, name);
-        if (taken !== undefined) return { fd: taken, isFilled: true };
-        return { fd: this.#create(entry, parent, name), isFilled: false };
+        return taken ?? { fd: this.#create(entry, parent, name), filledBytes: 0 };
       },
       onWritten: (bytes) => this.#wrote(bytes),
     });
@@ -280,17 +300,19 @@ export class LayerTree implements Disposable {
     clean: ByteString,
     parent: ByteString,
     name: ByteString,
-  ): number | undefined {
-    const fd = this.#options.earlier?.open(clean, entry.sizeBytes);
-    if (fd === undefined) return undefined;
-    const place = this.#orReplace(entry, parent, name, (dir) => {
+  ): EarlierFile | undefined {
+    const earlier = this.#options.earlier?.open(clean, entry.sizeBytes);
+    if (earlier === undefined) return undefined;
+    const { fd, filledBytes } = earlier;
+    const isInTree = filledBytes < entry.sizeBytes;
+    this.#file = this.#orReplace(entry, parent, name, (dir) => {
       const from = `/proc/self/fd/${fd}`;
       this.#sys.linkat(CWD, from, dir.fd, pathArg(name), AT.SYMLINK_FOLLOW);
-      return { kind: 'content', path: joined(dir, name) } as const;
+      const place = { kind: 'content', path: joined(dir, name) } as const;
+      return { fd, entry, place, isInTree, needsChown: isInTree && needsChown(entry, dir) };
     });
-    this.#file = { fd, entry, place, isInTree: false, needsChown: false };
     this.#options.writeback.opened(fd);
-    return fd;
+    return earlier;
   }
 
   #create(entry: TarEntry, parent: ByteString, name: ByteString): number {

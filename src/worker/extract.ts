@@ -43,13 +43,15 @@ export type ExtractOptions = Omit<ExtractionOptions, 'from'> & {
  */
 export async function extractLayer(options: ExtractOptions): Promise<ExtractedLayer> {
   const { earlier, sys } = options;
-  using files = earlier && new EarlierFiles(sys, earlier.directory);
+  using files = earlier && new EarlierFiles(sys, earlier.directory, earlier.checkpoint.tail);
   const from = earlier && files && { checkpoint: earlier.checkpoint, files };
   await using extraction = new LayerExtraction({
     ...options,
     ...(from === undefined ? {} : { from }),
   });
   if (earlier !== undefined) await replay(options, extraction, earlier);
+  // What was written behind the checkpoint may never have come to the disk.
+  files?.[Symbol.dispose]();
   for await (const chunk of meter(options, extraction)) {
     extraction.push(chunk);
     if (extraction.isBehind) await extraction.catchUp();
@@ -63,7 +65,8 @@ async function replay(
   extraction: LayerExtraction,
   { directory, checkpoint }: NonNullable<ExtractOptions['earlier']>,
 ): Promise<void> {
-  for (const chunk of layerTarPrefix({ sys, directory }, checkpoint.point.outputBytes)) {
+  const { point, tail } = checkpoint;
+  for (const chunk of layerTarPrefix({ sys, directory }, point.outputBytes, tail)) {
     signal.throwIfAborted();
     extraction.replay(chunk);
     if (extraction.isBehind) await extraction.catchUp();

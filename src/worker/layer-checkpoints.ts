@@ -12,13 +12,12 @@ export const CHECKPOINT_PACE: CheckpointPace = {
 };
 
 /** What a checkpoint will say when all before it is on the disk. */
-export type DueCheckpoint = Omit<LayerCheckpoint, 'headersBytes'>;
+export type DueCheckpoint = Omit<LayerCheckpoint, 'headersBytes' | 'tail'>;
 
 /**
  * Decides when an extraction is at a place to be gone on from. That takes three steps: the state of
  * the blob's digest before some piece of it, then a point between two blocks inside of that piece or
- * later, then the end of a file behind that point, when all that the tar says up to it is in
- * headers and files.
+ * later, then the moment when all that the tar says up to that point is in headers and files.
  */
 export class LayerCheckpoints {
   readonly #digest: Digest;
@@ -53,8 +52,8 @@ export class LayerCheckpoints {
     this.#pending = { digest: this.#digest, compression, hashedBytes, hashState, point: point() };
   }
 
-  /** A file has ended; headers and files stand for `tarBytes`. True when a checkpoint is due. */
-  fileEnd(tarBytes: number): boolean {
+  /** Headers and files stand for `tarBytes`. True when a checkpoint is due. */
+  isDue(tarBytes: number): boolean {
     return this.#pending !== undefined && tarBytes >= this.#pending.point.outputBytes;
   }
 

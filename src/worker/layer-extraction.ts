@@ -107,7 +107,6 @@ export class LayerExtraction implements AsyncDisposable {
   #headersBytes = 0;
   #failure: Error | undefined;
   #isInflated = false;
-  #isAtCheckpoint = false;
   #checkpointBytes = 0;
   /** Bytes of the source that are hashed again, but were inflated before. */
   #skip = 0;
@@ -290,12 +289,17 @@ export class LayerExtraction implements AsyncDisposable {
     if (place === undefined || entry === undefined) return;
     const whole = [{ offset: 0, bytes: entry.storedBytes }];
     this.#headers.contentsOf(place, entry.segments ?? whole);
-    this.#isAtCheckpoint ||= this.#checkpoints?.fileEnd(this.#headers.tarBytes) === true;
   }
 
   /** True when {@link catchUp} is due, so that dirty pages stay few. */
   get isBehind(): boolean {
     return this.#writeback.isFull || this.#isAtCheckpoint;
+  }
+
+  /** Headers and files stand for all that the tar says up to a point to go on from. */
+  get #isAtCheckpoint(): boolean {
+    const tarBytes = this.#headers.tarBytes + (this.#tree.unfinished?.bytes ?? 0);
+    return this.#checkpoints?.isDue(tarBytes) === true;
   }
 
   /** Waits for the disk. */
@@ -305,23 +309,26 @@ export class LayerExtraction implements AsyncDisposable {
   }
 
   async #note(): Promise<void> {
-    this.#isAtCheckpoint = false;
     const due = this.#checkpoints?.take();
     if (due !== undefined) await this.note(due);
   }
 
   /**
-   * Notes how far it has come, when all up to here is on the disk. Nothing is noted in the middle of
-   * an entry, or when what has come cannot be read again.
+   * Notes how far it has come, when all up to here is on the disk. Nothing is noted where what has
+   * come is in memory alone, or cannot be read again.
    */
   async note(due: DueCheckpoint): Promise<void> {
-    const isHere = this.#headers.tarBytes >= due.point.outputBytes;
+    const tailBytes = Math.max(0, due.point.outputBytes - this.#headers.tarBytes);
+    const unfinished = tailBytes === 0 ? undefined : this.#tree.unfinished;
+    const isHere = tailBytes <= (unfinished?.bytes ?? 0);
     if (!isHere || this.#failure !== undefined || this.#tree.hasApart) return;
+    const tail = unfinished && { ...unfinished, bytes: tailBytes };
     this.#headers.flush();
     const headersBytes = this.#headersBytes;
     await this.#writeback.finish();
     await this.#options.sys.syncfsAsync(this.#directoryFd);
-    this.#checkpointBytes += writeCheckpoint(this.#options.directory, { ...due, headersBytes });
+    const checkpoint = { ...due, headersBytes, tail };
+    this.#checkpointBytes += writeCheckpoint(this.#options.directory, checkpoint);
   }
 
   /** All bytes have come. Contents are written when this resolves; the commit makes them durable. */

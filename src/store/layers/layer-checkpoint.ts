@@ -3,16 +3,19 @@ import path from 'node:path';
 import { zstdCompressSync, zstdDecompressSync } from 'node:zlib';
 import { type Digest, parseDigest } from '../../base/digest.ts';
 import { errnoOf, isEngineError } from '../../base/errors.ts';
+import type { ByteString } from '../../formats/byte-string.ts';
 import { writeFileDurably } from '../../kernel/durable.ts';
 import type { InflatePoint } from '../../kernel/resumable-inflate.ts';
 import { SHA256_STATE_BYTES } from '../../kernel/resumable-sha256.ts';
-import { decodeJson, int, string, struct } from '../../spec/decode.ts';
+import { bool, decodeJson, int, string, struct } from '../../spec/decode.ts';
+import type { LayerTail } from './layer-tar.ts';
 
 /**
  * How far the extraction of a layer has come, in the file `checkpoint` beside its files: enough to
  * go on from there with the rest of the blob. What the tar says up to there is in the headers and
  * the files themselves, which were on the disk before the checkpoint was; so it holds only what
- * cannot be read from them: the state of the blob's digest, and where inflating stood.
+ * cannot be read from them: the state of the blob's digest, where inflating stood, and of a file in
+ * the middle of which that was how much of it counts.
  *
  *   file = "CORACKP1" u32 (bytes of the JSON, little-endian) JSON, zstd frame of the rest
  *   rest = 112 bytes state of the digest, then the inflate window
@@ -31,6 +34,8 @@ export type LayerCheckpoint = {
   readonly hashedBytes: number;
   readonly hashState: Buffer;
   readonly point: InflatePoint;
+  /** The last bytes of the tar up to there, when they are the beginning of a file's content. */
+  readonly tail: LayerTail | undefined;
 };
 
 /** All kinds. */
@@ -55,13 +60,21 @@ const numbers = struct('Checkpoint', {
   outputBytes: int,
   bits: int,
   lastByte: int,
+  /** The tail, flat; of no bytes when there is none. */
+  tailPath: string,
+  tailBytes: int,
+  tailIsObject: bool,
 });
 
 /** Replaces a layer's checkpoint, durably. Returns the bytes written. */
 export function writeCheckpoint(directory: string, checkpoint: LayerCheckpoint): number {
-  const { hashState, point, ...own } = checkpoint;
+  const { hashState, point, tail, ...own } = checkpoint;
   const { window, ...place } = point;
-  const json = Buffer.from(JSON.stringify({ ...own, ...place }));
+  const end =
+    tail === undefined
+      ? {}
+      : { tailPath: tail.path, tailBytes: tail.bytes, tailIsObject: tail.isObject };
+  const json = Buffer.from(JSON.stringify({ ...own, ...place, ...end }));
   const length = Buffer.alloc(4);
   length.writeUInt32LE(json.length);
   const rest = zstdCompressSync(Buffer.concat([hashState, window]));
@@ -118,7 +131,7 @@ function decode(bytes: Buffer): LayerCheckpoint | undefined {
   const options = { maxOutputLength: REST_BYTES_MAX };
   const rest = zstdDecompressSync(bytes.subarray(restAt), options);
   const { digest, compression, headersBytes, hashedBytes, inputBytes, outputBytes } = own;
-  const { bits, lastByte } = own;
+  const { bits, lastByte, tailPath, tailBytes, tailIsObject } = own;
   const kind = CHECKPOINT_KINDS.find((each) => each === compression);
   const isSound =
     rest.length >= SHA256_STATE_BYTES &&
@@ -128,7 +141,10 @@ function decode(bytes: Buffer): LayerCheckpoint | undefined {
     0 <= bits &&
     bits < 8 &&
     0 <= lastByte &&
-    lastByte < 256;
+    lastByte < 256 &&
+    0 <= tailBytes &&
+    tailBytes <= outputBytes &&
+    /^[\x01-\xff]*$/.test(tailPath);
   if (!isSound || kind === undefined) return undefined;
   return {
     digest: parseDigest(digest),
@@ -137,5 +153,9 @@ function decode(bytes: Buffer): LayerCheckpoint | undefined {
     hashedBytes,
     hashState: rest.subarray(0, SHA256_STATE_BYTES),
     point: { inputBytes, outputBytes, bits, lastByte, window: rest.subarray(SHA256_STATE_BYTES) },
+    tail:
+      tailBytes === 0
+        ? undefined
+        : { path: tailPath as ByteString, bytes: tailBytes, isObject: tailIsObject },
   };
 }

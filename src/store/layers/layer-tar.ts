@@ -24,6 +24,8 @@ export type LayerTarOptions = {
 const OUTPUT_BYTES = 256 << 10;
 const DIRECTORY = constants.O_RDONLY | constants.O_DIRECTORY;
 const READ = constants.O_RDONLY | constants.O_NOFOLLOW | O_CLOEXEC | O_NOATIME;
+/** GROUP/NUMBER. */
+const OBJECT = /^[a-z2-7]+\/\d+$/;
 const INSIDE = RESOLVE.BENEATH | RESOLVE.NO_SYMLINKS | RESOLVE.NO_MAGICLINKS;
 
 /**
@@ -47,20 +49,47 @@ export function* layerTar(options: LayerTarOptions): Generator<Buffer> {
   if (sum !== diffId) throw dataLoss(`layer ${diffId} is damaged: its files add up to ${sum}`);
 }
 
+/** The beginning of a file's content, of which the layer's headers do not speak yet. */
+export type LayerTail = {
+  /** Below `diff/`, or, for a content that is shared, below the data root's `objects/`. */
+  readonly path: ByteString;
+  readonly isObject: boolean;
+  /** At least 1. */
+  readonly bytes: number;
+};
+
 /**
- * The first `bytes` bytes of the tar of a layer whose extraction did not come to its end.
+ * The first `bytes` bytes of the tar of a layer whose extraction did not come to its end, the last
+ * of which may be those of a `tail`.
  * @throws dataLoss when its headers and files do not give so much
  */
 export function* layerTarPrefix(
   layer: Omit<LayerTarOptions, 'diffId'>,
   bytes: number,
+  tail: LayerTail | undefined,
 ): Generator<Buffer> {
-  let left = bytes;
-  for (const chunk of assemble(layer, bytes)) {
+  let left = bytes - (tail?.bytes ?? 0);
+  for (const chunk of assemble(layer, left)) {
     left -= chunk.length;
     yield chunk;
   }
   if (left > 0) throw dataLoss('the part of the layer that is here is shorter than it was');
+  if (tail !== undefined) yield* tailOf(layer, tail);
+}
+
+function* tailOf(
+  { sys, directory }: Omit<LayerTarOptions, 'diffId'>,
+  tail: LayerTail,
+): Generator<Buffer> {
+  using files = new LayerFiles(sys, directory);
+  using file = files.openTail(tail);
+  for (let at = 0; at < tail.bytes; ) {
+    const chunk = Buffer.allocUnsafeSlow(Math.min(OUTPUT_BYTES, tail.bytes - at));
+    const read = readSync(file.fd, chunk, 0, chunk.length, at);
+    if (read === 0) throw dataLoss('the file that was being written is shorter than it was');
+    yield chunk.subarray(0, read);
+    at += read;
+  }
 }
 
 function nextOf(chunks: Generator<Buffer, void>, diffId: DiffId): IteratorResult<Buffer, void> {
@@ -181,6 +210,15 @@ export class LayerFiles implements Disposable {
       place.kind === 'apart'
         ? this.#openIn(this.#apartFd, String(place.number) as ByteString)
         : this.#openContent(place.path, index);
+    return { fd, [Symbol.dispose]: () => closeSync(fd) };
+  }
+
+  /** Opens the file that a tail is the beginning of. @throws dataLoss */
+  openTail({ path: file, isObject }: LayerTail): Disposable & { readonly fd: number } {
+    if (isObject && !OBJECT.test(file)) throw dataLoss(`no content is called ${file}`);
+    const fd = isObject
+      ? openSync(path.join(this.#objects, file), READ)
+      : this.#sys.openat2(this.#diffFd, pathArg(file), { flags: READ, resolve: INSIDE });
     return { fd, [Symbol.dispose]: () => closeSync(fd) };
   }
 

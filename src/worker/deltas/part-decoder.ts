@@ -44,7 +44,7 @@ export type PartOptions = {
  */
 export async function extractPart(options: PartOptions): Promise<StagedLayer> {
   const { sys, base, directory, diffId, part, signal, earlier } = options;
-  using files = earlier && new EarlierFiles(sys, earlier.directory);
+  using files = earlier && new EarlierFiles(sys, earlier.directory, earlier.checkpoint.tail);
   await using extraction = new LayerExtraction({
     ...{ sys, directory, files, origin: undefined },
     expected: { diffId, sizeBytes: part.tarBytes },
@@ -53,6 +53,8 @@ export async function extractPart(options: PartOptions): Promise<StagedLayer> {
   await using source = new PartSource({ ...options, from: earlier?.checkpoint });
   const tar = new TarOutput(extraction, part.tarBytes);
   if (earlier !== undefined) await replay(options, tar, earlier);
+  // What was written behind the checkpoint may never have come to the disk.
+  files?.[Symbol.dispose]();
   let notedMs = performance.now();
   for (const frame of source.frames()) {
     const decoder = new PieceDriver(base, tar);
@@ -91,7 +93,8 @@ async function replay(
   tar: TarOutput,
   { directory, checkpoint }: EarlierPart<PartCheckpoint>,
 ): Promise<void> {
-  for (const chunk of layerTarPrefix({ sys, directory }, checkpoint.point.outputBytes)) {
+  const { point, tail } = checkpoint;
+  for (const chunk of layerTarPrefix({ sys, directory }, point.outputBytes, tail)) {
     signal.throwIfAborted();
     tar.write(chunk);
     await tar.caughtUp();
