@@ -4,7 +4,7 @@ import {
   ftruncateSync,
   openSync,
   readFileSync,
-  unlinkSync,
+  rmSync,
   writeSync,
 } from 'node:fs';
 import path from 'node:path';
@@ -54,7 +54,7 @@ function lockFile(
   writeSync(fd, `${process.pid}\n`, 0);
   return {
     [Symbol.dispose]: () => {
-      if (!keep) unlinkSync(file);
+      if (!keep) rmSync(file, { force: true });
       closeSync(fd);
     },
   };

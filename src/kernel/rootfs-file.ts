@@ -1,8 +1,8 @@
 import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs';
 import path from 'node:path';
 import { errnoOf } from '../base/errors.ts';
-import { O_CLOEXEC, RESOLVE } from './constants.ts';
-import type { Syscalls } from './syscalls.ts';
+import { O_CLOEXEC, O_PATH, RESOLVE } from './constants.ts';
+import type { PathArg, Syscalls } from './syscalls.ts';
 
 /**
  * Files of a container's root, from outside. Every step of a path is resolved within the root
@@ -18,11 +18,8 @@ export function readInRoot(
 ): string {
   const root = openSync(rootfs, constants.O_RDONLY | constants.O_DIRECTORY);
   try {
-    const fd = sys.openat2(root, inside.replace(/^\/+/, ''), {
-      // A FIFO of that name must not hold the daemon up.
-      flags: constants.O_RDONLY | constants.O_NONBLOCK | O_CLOEXEC,
-      resolve: RESOLVE.IN_ROOT,
-    });
+    const fd = openRegularFile(sys, root, inside.replace(/^\/+/, ''), RESOLVE.IN_ROOT);
+    if (fd === undefined) return '';
     try {
       const { size } = fstatSync(fd);
       const buffer = Buffer.allocUnsafe(Math.min(size, bytesMax));
@@ -43,6 +40,26 @@ export function readInRoot(
     throw error;
   } finally {
     closeSync(root);
+  }
+}
+
+/**
+ * Opens a file for reading if it is a regular one, else gives undefined: opening a FIFO waits, and
+ * opening a device does what it does, be it to start a watchdog. The container may put either there
+ * at any time, so it is looked at before it is opened, and what was looked at is what is opened.
+ */
+export function openRegularFile(
+  sys: Syscalls,
+  dirFd: number,
+  place: PathArg,
+  resolve: number,
+): number | undefined {
+  const fd = sys.openat2(dirFd, place, { flags: O_PATH | O_CLOEXEC, resolve });
+  try {
+    if (!fstatSync(fd).isFile()) return undefined;
+    return openSync(`/proc/self/fd/${fd}`, constants.O_RDONLY);
+  } finally {
+    closeSync(fd);
   }
 }
 

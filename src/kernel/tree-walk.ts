@@ -19,6 +19,7 @@ import {
   toText,
 } from '../formats/byte-string.ts';
 import { AT, O_CLOEXEC, O_PATH, RESOLVE } from './constants.ts';
+import { openRegularFile } from './rootfs-file.ts';
 import type { Syscalls } from './syscalls.ts';
 
 /**
@@ -70,12 +71,10 @@ export class OpenDirectory implements Disposable {
     return new OpenDirectory(this.#sys, fd);
   }
 
-  /** A regular file for reading. A FIFO of that name does not hold us up. */
-  openFile(name: ByteString): number {
-    return this.#sys.openat2(this.fd, pathArg(name), {
-      flags: constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK | O_CLOEXEC,
-      resolve: RESOLVE.BENEATH | RESOLVE.NO_SYMLINKS | RESOLVE.NO_MAGICLINKS,
-    });
+  /** A regular file for reading; undefined for what is none (any more). */
+  openFile(name: ByteString): number | undefined {
+    const resolve = RESOLVE.BENEATH | RESOLVE.NO_SYMLINKS | RESOLVE.NO_MAGICLINKS;
+    return openRegularFile(this.#sys, this.fd, pathArg(name), resolve);
   }
 
   /** Removes a name with all below it. Whoever changes it meanwhile may make this fail, not leave it. */

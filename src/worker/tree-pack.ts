@@ -114,13 +114,14 @@ export class TreePacker {
   }
 
   async #file(parent: OpenDirectory, name: ByteString, as: ByteString): Promise<void> {
-    let fd: number;
+    let fd: number | undefined;
     try {
       fd = parent.openFile(name);
     } catch (error) {
       if (isGone(error)) return;
       throw error;
     }
+    if (fd === undefined) return;
     try {
       const stats = fstatSync(fd, { bigint: true });
       const sizeBytes = Number(stats.size);

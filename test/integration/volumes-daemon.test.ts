@@ -1,9 +1,18 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  symlinkSync,
+  unlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
 import { type Box, openBox } from '../support/box.ts';
+import { takeStock } from '../support/resources.ts';
 import { temporaryFolder } from '../support/temp.ts';
 
 /** Volumes and mounts through the API, with real containers. */
@@ -280,6 +289,53 @@ test('a subpath of a volume is all that a container sees', async () => {
   assert.match(answer.text, /cannot access path .*missing: .*no such file or directory/);
   await box.remove(id);
   await box.daemon.json('DELETE', '/volumes/tree');
+});
+
+test('a subpath stays within its volume, whatever comes in its place', async () => {
+  const data = await volume('swapped');
+  mkdirSync(path.join(data, 'part'));
+  writeFileSync(path.join(data, 'part/leaf'), 'leaf');
+  writeFileSync(path.join(data, 'file'), 'file');
+  symlinkSync('/etc', path.join(data, 'etc'));
+  symlinkSync('part', path.join(data, 'link'));
+  const at = (...subpaths: string[]) => ({
+    Mounts: subpaths.map((Subpath, i) => ({
+      ...{ Type: 'volume', Source: 'swapped', Target: `/t${i}` },
+      VolumeOptions: { Subpath },
+    })),
+  });
+  const id = await box.create({ Cmd: FOREVER, HostConfig: at('etc') });
+  assert.match(
+    (await box.daemon.api('POST', `/containers/${id}/start`)).text,
+    /cannot access path/,
+  );
+  await box.remove(id);
+
+  const run = await box.up({ Cmd: FOREVER, HostConfig: at('link', 'file') });
+  assert.equal((await box.exec(run, 'cat', '/t0/leaf', '/t1')).output, 'leaffile');
+  // What it was at the start stays mounted; what a path leads to now is another matter.
+  unlinkSync(path.join(data, 'link'));
+  symlinkSync('/etc', path.join(data, 'link'));
+  assert.equal((await box.exec(run, 'ls', '/t0')).output, 'leaf\n');
+  assert.equal((await box.exec(run, 'sh', '-c', 'echo x > /t0/new; echo y > /t1')).code, 0);
+  assert.equal(readFileSync(path.join(data, 'part/new'), 'utf8'), 'x\n');
+  assert.equal(readFileSync(path.join(data, 'file'), 'utf8'), 'y\n');
+  await box.daemon.json('POST', `/containers/${run}/stop?t=0`);
+  const again = await box.daemon.api('POST', `/containers/${run}/start`);
+  assert.match(again.text, /cannot access path/);
+  unlinkSync(path.join(data, 'link'));
+  symlinkSync('part', path.join(data, 'link'));
+  // Also for a copy out of a container that does not run.
+  const copied = await box.daemon.api('GET', `/containers/${run}/archive?path=/t0/leaf`);
+  assert.equal(copied.status, 200, copied.text);
+  assert.ok(copied.bytes.includes('leaf'));
+  const { mounts } = takeStock(box.daemon);
+  assert.deepEqual(
+    mounts.filter((each) => each.includes(run)),
+    [],
+  );
+  await box.remove(run);
+  await box.daemon.json('DELETE', '/volumes/swapped');
 });
 
 test('what makes no sense is refused in the words of Docker, and nothing is left behind', async () => {

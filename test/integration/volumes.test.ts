@@ -260,26 +260,6 @@ test('an anonymous volume that another container came to use stays', async (t) =
   assert.ok(second.volumes.find(mount.name) !== undefined);
 });
 
-test('a subpath stays within its volume', async (t) => {
-  const { volumes } = await open(t, makeTemp(t));
-  const { mountpoint } = await volumes.create({
-    name: 'tree',
-    driver: '',
-    options: {},
-    labels: {},
-  });
-  mkdirSync(path.join(mountpoint, 'a'));
-  symlinkSync('/etc', path.join(mountpoint, 'etc'));
-  const at = (subpath: string) =>
-    resolving(volumes, 'c1', {
-      Mounts: [
-        { Type: 'volume', Source: 'tree', Target: '/t', VolumeOptions: { Subpath: subpath } },
-      ],
-    });
-  assert.deepEqual(await volumes.prepare('c1', await at('a'), '/'), [path.join(mountpoint, 'a')]);
-  await assert.rejects(volumes.prepare('c1', await at('etc'), '/'), /no such file or directory/);
-});
-
 test('what a power cut leaves is finished at the next start', async (t) => {
   const root = makeTemp(t);
   const { volumes, dataRoot } = await open(t, root);

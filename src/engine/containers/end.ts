@@ -12,6 +12,7 @@ import { unmountShm } from './prepare-run.ts';
 import { closeUserNamespace } from './remap.ts';
 import { removeContainer } from './remove-container.ts';
 import { killProcesses, removeRuntimeState } from './runtime.ts';
+import { unbindSubpaths } from './subpaths.ts';
 
 /** Exit code of a process whose end nobody saw. */
 export const UNKNOWN_EXIT_CODE = 255;
@@ -179,6 +180,11 @@ export async function takeDown(engine: Engine, container: Container): Promise<vo
   await attempt('unmount the root', () => engine.layers.unmountRootfs(id));
   await attempt('unmount /dev/shm', () => unmountShm(engine, container));
   await attempt('let go of the user namespace', () => closeUserNamespace(engine, container));
+  await attempt('unmount parts of volumes', () => {
+    if (container.document.mounts.some(({ subpath }) => subpath !== '')) {
+      unbindSubpaths(engine, container);
+    }
+  });
   await attempt('release the volumes', () => engine.volumes.release(id));
 }
 

@@ -6,6 +6,7 @@ import { MISSING, type TreeDiffInput, type TreeView } from '../../worker/tree-pr
 import type { Engine } from '../engine.ts';
 import { type Container, lockOf, type Run } from './container.ts';
 import { shownUsers } from './remap.ts';
+import { bindSubpaths, unbindSubpaths } from './subpaths.ts';
 
 /** Access to a container's files from outside, whether it runs or not. */
 
@@ -25,15 +26,16 @@ export async function withView<T>(
   container: Container,
   body: (view: TreeView) => Promise<T>,
 ): Promise<T> {
-  const seen = await whileRunning(container, body);
-  if (seen !== undefined) return seen.value;
-  return await engine.locks.run(lockOf(container), async () => {
-    const again = await whileRunning(container, body);
-    if (again !== undefined) return again.value;
-    return await whileMounted(engine, container, async (merged) => {
+  return await whileItStays(engine, container, {
+    whileRunning: {
+      place: ({ pid }) => `/proc/${pid}/root`,
+      body: (root, users) => body({ root, binds: [], users }),
+    },
+    whileMounted: async (merged) => {
       const { id, document } = container;
       try {
-        const sources = await engine.volumes.prepare(id, document.mounts, merged);
+        const prepared = await engine.volumes.prepare(id, document.mounts, merged);
+        const sources = bindSubpaths(engine, container, prepared);
         const binds = document.mounts
           .map((mount, i) => ({
             source: sources[i] ?? '',
@@ -44,52 +46,11 @@ export async function withView<T>(
           .toSorted((a, b) => a.destination.length - b.destination.length);
         return await body({ root: merged, binds });
       } finally {
+        unbindSubpaths(engine, container);
         await engine.volumes.release(id);
       }
-    });
+    },
   });
-}
-
-/** Runs `body` with the root of the container's process; undefined when it has none (any more). */
-async function whileRunning<T>(
-  container: Container,
-  body: (view: TreeView) => Promise<T>,
-): Promise<{ readonly value: T } | undefined> {
-  const { run } = container;
-  if (run === undefined) return undefined;
-  const root = openRoot(run);
-  if (root === undefined) {
-    await run.over.promise;
-    return undefined;
-  }
-  try {
-    const view = {
-      root: pathOf(root),
-      binds: [],
-      users: shownUsers(container),
-    };
-    return { value: await body(view) };
-  } finally {
-    closeSync(root);
-  }
-}
-
-/**
- * The root of a run, held by a descriptor: the number of a process that ends meanwhile may be given
- * to one of the host's, and its root is the host's. Undefined when the process has ended.
- */
-function openRoot({ pid, process: handle }: Run): number | undefined {
-  let fd: number;
-  try {
-    fd = openSync(`/proc/${pid}/root`, DIRECTORY);
-  } catch (error) {
-    // ESRCH, and ENOENT of one that nobody has waited for yet.
-    if (['ENOENT', 'ESRCH'].includes(errnoOf(error) ?? '')) return undefined;
-    throw error;
-  }
-  if (handle.signal(0)) return fd;
-  closeSync(fd);
-  return undefined;
 }
 
 /** Runs `body` with the container's root alone, without its volumes. */
@@ -98,19 +59,81 @@ export async function withRoot<T>(
   container: Container,
   body: (merged: string, users: UserRemap | undefined) => Promise<T>,
 ): Promise<T> {
-  if (container.run !== undefined) {
+  const place = engine.layers.mountPointOf(container.id);
+  return await whileItStays(engine, container, {
+    whileRunning: { place: () => place, body },
+    whileMounted: (merged) => body(merged, undefined),
+  });
+}
+
+type WhileRunning<T> = {
+  /** Where its root is. */
+  readonly place: (run: Run) => string;
+  readonly body: (root: string, users: UserRemap | undefined) => Promise<T>;
+};
+
+/** The one for a container that runs, or the other while it is kept from being started. */
+async function whileItStays<T>(
+  engine: Engine,
+  container: Container,
+  how: {
+    readonly whileRunning: WhileRunning<T>;
+    readonly whileMounted: (merged: string) => Promise<T>;
+  },
+): Promise<T> {
+  const seen = await whileRunning(container, how.whileRunning);
+  if (seen !== undefined) return seen.value;
+  return await engine.locks.run(lockOf(container), async () => {
+    const again = await whileRunning(container, how.whileRunning);
+    return again === undefined
+      ? await whileMounted(engine, container, how.whileMounted)
+      : again.value;
+  });
+}
+
+/** Undefined when there is no run (any more). */
+async function whileRunning<T>(
+  container: Container,
+  { place, body }: WhileRunning<T>,
+): Promise<{ readonly value: T } | undefined> {
+  const { run } = container;
+  if (run === undefined) return undefined;
+  const held = hold(container, run, place(run));
+  if (held === undefined) {
+    await run.over.promise;
+    return undefined;
+  }
+  try {
+    return { value: await body(pathOf(held.root), held.users) };
+  } finally {
+    closeSync(held.root);
+  }
+}
+
+/**
+ * The root of a run, by a descriptor. When the run ends meanwhile, its root is unmounted and looks
+ * empty, and the number of its process may be given to one of the host's, whose root is the host's.
+ * Undefined when the process has ended.
+ */
+function hold(
+  container: Container,
+  run: Run,
+  place: string,
+): { readonly root: number; readonly users: UserRemap | undefined } | undefined {
+  let root: number | undefined;
+  try {
+    root = openSync(place, DIRECTORY);
     const users = shownUsers(container);
-    // Held, because it is unmounted when the run ends: what is read then must not look empty.
-    const root = openSync(engine.layers.mountPointOf(container.id), DIRECTORY);
-    try {
-      return await body(pathOf(root), users);
-    } finally {
-      closeSync(root);
+    if (run.process.signal(0)) return { root, users };
+  } catch (error) {
+    // ESRCH, and ENOENT of one that nobody has waited for yet.
+    if (!['ENOENT', 'ESRCH'].includes(errnoOf(error) ?? '')) {
+      if (root !== undefined) closeSync(root);
+      throw error;
     }
   }
-  return await engine.locks.run(lockOf(container), () =>
-    whileMounted(engine, container, (merged) => body(merged, undefined)),
-  );
+  if (root !== undefined) closeSync(root);
+  return undefined;
 }
 
 async function whileMounted<T>(

@@ -12,6 +12,8 @@ export type ContainerPaths = {
   readonly resolvConf: string;
   /** Mount point of a shareable /dev/shm. */
   readonly shm: string;
+  /** Where parts of volumes are bound. */
+  readonly subpaths: string;
   /** The user namespace of a remapped container's run. */
   readonly userns: string;
   /** The shim's folder. */
@@ -39,6 +41,7 @@ export function containerPaths(
     hostname: at('hostname'),
     resolvConf: at('resolv.conf'),
     shm: at('shm'),
+    subpaths: at('subpaths'),
     userns: at('userns'),
     shim: at('shim'),
     execs: at('exec'),

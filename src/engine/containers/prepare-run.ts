@@ -25,6 +25,7 @@ import { networkClientOf } from './network-client.ts';
 import { containerPaths } from './paths.ts';
 import { closeUserNamespace, mappedPath, openUserNamespace, remapOf } from './remap.ts';
 import { cgroupOf, runtimeOf } from './runtime.ts';
+import { bindSubpaths, unbindSubpaths } from './subpaths.ts';
 
 /**
  * Everything that must be there before the shim runs a container: its root mounted, volumes and
@@ -51,7 +52,9 @@ export async function prepareRun(
   undo.defer(() => closeUserNamespace(engine, container));
   const mapped = await mapUsers(engine, container, hostPaths);
   await using _holder = mapped.holder;
-  const facts = bindFacts(engine.sys, document.mounts, mapped.hostPaths);
+  undo.defer(() => unbindSubpaths(engine, container));
+  const mountPaths = bindSubpaths(engine, container, mapped.hostPaths);
+  const facts = bindFacts(engine.sys, document.mounts, mountPaths);
   undo.defer(() => engine.networks.close(id));
   const sandbox = await engine.networks.open({
     ...networkClientOf(container),
@@ -80,7 +83,7 @@ export async function prepareRun(
       own: document.mounts.map(
         (mount, i): PreparedMount => ({
           ...mount,
-          hostPath: mapped.hostPaths[i] ?? '',
+          hostPath: mountPaths[i] ?? '',
           sourceFlags: facts[i]?.sourceFlags ?? [],
           readOnlyBelow: facts[i]?.readOnlyBelow ?? false,
         }),

@@ -405,14 +405,7 @@ export class LocalVolumes implements Volumes {
       await mountVolume(this.#engine.sys, volume);
       entry(this.#active, mount.name).add(containerId);
       if (mount.copyUp) this.#copyUp(volume, mount, rootfs);
-      if (mount.subpath === '') return volume.mountpoint;
-      const inside = resolveInRoot(this.#engine.sys, volume.mountpoint, mount.subpath);
-      if (inside === undefined) {
-        throw invalidArgument(
-          `cannot access path ${path.join(volume.mountpoint, mount.subpath)}: lstat ${path.join(volume.mountpoint, mount.subpath)}: no such file or directory`,
-        );
-      }
-      return inside;
+      return volume.mountpoint;
     });
   }
 

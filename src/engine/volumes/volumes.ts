@@ -73,7 +73,7 @@ export type Volumes = {
   /**
    * At start: makes missing sources of `Binds`, refuses those of `Mounts`, mounts local volumes
    * that have options, and fills new volumes from the image below `rootfs`. Returns the host path
-   * to mount for each of `mounts`, in order; '' for a tmpfs.
+   * to mount for each of `mounts`, in order, that of a whole volume for a part of one; '' for a tmpfs.
    */
   readonly prepare: (
     containerId: string,
