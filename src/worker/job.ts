@@ -41,6 +41,11 @@ export type RunningJob = AsyncDisposable & {
 export type JobContext = {
   readonly signal: AbortSignal;
   readonly stdin: Readable;
+  /**
+   * What comes from stdin through one buffer, instead of in buffers that are collected late: each
+   * piece is valid until the next is asked for. Nothing else runs while it waits for bytes.
+   */
+  readonly stdinPieces: () => AsyncIterable<Buffer>;
   readonly stdout: Writable;
   /** Sends a report to the daemon; ordered. */
   readonly report: (message: unknown) => void;

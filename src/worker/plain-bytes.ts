@@ -1,7 +1,8 @@
 import { detectCompression, inflateStream, MAGIC_BYTES } from '../kernel/sync-inflate.ts';
 
 /**
- * What a client sends without the compression around it, if there is one.
+ * What a client sends without the compression around it, if there is one. A piece of `source` need
+ * be valid only until the next is asked for; so are those that come of it.
  * @throws dataLoss when the compressed bytes are damaged or incomplete
  */
 export async function* plainBytes(
@@ -14,7 +15,7 @@ export async function* plainBytes(
   while (bytes < MAGIC_BYTES) {
     const { value, done } = await chunks.next();
     if (done === true) break;
-    head.push(value);
+    head.push(Buffer.from(value));
     bytes += value.length;
   }
   const whole = async function* (): AsyncGenerator<Uint8Array> {

@@ -1,4 +1,5 @@
 import { once } from 'node:events';
+import { readSync } from 'node:fs';
 import { Socket } from 'node:net';
 import type { Readable, Writable } from 'node:stream';
 import { type Deferred, deferred } from '../base/async.ts';
@@ -80,6 +81,17 @@ type Stdio = {
   readonly flush: () => Promise<void>;
 };
 
+const PIECE_BYTES = 256 << 10;
+
+async function* stdinPieces(): AsyncGenerator<Buffer> {
+  const buffer = Buffer.allocUnsafeSlow(PIECE_BYTES);
+  for (;;) {
+    const bytes = readSync(0, buffer);
+    if (bytes === 0) return;
+    yield buffer.subarray(0, bytes);
+  }
+}
+
 /** Sockets are made at first use: one that nobody reads would fill up. */
 function lazyStdio(): Stdio {
   let stdin: Socket | undefined;
@@ -113,6 +125,7 @@ function context(
     get stdin() {
       return stdio.stdin();
     },
+    stdinPieces,
     get stdout() {
       return stdio.stdout();
     },

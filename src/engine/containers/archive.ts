@@ -7,6 +7,7 @@ import { LIMITS } from '../../base/limits.ts';
 import { S } from '../../kernel/constants.ts';
 import { readInRoot } from '../../kernel/rootfs-file.ts';
 import { lookUpUser } from '../../policy/user-spec.ts';
+import { feedJob } from '../../worker/feed.ts';
 import type { JobName } from '../../worker/job.ts';
 import type { TreePackInput, TreeStat, TreeUnpackInput } from '../../worker/tree-protocol.ts';
 import { type ByteStream, type Call, faultOfBody } from '../call.ts';
@@ -217,7 +218,7 @@ export async function containerArchivePut(
       };
       await using job = await engine.workers.start('tree-unpack', input, { signal: call.signal });
       const [sent, result] = await Promise.allSettled([
-        pipeline(args.body, job.stdin, { signal: call.signal }),
+        feedJob(args.body, job, call.signal),
         job.result,
       ]);
       // What the job says of the archive counts more than that the pipe to it broke.

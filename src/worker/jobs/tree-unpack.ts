@@ -35,7 +35,7 @@ export async function treeUnpack(input: unknown, context: JobContext): Promise<n
     onWarning: (message) => context.report({ warning: message }),
   });
   const reader = new TarReader(unpacker);
-  for await (const chunk of plainBytes(context.stdin, context.signal)) reader.push(chunk);
+  for await (const chunk of plainBytes(context.stdinPieces(), context.signal)) reader.push(chunk);
   reader.end();
   unpacker.end();
   return null;
