@@ -14,6 +14,7 @@ import { openDatabase } from '../store/db.ts';
 import { containerStore, networkStore, volumeStore } from '../store/documents.ts';
 import { imageStore } from '../store/images.ts';
 import { openLayerStore } from '../store/layers/open.ts';
+import { adoptLayers, isWithoutDatabase } from '../store/lost-database.ts';
 import { dataRootAt, execRootAt } from '../store/paths.ts';
 import { recoverStore } from '../store/recover.ts';
 import { createWorkers, type WorkerCommand } from '../worker/workers.ts';
@@ -70,6 +71,7 @@ export async function openEngine(parts: EngineParts): Promise<OpenEngine> {
     mkdirSync(folder, { recursive: true, mode: 0o711 });
   }
   await using opening = new AsyncDisposableStack();
+  const isWithout = isWithoutDatabase(dataRoot);
   const database = openDatabase(dataRoot.database);
   opening.defer(() => database.close());
   const tasks = new TaskGroup((name, error) =>
@@ -95,6 +97,7 @@ export async function openEngine(parts: EngineParts): Promise<OpenEngine> {
     pulls: new Pulls(),
     locks: new KeyedLock(),
   };
+  if (isWithout) adoptLayers(base);
   recoverStore(base);
   const layers = await openLayerStore(
     base,

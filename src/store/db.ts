@@ -1,5 +1,6 @@
+import path from 'node:path';
 import { DatabaseSync, type StatementSync } from 'node:sqlite';
-import { dataLoss, unavailable } from '../base/errors.ts';
+import { dataLoss, messageOf, unavailable } from '../base/errors.ts';
 
 /**
  * The metadata database: what exists is what has a row here. Content is made durable before the
@@ -121,18 +122,22 @@ CREATE TABLE wear (                      -- bytes written to the data root, by c
 `;
 
 /**
- * Opens (and at first makes) the database.
- * @throws dataLoss when the file is damaged; unavailable when a newer version wrote it
+ * Opens (and at first makes) the database. All of it is checked: it is small, and what a bad card has
+ * made of it must not come out in the middle of an operation.
+ * @throws dataLoss when the file is damaged; unavailable when a newer version wrote it or it cannot
+ * be opened
  */
 export function openDatabase(file: string): Database {
-  const db = new DatabaseSync(file);
+  const db = openFile(file);
   try {
     db.exec('PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;');
     db.exec('PRAGMA wal_autocheckpoint=64; PRAGMA cache_size=-512; PRAGMA busy_timeout=5000;');
     migrate(db, file);
+    const problem = db.prepare('PRAGMA quick_check(1)').get()?.['quick_check'];
+    if (problem !== 'ok') throw damaged(file, String(problem));
   } catch (error) {
     db.close();
-    throw damagedDatabase(file, error);
+    throw openingError(file, error);
   }
   return databaseOn(db);
 }
@@ -143,21 +148,38 @@ export function openDatabase(file: string): Database {
  * @throws dataLoss when it is damaged; unavailable when a newer version wrote it
  */
 export function openDatabaseCopy(copy: string, file: string): Database {
-  const db = new DatabaseSync(copy);
+  const db = openFile(copy);
   try {
     checkVersion(db, file);
   } catch (error) {
     db.close();
-    throw damagedDatabase(file, error);
+    throw openingError(file, error);
   }
   return databaseOn(db);
 }
 
-function damagedDatabase(file: string, error: unknown): unknown {
+function openFile(file: string): DatabaseSync {
+  try {
+    return new DatabaseSync(file);
+  } catch (cause) {
+    throw unavailable(`cannot open the database ${file}: ${messageOf(cause)}`, { cause });
+  }
+}
+
+/** SQLITE_CORRUPT and SQLITE_NOTADB; others are the disk's affair: full, read-only, failing. */
+const DAMAGE: ReadonlySet<number> = new Set([11, 26]);
+
+function openingError(file: string, error: unknown): unknown {
   if (!(error instanceof Error && 'errcode' in error)) return error;
+  if (DAMAGE.has(Number(error.errcode) & 0xff)) return damaged(file, error.message, error);
+  return unavailable(`cannot open the database ${file}: ${error.message}`, { cause: error });
+}
+
+function damaged(file: string, why: string, cause?: unknown): Error {
+  const containers = path.join(path.dirname(file), 'containers');
   return dataLoss(
-    `cannot open the database ${file}: ${error.message}. Move it aside to start empty`,
-    { cause: error },
+    `the database ${file} is damaged (${why}): put a copy of it back, or move it and ${containers} aside to start anew with the layers and volumes that are here`,
+    { cause },
   );
 }
 

@@ -54,7 +54,11 @@ export function layerTable({ sql }: Database) {
     list: (): LayerRecord[] => sql('SELECT * FROM layers').all().map(recordFrom),
 
     /** False when such a layer is there already. */
-    addInTransaction: (layer: StagedLayer, dir: string, nowMs: number): boolean =>
+    addInTransaction: (
+      layer: Pick<StagedLayer, 'diffId' | 'tarBytes' | 'diskBytes'>,
+      dir: string,
+      nowMs: number,
+    ): boolean =>
       sql('INSERT INTO layers VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING').run(
         layer.diffId,
         dir,
