@@ -1,12 +1,18 @@
-import { type BigIntStats, constants } from 'node:fs';
+import { type BigIntStats, closeSync, constants, openSync } from 'node:fs';
 import path from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import { dataLoss, errnoOf, isEngineError, messageOf } from '../base/errors.ts';
 import { type ByteString, pathArg, toText } from '../formats/byte-string.ts';
-import { classifyLayerName, cleanLayerPath, splitLayerPath } from '../formats/layer-path.ts';
+import {
+  classifyLayerName,
+  cleanLayerPath,
+  isReservedXattr,
+  splitLayerPath,
+} from '../formats/layer-path.ts';
 import type { TarEntry } from '../formats/tar-entry.ts';
 import { TarReader } from '../formats/tar-reader.ts';
-import { O_CLOEXEC, RESOLVE, S } from '../kernel/constants.ts';
+import { O_CLOEXEC, O_TMPFILE, RESOLVE, S } from '../kernel/constants.ts';
+import { splitDevice } from '../kernel/device-nodes.ts';
 import type { Syscalls } from '../kernel/syscalls.ts';
 import { OpenDirectory } from '../kernel/tree-walk.ts';
 import { type LayerTarOptions, layerTar } from '../store/layers/layer-tar.ts';
@@ -14,7 +20,8 @@ import { type LayerTarOptions, layerTar } from '../store/layers/layer-tar.ts';
 /**
  * Reads a whole layer and compares it with what it was when it came: its tar is made again from
  * the kept headers and the files, and must have the layer's diffID; and each name must be what the
- * tar says of it, because folders, symlinks, owners and modes are in no file's content.
+ * tar says of it, because folders, symlinks, owners, modes and attributes are in no file's content;
+ * and there must be no other names.
  *
  * Returns what is wrong, or undefined. @throws the signal's reason
  */
@@ -35,7 +42,7 @@ export async function verifyLayer(
       signal.throwIfAborted();
     }
     reader.end();
-    names.check(options.sys, path.join(options.directory, 'diff'));
+    names.check(options.sys, options.directory);
     return undefined;
   } catch (error) {
     if (signal.aborted) throw error;
@@ -46,15 +53,25 @@ export async function verifyLayer(
 
 type Expected = TarEntry | 'whiteout';
 
+/** The layer's own folder. */
+const ROOT = '' as ByteString;
+
 /** What the entries of a layer come to in the end, by clean path. */
 class LayerNames {
   readonly #expected = new Map<ByteString, Expected>();
+  /** Every path that an entry has made, folders on the way to it included. */
+  readonly #paths = new Set<ByteString>([ROOT]);
+  /** Folders that hide what lower layers have in them. */
+  readonly #opaque = new Set<ByteString>();
   /** Some entry lies below a symlink of the layer, and so changes what is said of another path. */
   #hasAliases = false;
 
   add(entry: TarEntry): void {
     const clean = cleanLayerPath(entry.path);
-    if (clean === '') return;
+    if (clean === ROOT) {
+      this.#expected.set(ROOT, entry);
+      return;
+    }
     const { parent, name } = splitLayerPath(clean);
     this.#hasAliases ||= this.#isBelowSymlink(parent);
     const special = classifyLayerName(name);
@@ -62,13 +79,20 @@ class LayerNames {
       const target = joined(parent, special.target);
       // What the layer itself has under the name stays.
       if (!this.#expected.has(target)) this.#expected.set(target, 'whiteout');
+      this.#notePath(target);
       return;
     }
+    if (special.kind === 'opaque') this.#opaque.add(parent);
+    this.#notePath(special.kind === 'plain' ? clean : parent);
     if (special.kind !== 'plain') return;
     // A hard link is its target, whatever its own header says.
     const same = entry.kind === 'hardlink' ? this.#expected.get(cleanLayerPath(entry.link)) : entry;
     if (!isDirectory(same)) this.#drop(clean);
     if (same !== undefined) this.#expected.set(clean, same);
+  }
+
+  #notePath(clean: ByteString): void {
+    for (let at = clean; !this.#paths.has(at); at = splitLayerPath(at).parent) this.#paths.add(at);
   }
 
   #isBelowSymlink(folder: ByteString): boolean {
@@ -88,17 +112,42 @@ class LayerNames {
   }
 
   /** @throws dataLoss for the first name that is not as it should be */
-  check(sys: Syscalls, diff: string): void {
+  check(sys: Syscalls, directory: string): void {
     if (this.#hasAliases) return; // contents and headers are verified; names would be a guess
-    using root = OpenDirectory.open(sys, diff);
+    using root = OpenDirectory.open(sys, path.join(directory, 'diff'));
+    const keeps = attributeProbe(sys, directory);
     for (const [clean, expected] of this.#expected) {
-      const { parent, name } = splitLayerPath(clean);
+      const { parent, name } = clean === ROOT ? HERE : splitLayerPath(clean);
       using folder = openBelow(sys, root, parent);
-      const wrong = difference(folder, name, expected);
+      const wrong =
+        difference(folder, name, expected) ??
+        (expected === 'whiteout'
+          ? undefined
+          : wrongAttribute(sys, folder.at(name), expected, keeps));
       if (wrong !== undefined) throw dataLoss(`/${toText(clean)} ${wrong}`);
+    }
+    for (const clean of this.#opaque) {
+      using folder = openBelow(sys, root, clean);
+      if (sys.fgetxattr(folder.fd, OPAQUE) === undefined) {
+        throw dataLoss(`/${toText(clean)} does not hide what lies below it any more`);
+      }
+    }
+    this.#checkNothingElse(root, ROOT);
+  }
+
+  #checkNothingElse(folder: OpenDirectory, at: ByteString): void {
+    for (const name of folder.names()) {
+      const clean = joined(at, name);
+      if (!this.#paths.has(clean)) throw dataLoss(`/${toText(clean)} is not of this layer`);
+      if (folder.stat(name)?.isDirectory() !== true) continue;
+      using below = folder.enter(name);
+      this.#checkNothingElse(below, clean);
     }
   }
 }
+
+const HERE = { parent: ROOT, name: '.' as ByteString };
+const OPAQUE = 'trusted.overlay.opaque';
 
 function joined(parent: ByteString, name: ByteString): ByteString {
   return (parent === '' ? name : `${parent}/${name}`) as ByteString;
@@ -138,13 +187,68 @@ function difference(
   if (Number(stats.uid) !== expected.uid || Number(stats.gid) !== expected.gid) {
     return `belongs to ${stats.uid}:${stats.gid} instead of ${expected.uid}:${expected.gid}`;
   }
+  if (expected.kind === 'char' || expected.kind === 'block') {
+    const { major, minor } = splitDevice(Number(stats.rdev));
+    if (major !== expected.major || minor !== expected.minor) {
+      return `is device ${major}:${minor} instead of ${expected.major}:${expected.minor}`;
+    }
+  }
   if (expected.kind === 'symlink') {
     return folder.readLink(name) === expected.link ? undefined : 'leads elsewhere';
   }
   const mode = Number(stats.mode) & 0o7777;
-  return mode === expected.mode
-    ? undefined
-    : `has mode ${mode.toString(8)} instead of ${expected.mode.toString(8)}`;
+  if (mode !== expected.mode) {
+    return `has mode ${mode.toString(8)} instead of ${expected.mode.toString(8)}`;
+  }
+  // A stub's content is elsewhere, but its size is its own.
+  if (expected.kind === 'file' && Number(stats.size) !== expected.sizeBytes) {
+    return `has ${stats.size} bytes instead of ${expected.sizeBytes}`;
+  }
+  return undefined;
+}
+
+/** Attributes that mean something to who runs the file; others are the host's own (`security.selinux`). */
+const MEANT = /^(?:user\.|security\.capability$|system\.posix_acl_)/;
+
+/** What is wrong with the attributes of `file`; `keeps` tells what the filesystem can hold at all. */
+function wrongAttribute(
+  sys: Syscalls,
+  file: Buffer,
+  entry: TarEntry,
+  keeps: (name: string) => boolean,
+): string | undefined {
+  // A hard link has those of its target; of what is no file the filesystem may refuse some.
+  if (entry.kind !== 'file' && entry.kind !== 'directory') return undefined;
+  const place = Buffer.concat([file, Buffer.of(0)]);
+  const wanted = entry.xattrs.filter(({ name }) => !isReservedXattr(name));
+  for (const { name, value } of wanted) {
+    const has = sys.lgetxattr(place, name);
+    if (has === undefined && keeps(name)) return `has lost its ${name}`;
+    if (has !== undefined && Buffer.compare(has, value) !== 0) return `has another ${name}`;
+  }
+  const isWanted = new Set(wanted.map(({ name }) => name));
+  const more = sys
+    .llistxattr(place)
+    .find((name) => MEANT.test(name) && !isReservedXattr(name) && !isWanted.has(name));
+  return more === undefined ? undefined : `has a ${more}, which is not of this layer`;
+}
+
+/** Tells, by a file without a name, whether files in `directory` can have an attribute. */
+function attributeProbe(sys: Syscalls, directory: string): (name: string) => boolean {
+  return (name) => {
+    try {
+      const fd = openSync(directory, O_TMPFILE | constants.O_DIRECTORY | constants.O_RDWR, 0o600);
+      try {
+        sys.fsetxattr(fd, name, Buffer.from('x'));
+        return true;
+      } finally {
+        closeSync(fd);
+      }
+    } catch (error) {
+      // A value that makes no sense is refused by who knows the attribute.
+      return errnoOf(error) === 'EINVAL';
+    }
+  };
 }
 
 function isWhiteout(stats: BigIntStats): boolean {

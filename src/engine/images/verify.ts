@@ -13,7 +13,8 @@ const WORDS = { begun: 'Verifying', whole: 'Verified', damaged: 'Damaged' } as c
 
 /**
  * `POST /images/NAME/verify`: reads every layer of an image again. What is found is remembered: a
- * damaged layer counts as missing for the next pull or load, which brings it anew.
+ * damaged layer counts as missing for the next pull or load, which brings it anew. So it is for
+ * layers of other images that share contents with a damaged one.
  *
  * @throws notFound; dataLoss naming the damaged layers
  */
@@ -25,12 +26,16 @@ export async function imageVerify(
   const { name } = args.params;
   const { image } = getImage(engine, name);
   const { layers } = engine;
-  using _held = layers.hold(image.diffIds);
+  const all = [...new Set(Object.values(layers.knownDigests()))];
+  using _held = layers.hold([...image.diffIds, ...all]);
+  const own = new Set(image.diffIds);
+  const at = (diffId: DiffId) => ({
+    diffId,
+    directory: path.dirname(layers.directoryOf(diffId)),
+  });
   const input: VerifyInput = {
-    layers: [...new Set(image.diffIds)].map((diffId) => ({
-      diffId,
-      directory: path.dirname(layers.directoryOf(diffId)),
-    })),
+    layers: [...own].map(at),
+    others: all.filter((diffId) => !own.has(diffId)).map(at),
   };
   const damaged: DiffId[] = [];
   const take = (report: VerifyReport): void => {
@@ -42,7 +47,7 @@ export async function imageVerify(
     // A layer that is as it was before is not written about.
     if (layers.isWhole(diffId) !== (why === undefined)) layers.setDamaged(diffId, why);
     if (why === undefined) return;
-    damaged.push(diffId);
+    if (own.has(diffId)) damaged.push(diffId);
     engine.log.error('a layer is damaged', { layer: diffId, why });
   };
   await using job = await engine.workers.start('verify', input, {
