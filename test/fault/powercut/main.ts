@@ -1,7 +1,7 @@
 /**
  * Cuts the power of a data root many times: see script/test-powercut.
  *
- *   main.ts [--cuts N] [--seed S] [--filesystem ext4|xfs|btrfs]...
+ *   main.ts [--cuts N] [--seed S] [--filesystem ext4|xfs|btrfs]... [--only pull|create|...]
  */
 import { randomInt } from 'node:crypto';
 import { parseArgs } from 'node:util';
@@ -14,6 +14,7 @@ const { values } = parseArgs({
   options: {
     cuts: { type: 'string', default: '300' },
     seed: { type: 'string', default: String(randomInt(1, 2 ** 31)) },
+    only: { type: 'string', default: '' },
     filesystem: { type: 'string', multiple: true, default: [...KINDS] },
   },
 });
@@ -32,6 +33,12 @@ for (const [i, filesystem] of kinds.entries()) {
   const share = Math.floor(cuts / kinds.length) + (i < cuts % kinds.length ? 1 : 0);
   if (share === 0) continue;
   console.log(`${filesystem}: ${share} cuts, --seed ${seed}`);
-  await cutPower({ filesystem, cuts: share, seed, onCut: (line) => console.log(line) });
+  await cutPower({
+    filesystem,
+    cuts: share,
+    seed,
+    only: values.only,
+    onCut: (line) => console.log(line),
+  });
 }
 console.log(`${cuts} passed, 0 failed`);

@@ -46,15 +46,26 @@ const KINDS: readonly (readonly [Kind, weight: number])[] = [
 ];
 const WEIGHTS = KINDS.reduce((sum, [, weight]) => sum + weight, 0);
 
-/** The next operation that makes sense in this world. */
-export function nextOperation(draw: Draw, world: World, supplies: Supplies): Operation {
-  for (;;) {
+const TRIES = 1000;
+
+/**
+ * The next operation that makes sense in this world, of those whose name begins with `only`; any
+ * when none does.
+ */
+export function nextOperation(
+  draw: Draw,
+  world: World,
+  supplies: Supplies,
+  only: string = '',
+): Operation {
+  for (let tries = 0; ; tries += 1) {
     let at = draw() * WEIGHTS;
     const chosen = KINDS.find(([, weight]) => {
       at -= weight;
       return at < 0;
     });
     const operation = chosen?.[0](draw, world, supplies);
-    if (operation !== undefined) return operation;
+    const isWanted = tries > TRIES || operation?.name.startsWith(only) === true;
+    if (operation !== undefined && isWanted) return operation;
   }
 }

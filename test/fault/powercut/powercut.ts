@@ -26,6 +26,8 @@ export type PowercutOptions = {
    * what a moment hits is the machine's.
    */
   readonly seed: number;
+  /** Cuts only operations whose name begins so, where it can be. */
+  readonly only?: string;
   readonly onCut?: (line: string) => void;
 };
 
@@ -52,7 +54,8 @@ export async function cutPower(options: PowercutOptions): Promise<void> {
   let world: World = new Map();
   let again: Operation | undefined;
   for (let cut = 1; cut <= options.cuts; cut += 1) {
-    const round = { daemon, disk, draw, supplies, world, pace, steps, again, said: [] };
+    const { only } = options;
+    const round = { daemon, disk, draw, supplies, world, pace, steps, again, only, said: [] };
     try {
       ({ world, again } = await oneCut(round));
     } catch (cause) {
@@ -74,6 +77,7 @@ type Round = {
   readonly steps: Steps;
   /** It was cut, and can be gone on with. */
   readonly again: Operation | undefined;
+  readonly only: string | undefined;
   /** What is told of this cut, as it comes. */
   readonly said: string[];
 };
@@ -89,7 +93,7 @@ async function oneCut(round: Round): Promise<{ world: World; again: Operation | 
   for (let whole = Math.floor(draw() * (WHOLE_MAX + 1)); whole > 0; whole -= 1) {
     world = await runWhole(round, nextOperation(draw, world, supplies), world);
   }
-  const operation = again ?? nextOperation(draw, world, supplies);
+  const operation = again ?? nextOperation(draw, world, supplies, round.only);
   said.push(operation.name);
   const isDone = await cutDuring(round, operation, chooseMoment(round, operation));
   if (draw() < CUT_START_SHARE) await cutStart(round);
