@@ -167,8 +167,9 @@ function imagePart(values: Reader, host: DaemonHost) {
   const inFile = check.proxies(proxies);
   const proxy = (name: 'http-proxy' | 'https-proxy' | 'no-proxy'): string => {
     const variable = name.replace('-', '_');
-    const inEnvironment = host.env[variable.toUpperCase()] ?? host.env[variable] ?? '';
-    return values.string(name, inFile[name] ?? inEnvironment);
+    // As in Go: one that is empty says nothing.
+    const inEnvironment = [variable.toUpperCase(), variable].map((each) => host.env[each]);
+    return values.string(name, inFile[name] ?? inEnvironment.find(Boolean) ?? '');
   };
   return {
     insecureRegistries: values.list('insecure-registries'),

@@ -117,7 +117,8 @@ function wrap(socket: Socket, inbox: Inbox, isPulled: boolean): Connection {
   socket.on('error', (error) => {
     firstError ??= error;
   });
-  socket.on('end', () => inbox.end());
+  // A TLS alert is an error before it is an end.
+  socket.on('end', () => inbox.end(firstError));
   socket.on('close', () => inbox.end(firstError));
   return {
     read: async (timeoutMs) => {

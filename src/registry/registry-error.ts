@@ -191,6 +191,18 @@ function tlsText(code: string, error: Error): string | undefined {
   return undefined;
 }
 
+/** Go's names for alerts that are called otherwise here. */
+const ALERT_TEXT: Readonly<Record<string, string>> = {
+  'unknown ca': 'unknown certificate authority',
+  'protocol version': 'protocol version not supported',
+};
+
+/** What the other side's TLS alert says, as Go does: `bad certificate`. Else the start of the message. */
+function alertText(code: string, message: string): string {
+  const alert = /_ALERT_([A-Z_]+)$/.exec(code)?.[1]?.toLowerCase().replaceAll('_', ' ');
+  return alert === undefined ? message.slice(0, 200) : (ALERT_TEXT[alert] ?? alert);
+}
+
 /** True for an answer in plain HTTP where TLS was spoken, or the other way round. */
 export function isWrongProtocol(error: unknown): boolean {
   if (!(error instanceof EngineError)) return false;
@@ -231,7 +243,7 @@ export function errorOfConnection(method: string, url: URL, thrown: unknown): En
     );
     const text = isHttp
       ? 'http: server gave HTTP response to HTTPS client'
-      : `remote error: tls: ${error.message.slice(0, 200)}`;
+      : `remote error: tls: ${alertText(code, error.message)}`;
     return make(text, 'EPROTO', false);
   }
   if (code === 'ENOTFOUND' || code === 'EAI_AGAIN') {

@@ -38,6 +38,8 @@ export type FaultyAuth =
 export type FaultyOptions = {
   readonly auth?: FaultyAuth;
   readonly tls?: { readonly key: string; readonly cert: string };
+  /** Instead of 127.0.0.1. */
+  readonly address?: string;
 };
 
 /** A small registry in this process that can be made to fail in any way. */
@@ -61,7 +63,7 @@ export type FaultyRegistry = AsyncDisposable & {
 
 const never: Fault = () => false;
 
-/** Starts it on a free port of loopback. */
+/** Starts it on a free port. */
 export async function startFaultyRegistry(options: FaultyOptions = {}): Promise<FaultyRegistry> {
   const state = new State(options);
   const listener = (request: http.IncomingMessage, answer: http.ServerResponse): void => {
@@ -74,11 +76,12 @@ export async function startFaultyRegistry(options: FaultyOptions = {}): Promise<
       ? http.createServer(listener)
       : https.createServer({ key: options.tls.key, cert: options.tls.cert }, listener);
   server.keepAliveTimeout = 60_000;
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { address = '127.0.0.1' } = options;
+  await new Promise<void>((resolve) => server.listen(0, address, resolve));
   const { port } = server.address() as AddressInfo;
-  state.url = `${options.tls === undefined ? 'http' : 'https'}://127.0.0.1:${port}`;
+  state.url = `${options.tls === undefined ? 'http' : 'https'}://${address}:${port}`;
   return Object.assign(state, {
-    host: `127.0.0.1:${port}`,
+    host: `${address}:${port}`,
     [Symbol.asyncDispose]: async () => {
       server.closeAllConnections();
       await new Promise((resolve) => server.close(resolve));

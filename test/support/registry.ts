@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process';
 import { createWriteStream, mkdirSync, writeFileSync } from 'node:fs';
+import { connect } from 'node:net';
 import path from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { eventually, freePort, stopChild } from './processes.ts';
@@ -20,9 +21,17 @@ export type Registry = AsyncDisposable & {
 
 /**
  * Starts Debian's docker-registry (distribution 2.8) with its own folder on a free port.
- * `htpasswd` is the text of a password file that turns basic authentication on.
+ * `htpasswd` is the text of a password file that turns basic authentication on; with `tls` (PEM)
+ * clients must have a certificate of the authority `ca`.
  */
-export async function startRegistry(options: { htpasswd?: string } = {}): Promise<Registry> {
+export async function startRegistry(
+  options: {
+    readonly htpasswd?: string;
+    readonly address?: string;
+    readonly tls?: { readonly key: string; readonly cert: string; readonly ca: string };
+  } = {},
+): Promise<Registry> {
+  const { address = '127.0.0.1', tls } = options;
   const folder = temporaryFolder('registry');
   const port = await freePort();
   const data = path.join(folder.path, 'data');
@@ -31,7 +40,11 @@ export async function startRegistry(options: { htpasswd?: string } = {}): Promis
     version: '0.1',
     log: { level: 'info', accesslog: { disabled: false } },
     storage: { filesystem: { rootdirectory: data }, delete: { enabled: true } },
-    http: { addr: `127.0.0.1:${port}`, secret: 'for tests' },
+    http: {
+      addr: `${address}:${port}`,
+      secret: 'for tests',
+      ...(tls === undefined ? {} : { tls: tlsFiles(folder.path, tls) }),
+    },
   };
   if (options.htpasswd !== undefined) {
     const file = path.join(folder.path, 'htpasswd');
@@ -53,11 +66,12 @@ export async function startRegistry(options: { htpasswd?: string } = {}): Promis
     await stopChild(child, 2_000);
     folder[Symbol.dispose]();
   };
-  const url = `http://127.0.0.1:${port}`;
+  const url = `${tls === undefined ? 'http' : 'https'}://${address}:${port}`;
   try {
     await eventually(
       async () => {
         if (child.exitCode !== null) throw new Error(`the registry ended; see ${log}`);
+        if (tls !== undefined) return await listens(address, port);
         const answer = await fetch(`${url}/v2/`).catch(() => undefined);
         return answer !== undefined && [200, 401].includes(answer.status);
       },
@@ -68,7 +82,7 @@ export async function startRegistry(options: { htpasswd?: string } = {}): Promis
     throw error;
   }
   return {
-    host: `127.0.0.1:${port}`,
+    host: `${address}:${port}`,
     url,
     log,
     blobFile: (digest) => {
@@ -79,4 +93,24 @@ export async function startRegistry(options: { htpasswd?: string } = {}): Promis
     stop,
     [Symbol.asyncDispose]: stop,
   };
+}
+
+/** Writes the parts of a certificate where the registry reads them. */
+function tlsFiles(folder: string, tls: { key: string; cert: string; ca: string }): object {
+  const at = (name: keyof typeof tls): string => {
+    const file = path.join(folder, `${name}.pem`);
+    writeFileSync(file, tls[name]);
+    return file;
+  };
+  return { certificate: at('cert'), key: at('key'), clientcas: [at('ca')] };
+}
+
+async function listens(host: string, port: number): Promise<boolean> {
+  return await new Promise((resolve) => {
+    const socket = connect({ host, port }, () => {
+      socket.destroy();
+      resolve(true);
+    });
+    socket.on('error', () => resolve(false));
+  });
 }
