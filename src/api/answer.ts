@@ -29,8 +29,15 @@ export function errorBody(error: EngineError): { status: number; body: Buffer } 
     body:
       status === 304
         ? Buffer.alloc(0)
-        : Buffer.from(`${JSON.stringify({ message: error.message })}\n`),
+        : Buffer.from(`${JSON.stringify({ message: shortened(error.message) })}\n`),
   };
+}
+
+/** A message that repeats a value without end keeps its two ends. */
+function shortened(message: string): string {
+  const max = LIMITS.errorMessageCharsMax;
+  if (message.length <= max) return message;
+  return `${message.slice(0, max / 2)} … ${message.slice(-max / 2)}`;
 }
 
 /** An error, when nothing was sent yet; a cut connection tells of it otherwise. */

@@ -21,6 +21,8 @@ export const LIMITS = {
   progressBacklogBytesMax: 64 << 10,
   /** A JSON answer that the client reads. */
   answerBytesMax: 256 << 20,
+  /** An error's sentence, which may hold what a client sent. */
+  errorMessageCharsMax: 2048,
   /** Events kept for `since`. */
   eventsKeptMax: 1024,
   /** What one slow client may lag behind before it is cut off. */

@@ -182,6 +182,25 @@ export function oomFile(cgroups: Cgroups, folder: string): string | undefined {
   return path.join(mount, folder, cgroups.version === 2 ? 'memory.events' : 'memory.oom_control');
 }
 
+/**
+ * Takes limits of a cgroup away: runtimes can set them, but not all can do this.
+ * @throws the error of the file
+ */
+export function liftLimits(
+  cgroups: Cgroups,
+  folder: string,
+  limits: { readonly pids: boolean; readonly cpuQuota: boolean },
+): void {
+  const lift = (controller: string, file: string, value: string): void => {
+    const mount = cgroups.mountOf(controller);
+    if (mount !== undefined) writeFileSync(path.join(mount, folder, file), value);
+  };
+  if (limits.pids) lift('pids', 'pids.max', 'max');
+  if (!limits.cpuQuota) return;
+  if (cgroups.version === 2) lift('cpu', 'cpu.max', 'max');
+  else lift('cpu', 'cpu.cfs_quota_us', '-1');
+}
+
 /** Lets all users see into the cgroups above a container's, which are made where they are missing. */
 export function openCgroupParents(cgroups: Cgroups, folder: string): void {
   for (const root of cgroups.hierarchies) {

@@ -1,4 +1,5 @@
 import { conflict, invalidArgument } from '../base/errors.ts';
+import { parseIp } from '../base/ip.ts';
 import type { ContainerConfig, HostConfig, RestartPolicy } from '../spec/docker/container.ts';
 import { containerCapabilities } from './capabilities.ts';
 import { checkPort } from './container-config.ts';
@@ -50,6 +51,7 @@ export function checkHostConfig(
     checkCapabilityNames(what, names ?? []);
   }
   for (const text of host.ExtraHosts ?? []) checkExtraHost(text);
+  checkDns(host);
   for (const [port, bindings] of Object.entries(host.PortBindings)) {
     checkPort(port);
     for (const { HostPort } of bindings ?? []) {
@@ -93,6 +95,28 @@ function checkTexts(value: unknown, field: string): void {
     }
   }
 }
+
+/** Each becomes a word of the container's resolv.conf. */
+function checkDns(host: HostConfig): void {
+  for (const server of host.Dns ?? []) {
+    if (parseIp(server.replace(/%\w+$/, '')) === undefined) {
+      throw invalidArgument(`invalid Dns: ${server} is not an ip address`);
+    }
+  }
+  for (const [field, words] of [
+    ['DnsSearch', host.DnsSearch],
+    ['DnsOptions', host.DnsOptions],
+  ] as const) {
+    for (const word of words ?? []) {
+      if (/\s/.test(word) || word.length > DNS_WORD_CHARS_MAX) {
+        throw invalidArgument(`invalid ${field}: ${JSON.stringify(word)}`);
+      }
+    }
+  }
+}
+
+/** The longest name that there can be. */
+const DNS_WORD_CHARS_MAX = 255;
 
 /** @throws invalidArgument with Docker's texts */
 export function checkRestartPolicy(policy: RestartPolicy): void {
@@ -147,6 +171,9 @@ function checkExtraHost(text: string): void {
   }
 }
 
+/** A terminal's size is kept in 16 bits. */
+const CONSOLE_SIDE_MAX = 65_535;
+
 function checkNumbers(host: HostConfig): void {
   if (host.ShmSize < 0) throw invalidArgument('SHM size can not be less than 0');
   if (host.OomScoreAdj < -1000 || host.OomScoreAdj > 1000) {
@@ -154,7 +181,12 @@ function checkNumbers(host: HostConfig): void {
       `Invalid value ${host.OomScoreAdj}, range for oom score adj is [-1000, 1000]`,
     );
   }
-  if (host.ConsoleSize.length > 2) throw invalidArgument('invalid console size');
+  const { ConsoleSize } = host;
+  if (ConsoleSize.length > 2 || ConsoleSize.some((side) => side > CONSOLE_SIDE_MAX)) {
+    throw invalidArgument(
+      `invalid console size: want rows and columns, each ${CONSOLE_SIDE_MAX} at the most`,
+    );
+  }
 }
 
 function checkPlatform(host: HostConfig, facts: HostConfigFacts): void {

@@ -269,12 +269,16 @@ function readOnlyDepth({ ReadOnly, BindOptions }: Mount, propagation: string): R
   return top ? 'top' : 'all';
 }
 
+/** Permissions with setuid, setgid and sticky. */
+const MODE_MAX = 0o7777;
+
 function tmpfsText(mount: Mount): string {
   const options = mount.TmpfsOptions;
   const parts: string[] = mount.ReadOnly ? ['ro'] : [];
   if (options !== null) {
-    if (options.SizeBytes < 0 || options.Mode < 0) {
-      throw mountError('tmpfs', 'size and mode must not be negative');
+    if (options.SizeBytes < 0) throw mountError('tmpfs', 'its size must not be negative');
+    if (options.Mode > MODE_MAX) {
+      throw mountError('tmpfs', `its mode must be permissions, 0 to 0${MODE_MAX.toString(8)}`);
     }
     if (options.Mode !== 0) parts.push(`mode=${options.Mode.toString(8)}`);
     if (options.SizeBytes !== 0) parts.push(`size=${options.SizeBytes}`);

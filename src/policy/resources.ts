@@ -34,6 +34,20 @@ export type ResourceFacts = {
 };
 
 const MEMORY_MIN = 6 << 20;
+/** What the kernel takes as `pids.max`: all process IDs that there can be (PID_MAX_LIMIT). */
+const PIDS_MAX = 4_194_304;
+/** The longest CPU time in a period, in microseconds (kernel/sched, MAX_BW). */
+const CPU_QUOTA_MAX_US = 2 ** 44 - 1;
+/** The kernel counts real-time periods in nanoseconds of 64 bits. */
+const CPU_REALTIME_MAX_US = 2 ** 53;
+const CPU_REALTIME_PERIOD_US = 1_000_000;
+/** Twice as much memory would be more than 64 bits count. */
+const MEMORY_DOUBLED_MAX = 2 ** 61;
+
+/** Memory and swap of one that says only how much memory: Docker gives as much swap as memory. */
+export function defaultMemorySwap(memoryBytes: number): number {
+  return memoryBytes > MEMORY_DOUBLED_MAX ? -1 : memoryBytes * 2;
+}
 
 type Checked = { resources: Resources; warnings: string[] };
 
@@ -55,6 +69,11 @@ export function checkResources(wish: Resources, facts: ResourceFacts): Checked {
   checkCpu(resources, facts);
   checkCpusets(resources, facts);
   checkBlkio(resources);
+  if ((resources.PidsLimit ?? 0) > PIDS_MAX) {
+    throw invalidArgument(
+      `invalid PIDs limit: ${resources.PidsLimit}: the most is ${PIDS_MAX}, -1 is unlimited`,
+    );
+  }
   return { resources, warnings };
 }
 
@@ -190,6 +209,9 @@ function checkMemory(r: Resources, warnings: string[]): void {
       'You should always set the Memory limit when using Memoryswap limit, see usage',
     );
   }
+  if (r.KernelMemoryTCP < -1) {
+    throw invalidArgument(`invalid kernel memory TCP limit: ${r.KernelMemoryTCP}`);
+  }
   if (r.MemorySwap < -1) {
     throw invalidArgument(`Invalid value: ${r.MemorySwap}, valid memory swap is -1 or more`);
   }
@@ -232,7 +254,15 @@ function checkCpu(r: Resources, facts: ResourceFacts): void {
   if ((r.CpuRealtimePeriod !== 0 || r.CpuRealtimeRuntime !== 0) && !facts.abilities.cpuRealtime) {
     throw invalidArgument('Your kernel does not support CPU real-time scheduler');
   }
-  if (r.CpuRealtimePeriod !== 0 && r.CpuRealtimeRuntime > r.CpuRealtimePeriod) {
+  for (const [what, us] of [
+    ['period', r.CpuRealtimePeriod],
+    ['runtime', r.CpuRealtimeRuntime],
+  ] as const) {
+    if (us < 0 || us > CPU_REALTIME_MAX_US) {
+      throw invalidArgument(`invalid cpu real-time ${what}: ${us} microseconds`);
+    }
+  }
+  if (r.CpuRealtimeRuntime > (r.CpuRealtimePeriod || CPU_REALTIME_PERIOD_US)) {
     throw invalidArgument('cpu real-time runtime cannot be higher than cpu real-time period');
   }
   if (r.CpuShares < 0) throw invalidArgument(`invalid CPU shares: ${r.CpuShares}`);
@@ -244,9 +274,13 @@ function checkCpu(r: Resources, facts: ResourceFacts): void {
   if (r.CpuQuota > 0 && r.CpuQuota < 1000) {
     throw invalidArgument('CPU cfs quota can not be less than 1ms (i.e. 1000)');
   }
-  if (r.CpuPercent > 0) {
+  if (r.CpuQuota > CPU_QUOTA_MAX_US) {
+    throw invalidArgument(`CPU cfs quota can not be more than ${CPU_QUOTA_MAX_US} microseconds`);
+  }
+  if (r.CpuPercent !== 0) {
     throw invalidArgument('Invalid QoS settings: linux does not support CPU percent');
   }
+  if (r.CpuCount < 0) throw invalidArgument(`invalid CPU count: ${r.CpuCount}`);
 }
 
 function checkCpusets(r: Resources, facts: ResourceFacts): void {
@@ -293,18 +327,19 @@ export function runtimeResources(
   const memory = compact<NonNullable<RuntimeResources['memory']>>({
     limit: r.Memory || undefined,
     reservation: r.MemoryReservation || undefined,
-    // Docker: no swap limit given allows as much swap as memory.
-    swap: r.Memory > 0 ? r.MemorySwap || r.Memory * 2 : undefined,
+    swap: r.Memory > 0 ? r.MemorySwap || defaultMemorySwap(r.Memory) : undefined,
     swappiness:
       r.MemorySwappiness === null || r.MemorySwappiness === -1 ? undefined : r.MemorySwappiness,
     disableOOMKiller: r.OomKillDisable === true ? true : undefined,
     kernelTCP: r.KernelMemoryTCP || undefined,
   });
   const hasNano = r.NanoCpus > 0;
+  // A negative one is none.
+  const cpuQuota = r.CpuQuota > 0 ? r.CpuQuota : undefined;
   const cpu = compact<NonNullable<RuntimeResources['cpu']>>({
     shares: r.CpuShares || undefined,
     period: hasNano ? CPU_PERIOD_US : r.CpuPeriod || undefined,
-    quota: hasNano ? Math.trunc((r.NanoCpus * CPU_PERIOD_US) / 1e9) : r.CpuQuota || undefined,
+    quota: hasNano ? Math.trunc((r.NanoCpus * CPU_PERIOD_US) / 1e9) : cpuQuota,
     realtimePeriod: r.CpuRealtimePeriod || undefined,
     realtimeRuntime: r.CpuRealtimeRuntime || undefined,
     cpus: r.CpusetCpus || undefined,

@@ -13,7 +13,7 @@ export type StartFailure = {
 
 /** How crun and runc end a sentence about a value that they, or the kernel, do not take. */
 const REFUSED_VALUE =
-  /is not (?:namespaced|allowed)|load `config\.json`|: (?:invalid argument|numerical result out of range|(?:file name|argument list) too long)$/i;
+  /is not (?:namespaced|allowed)|load `config\.json`|setrlimit `|error setting rlimit|: (?:invalid argument|numerical result out of range|(?:file name|argument list) too long)$/i;
 
 /** @param command the executable that was to run */
 export function explainStartFailure(runtimeMessage: string, command: string): StartFailure {

@@ -68,6 +68,10 @@ export const int: Decoder<number> = {
 };
 /** An integer that fits an unsigned 16-bit field. */
 export const uint16: Decoder<number> = bounded(int, 0, 65_535, 'uint16');
+/** `os.FileMode` and other integers of unsigned 32 bits. */
+export const uint32: Decoder<number> = bounded(int, 0, 2 ** 32 - 1, 'uint32');
+/** `uint64` of Go, as far as an int64 goes. */
+export const uint: Decoder<number> = bounded(int, 0, INT64_MAX, 'uint64');
 export const float: Decoder<number> = scalar('float64', 0, (v) => typeof v === 'number');
 /** Any JSON value, untouched. */
 export const json: Decoder<unknown> = { zero: () => null, decode: (value) => value ?? null };

@@ -14,6 +14,7 @@ import {
   parsePlatform,
   platformRank,
 } from '../../policy/platform.ts';
+import { defaultMemorySwap } from '../../policy/resources.ts';
 import { parseSecurityOptions } from '../../policy/security-options.ts';
 import { parseContainerSize } from '../../policy/storage-options.ts';
 import { decodeJson } from '../../spec/decode.ts';
@@ -170,8 +171,8 @@ function completeHostConfig(engine: Engine, host: HostConfig): HostConfig {
     ConsoleSize: host.ConsoleSize.length === 2 ? host.ConsoleSize : [0, 0],
     MaskedPaths: host.MaskedPaths ?? (unconfined ? [] : [...MASKED_PATHS]),
     ReadonlyPaths: host.ReadonlyPaths ?? (unconfined ? [] : [...READONLY_PATHS]),
-    // Docker: as much swap as memory.
-    MemorySwap: host.Memory > 0 && host.MemorySwap === 0 ? host.Memory * 2 : host.MemorySwap,
+    MemorySwap:
+      host.Memory > 0 && host.MemorySwap === 0 ? defaultMemorySwap(host.Memory) : host.MemorySwap,
   };
 }
 

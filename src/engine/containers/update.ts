@@ -3,6 +3,7 @@ import { rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { conflict, internal, invalidArgument, messageOf } from '../../base/errors.ts';
+import { liftLimits } from '../../kernel/cgroup.ts';
 import { checkRestartPolicy } from '../../policy/host-config.ts';
 import { updatedResources } from '../../policy/resource-update.ts';
 import { checkResources, runtimeResources } from '../../policy/resources.ts';
@@ -14,7 +15,7 @@ import { blockDeviceAt } from './devices.ts';
 import { containerEvent } from './events.ts';
 import { containerPaths } from './paths.ts';
 import { saveDocument } from './persistence.ts';
-import { RUNTIME_LIMITS, runtimeOf } from './runtime.ts';
+import { cgroupOf, RUNTIME_LIMITS, runtimeOf } from './runtime.ts';
 
 /**
  * Changes limits and restart policy of a container, also while it runs.
@@ -72,10 +73,14 @@ async function apply(engine: Engine, container: Container, resources: Resources)
   try {
     const words = [...runtime.args, 'update', '--resources', file, container.id];
     await promisify(execFile)(runtime.path, words, RUNTIME_LIMITS);
+    liftLimits(engine.host.cgroups, cgroupOf(engine, container).folder, {
+      pids: resources.PidsLimit !== null && resources.PidsLimit <= 0,
+      cpuQuota: resources.CpuQuota < 0,
+    });
   } catch (cause) {
     const said = (cause as { stderr?: string }).stderr?.trim() || messageOf(cause);
     // What the kernel does not take of a value that is one is the caller's to change.
-    const make = /: invalid argument$/i.test(said) ? invalidArgument : internal;
+    const make = /: invalid argument"?$/i.test(said) ? invalidArgument : internal;
     throw make(`Cannot update container ${container.id}: ${said}`, { cause });
   } finally {
     rmSync(file, { force: true });

@@ -9,6 +9,9 @@ import {
   string,
   strings,
   struct,
+  uint,
+  uint16,
+  uint32,
 } from '../decode.ts';
 import { endpointSettings } from './network.ts';
 
@@ -82,8 +85,8 @@ export const deviceRequest = struct('DeviceRequest', {
   Capabilities: array(array(string)),
   Options: map(string),
 });
-export const throttleDevice = struct('ThrottleDevice', { Path: string, Rate: int });
-export const weightDevice = struct('WeightDevice', { Path: string, Weight: int });
+export const throttleDevice = struct('ThrottleDevice', { Path: string, Rate: uint });
+export const weightDevice = struct('WeightDevice', { Path: string, Weight: uint16 });
 export const ulimit = struct('Ulimit', { Name: string, Soft: int, Hard: int });
 export type Ulimit = Decoded<typeof ulimit>;
 
@@ -94,7 +97,7 @@ export const resources = struct('Resources', {
   Memory: int,
   NanoCpus: int,
   CgroupParent: string,
-  BlkioWeight: int,
+  BlkioWeight: uint16,
   BlkioWeightDevice: array(weightDevice),
   BlkioDeviceReadBps: array(throttleDevice),
   BlkioDeviceWriteBps: array(throttleDevice),
@@ -122,8 +125,8 @@ export const resources = struct('Resources', {
   Ulimits: nullable(array(ulimit)),
   CpuCount: int,
   CpuPercent: int,
-  IOMaximumIOps: int,
-  IOMaximumBandwidth: int,
+  IOMaximumIOps: uint,
+  IOMaximumBandwidth: uint,
 });
 export type Resources = Decoded<typeof resources>;
 
@@ -156,7 +159,7 @@ export const mount = struct('Mount', {
   ),
   ImageOptions: nullable(struct('ImageOptions', { Subpath: string })),
   TmpfsOptions: nullable(
-    struct('TmpfsOptions', { SizeBytes: int, Mode: int, Options: array(array(string)) }),
+    struct('TmpfsOptions', { SizeBytes: int, Mode: uint32, Options: array(array(string)) }),
   ),
 });
 export type Mount = Decoded<typeof mount>;
@@ -179,7 +182,7 @@ export const hostConfig = embed(
     VolumeDriver: string,
     VolumesFrom: nullable(array(string)),
     /** Rows, columns. */
-    ConsoleSize: array(int),
+    ConsoleSize: array(uint),
     Annotations: map(string),
     CapAdd: nullable(strings),
     CapDrop: nullable(strings),
