@@ -279,6 +279,16 @@ describe('restart policies', () => {
     await box.remove(id);
   });
 
+  test('the waits double: 0.1, 0.2, 0.4 seconds and so on', async () => {
+    const id = await box.up({ Cmd: ['false'], HostConfig: { RestartPolicy: { Name: 'always' } } });
+    const began = performance.now();
+    await eventually(async () => (await box.inspect(id)).RestartCount >= 4);
+    assert.ok(performance.now() - began >= 1400, 'four waits are 1.5 seconds');
+    const { State } = await box.until(id, 'restarting');
+    assert.deepEqual([State.Restarting, State.Running], [true, true]);
+    await box.remove(id);
+  });
+
   test('a stop during the wait ends it for good', async () => {
     const RestartPolicy = { Name: 'always' };
     const id = await box.up({ Cmd: ['false'], HostConfig: { RestartPolicy } });
