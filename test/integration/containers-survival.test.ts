@@ -1,9 +1,12 @@
 import assert from 'node:assert/strict';
+import { existsSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Box, openBox } from '../support/box.ts';
 import { eventually } from '../support/processes.ts';
 import { takeStock } from '../support/resources.ts';
+import { temporaryFolder } from '../support/temp.ts';
 
 /** Containers outlive the daemon, and the next one takes them over. */
 
@@ -41,22 +44,29 @@ describe('the daemon is killed', () => {
   });
 
   test('ends meanwhile are seen with their code and time, and policies act on them', async () => {
-    // Long enough that the daemon is dead before the first of them ends, on a busy machine too.
-    const end = (code: number) => ['sh', '-c', `sleep 1.5; exit ${code}`];
-    const ended = await box.up({ Cmd: end(42) });
-    const again = await box.up({
-      Cmd: end(43),
-      HostConfig: { RestartPolicy: { Name: 'on-failure', MaximumRetryCount: 1 } },
+    using folder = temporaryFolder('ends');
+    const mark = path.join(folder.path, 'now');
+    const wish = (code: number, more: object = {}) => ({
+      Cmd: ['sh', '-c', `until [ -e /ends/now ]; do sleep 0.05; done; exit ${code}`],
+      HostConfig: { Binds: [`${folder.path}:/ends`], ...more },
     });
-    const removed = await box.up({ Cmd: end(0), HostConfig: { AutoRemove: true } });
+    const ended = await box.up(wish(42));
+    const again = await box.up(
+      wish(43, { RestartPolicy: { Name: 'on-failure', MaximumRetryCount: 1 } }),
+    );
+    const removed = await box.up(wish(0, { AutoRemove: true }));
     await box.daemon.stop('SIGKILL');
     const killed = Date.now();
-    await sleep(2500);
+    writeFileSync(mark, '');
+    const exitFile = (id: string): string =>
+      path.join(box.daemon.execRoot, 'containers', id, 'shim/exit');
+    await eventually(() => [ended, again, removed].every((id) => existsSync(exitFile(id))));
+    const over = Date.now();
     await box.daemon.start();
     const { State } = await box.inspect(ended);
     assert.deepEqual([State.Status, State.ExitCode], ['exited', 42]);
     const finished = Date.parse(State.FinishedAt);
-    assert.ok(finished > killed && finished < killed + 2300, State.FinishedAt);
+    assert.ok(finished >= killed && finished <= over, State.FinishedAt);
     const view = await box.until(again, 'exited');
     assert.deepEqual([view.RestartCount, view.State.ExitCode], [1, 43]);
     await eventually(

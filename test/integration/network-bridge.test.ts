@@ -6,18 +6,21 @@ import { becomeHost, client, makeHost, Peer, run } from '../support/network-host
 
 before(becomeHost);
 
+/** Names of namespaces are the whole machine's. */
+const LAN = `lan-${process.pid}`;
+
 /** Another machine: `10.77.0.2`, behind the host's `10.77.0.1`. */
 function neighbour(): string {
-  run(`ip netns add lan-test 2>/dev/null || true
-    ip link add lan0 type veth peer name eth0 netns lan-test
+  run(`ip netns add ${LAN} 2>/dev/null || true
+    ip link add lan0 type veth peer name eth0 netns ${LAN}
     ip addr add 10.77.0.1/24 dev lan0; ip -6 addr add fd77::1/64 dev lan0 nodad; ip link set lan0 up
-    ip netns exec lan-test sh -c 'ip link set lo up; ip addr add 10.77.0.2/24 dev eth0
+    ip netns exec ${LAN} sh -c 'ip link set lo up; ip addr add 10.77.0.2/24 dev eth0
       ip -6 addr add fd77::2/64 dev eth0 nodad; ip link set eth0 up'`);
-  return '/run/netns/lan-test';
+  return `/run/netns/${LAN}`;
 }
 
 function dropNeighbour(): void {
-  run('ip link del lan0; ip netns del lan-test');
+  run(`ip link del lan0; ip netns del ${LAN}`);
 }
 
 test('none has a loopback and nothing else; host has no namespace of its own', async (t) => {
@@ -89,7 +92,7 @@ test('a published port is reached from everywhere, and its owner is told who ask
   assert.match(await inside.ask('10.77.0.1', 8080), /^web /, 'the container itself');
   assert.match(await here.ask('127.0.0.1', 8081), /^private /);
   await assert.rejects(there.ask('10.77.0.1', 8081, 'tcp', 500), /ECONNREFUSED/);
-  run('ip netns exec lan-test ip route add 172.31.9.0/24 via 10.77.0.1');
+  run(`ip netns exec ${LAN} ip route add 172.31.9.0/24 via 10.77.0.1`);
   await assert.rejects(there.ask('172.31.9.2', 80, 'tcp', 500), /timed out/, 'past the ports');
 
   await networks.close(web.id);

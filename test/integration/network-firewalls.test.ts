@@ -38,12 +38,14 @@ const published = { '80/tcp': [{ HostIp: '', HostPort: '8080' }] };
 
 /** Another machine, `10.83.0.2`. */
 function neighbour(t: TestContext): Peer {
-  run(`ip netns add lan-fw; ip link add lanfw type veth peer name eth0 netns lan-fw
+  // Names of namespaces are the whole machine's.
+  const name = `lan-${process.pid}`;
+  run(`ip netns add ${name}; ip link add lanfw type veth peer name eth0 netns ${name}
     ip addr add 10.83.0.1/24 dev lanfw; ip link set lanfw up
-    ip -n lan-fw addr add 10.83.0.2/24 dev eth0; ip -n lan-fw link set eth0 up
-    ip -n lan-fw route add default via 10.83.0.1`);
-  t.after(() => run('ip link del lanfw; ip netns del lan-fw'));
-  return new Peer(t, '/run/netns/lan-fw');
+    ip -n ${name} addr add 10.83.0.2/24 dev eth0; ip -n ${name} link set eth0 up
+    ip -n ${name} route add default via 10.83.0.1`);
+  t.after(() => run(`ip link del lanfw; ip netns del ${name}`));
+  return new Peer(t, `/run/netns/${name}`);
 }
 
 /** What has to work whatever the host's firewall: ways in by published ports, out, and no others. */

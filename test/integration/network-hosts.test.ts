@@ -11,13 +11,16 @@ function body(given: object) {
   return networkCreate.decode(given, '');
 }
 
+/** Names of namespaces are the whole machine's. */
+const lanName = (n: number): string => `lan-${process.pid}-${n}`;
+
 /**
  * Two other machines on networks of their own, `10.81.0.2` and `10.82.0.2` (and the same in fd81
  * and fd82); the host is their gateway.
  */
 function neighbours(t: TestContext): { near: Peer; far: Peer } {
   const [near, far] = [81, 82].map((n) => {
-    const name = `lan-hosts-${n}`;
+    const name = lanName(n);
     run(`ip netns add ${name}
       ip link add lan${n} type veth peer name eth0 netns ${name}
       ip addr add 10.${n}.0.1/24 dev lan${n}; ip -6 addr add fd${n}::1/64 dev lan${n} nodad
@@ -126,7 +129,7 @@ test("rules in the user's chain come first", async (t) => {
 
 test('options of a bridge network are obeyed', async (t) => {
   const { near } = neighbours(t);
-  run('ip netns exec lan-hosts-81 ip route replace 10.91.0.0/24 via 10.81.0.1');
+  run(`ip netns exec ${lanName(81)} ip route replace 10.91.0.0/24 via 10.81.0.1`);
   const { networks } = await makeHost(t, '--bridge=cbr5').start();
   await networks.create(
     dual('plain', 1, {

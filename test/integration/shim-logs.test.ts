@@ -8,7 +8,9 @@ import {
   closeSync,
   globSync,
   mkdirSync,
+  readdirSync,
   readFileSync,
+  readlinkSync,
   statSync,
   truncateSync,
   writeFileSync,
@@ -307,14 +309,18 @@ test('following ends with the container, with until, and when nobody listens', a
       `{"log":"${text}\\n","stream":"stdout","time":"${new Date().toISOString()}"}\n`,
     );
   const request = { ...EVERYTHING, driver: 'json-file', path: log.path, raw: true } as const;
-  const until = BigInt(Date.now() + 700) * 1_000_000n;
+  const until = BigInt(Date.now() + 4000) * 1_000_000n;
   const followers = [
     shims.readLog({ ...request, follow: true }),
     shims.readLog({ ...request, follow: true, untilNs: until }),
     shims.readLog({ ...request, follow: true, tail: 0 }),
   ];
   const outputs = followers.map((each) => each.output.toArray() as Promise<Buffer[]>);
-  await sleep(150);
+  // Each has found where it begins, and waits for what comes.
+  await eventually(
+    () =>
+      readersOf(log.path).filter((each) => isWaiting(each, log.path)).length === followers.length,
+  );
   line('one');
   await sleep(100);
   // A line that comes in two writes is one line.
@@ -333,17 +339,24 @@ test('following ends with the container, with until, and when nobody listens', a
   const vanishing = shims.readLog({ ...request, follow: true });
   await once(vanishing.output, 'data');
   vanishing.output.destroy();
-  await eventually(
-    () => !globSync('/proc/[0-9]*/cmdline').some((file) => isReaderOf(file, log.path)),
-  );
+  await eventually(() => readersOf(log.path).length === 0);
 });
 
-function isReaderOf(commandFile: string, log: string): boolean {
-  try {
-    return readFileSync(commandFile, 'utf8').includes(`path=${log}`);
-  } catch {
-    return false; // it ended meanwhile
-  }
+/** Folders in /proc of the processes that read a log. */
+function readersOf(log: string): string[] {
+  return globSync('/proc/[0-9]*').filter((folder) => {
+    try {
+      return readFileSync(`${folder}/cmdline`, 'utf8').includes(`path=${log}`);
+    } catch {
+      return false; // it ended meanwhile
+    }
+  });
+}
+
+/** True for a reader that has opened the log, and so knows where it begins, and is told of writes. */
+function isWaiting(folder: string, log: string): boolean {
+  const open = readdirSync(`${folder}/fd`).map((fd) => readlinkSync(`${folder}/fd/${fd}`));
+  return open.includes(log) && open.includes('anon_inode:inotify');
 }
 
 test('a container that logs nothing yet can be followed', async () => {

@@ -233,7 +233,7 @@ test('an end does not wait for a client, which gets the rest later', async () =>
   const shim = await shims.launch(spec);
   const slow = await shim.attach(OUTPUT);
   await shim.start();
-  const status = await Promise.race([shim.exited, sleep(3000)]);
+  const status = await Promise.race([shim.exited, sleep(30_000, undefined, { ref: false })]);
   assert.equal(status?.exitCode, 5);
   const output = await readToEnd(slow);
   assert.equal(unframe(output).stdout.length, 330_000);

@@ -120,7 +120,7 @@ export class Box implements AsyncDisposable {
         const view = await this.inspect(id);
         return view.State.Status === status ? view : undefined;
       },
-      { what: `${id.slice(0, 12)} to be ${status}`, timeoutMs: 20_000 },
+      { what: `${id.slice(0, 12)} to be ${status}`, timeoutMs: 30_000 },
     );
   }
 

@@ -129,7 +129,7 @@ export class TestDaemon implements AsyncDisposable {
       },
       {
         what: `the daemon; its log:\n${existsSync(this.logFile) ? this.log() : ''}`,
-        timeoutMs: 20_000,
+        timeoutMs: 60_000,
       },
     );
   }

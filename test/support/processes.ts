@@ -79,7 +79,7 @@ export async function eventually<T>(
   condition: () => Promise<T> | T,
   options: { timeoutMs?: number; what?: string } = {},
 ): Promise<NonNullable<T>> {
-  const deadline = performance.now() + (options.timeoutMs ?? 10_000);
+  const deadline = performance.now() + (options.timeoutMs ?? 30_000);
   for (;;) {
     const value = await condition();
     if (value !== undefined && value !== null && value !== false) return value;
