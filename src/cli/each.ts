@@ -1,4 +1,4 @@
-import { isEngineError } from '../base/errors.ts';
+import { type EngineError, isEngineError } from '../base/errors.ts';
 import { EXIT, ExitError, sentenceOf } from './exit.ts';
 import type { Session } from './session.ts';
 
@@ -27,4 +27,24 @@ export async function forEachName(
   }
   if (failures.length > 0) throw new ExitError(EXIT.failure, failures.join('\n'));
   return undefined;
+}
+
+/**
+ * Does one thing to each of several things, one after the other; gives the failures of those that
+ * it could not be done to.
+ */
+export async function inTurn(
+  names: readonly string[],
+  action: (name: string) => Promise<void>,
+): Promise<readonly EngineError[]> {
+  const failures: EngineError[] = [];
+  for (const name of names) {
+    try {
+      await action(name);
+    } catch (error) {
+      if (!isEngineError(error)) throw error;
+      failures.push(error);
+    }
+  }
+  return failures;
 }

@@ -1,23 +1,10 @@
 import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
+import type { CgroupAbilities } from '../spec/cgroup-abilities.ts';
 import type { Cgroups } from './cgroup.ts';
 
 /** Which limits the host's cgroups can keep. A false one is dropped with a warning. */
-export function cgroupAbilities(cgroups: Cgroups): {
-  readonly memory: boolean;
-  readonly swap: boolean;
-  readonly swappiness: boolean;
-  readonly reservation: boolean;
-  readonly oomKillDisable: boolean;
-  readonly pids: boolean;
-  readonly cpuShares: boolean;
-  readonly cpuQuota: boolean;
-  readonly cpuset: boolean;
-  readonly blkioWeight: boolean;
-  readonly blkioThrottle: boolean;
-  readonly kernelTcp: boolean;
-  readonly cpuRealtime: boolean;
-} {
+export function cgroupAbilities(cgroups: Cgroups): CgroupAbilities {
   const has = (controller: string, file: string): boolean => {
     const mount = cgroups.mountOf(controller);
     return mount !== undefined && existsSync(path.join(mount, file));

@@ -211,8 +211,3 @@ export function openCgroupParents(cgroups: Cgroups, folder: string): void {
     }
   }
 }
-
-/** Makes a cgroup in every hierarchy. For tests and for parents of containers. */
-export function makeCgroup(cgroups: Cgroups, folder: string): void {
-  for (const root of cgroups.hierarchies) mkdirSync(path.join(root, folder), { recursive: true });
-}

@@ -11,23 +11,29 @@ export type MountWish = {
   readonly type: 'bind' | 'volume' | 'tmpfs';
   /** Volume name; '' asks for an anonymous one, or is no volume. */
   readonly name: string;
-  /** Host path of a bind; '' else. */
+  /** Host path of a bind, or of a volume that is there; '' else. */
   readonly source: string;
   readonly destination: string;
+  /** As the user wrote it (`ro,z`). */
   readonly mode: string;
   readonly readWrite: boolean;
+  /** `rprivate`, `rslave` …; '' for volumes. */
   readonly propagation: string;
+  /** False: `bind` rather than `rbind`. */
   readonly recursive: boolean;
   /** How deep read-only goes: '' as deep as the kernel can, `top` the mount itself, `all` or an error. */
   readonly readOnlyDepth: ReadOnlyDepth;
+  /** Copy the image's content into a new volume. */
   readonly copyUp: boolean;
   readonly subpath: string;
+  /** Options of the tmpfs mount(2), `size=64m,mode=1777`. */
   readonly tmpfsOptions: string;
   /** True: a missing bind source is made (as `-v` does); false: it is an error (as `--mount`). */
   readonly createSource: boolean;
   readonly driver: string;
   readonly driverOptions: Readonly<Record<string, string>>;
   readonly labels: Readonly<Record<string, string>>;
+  /** HostConfig entry it came from. */
   readonly origin: 'binds' | 'mounts' | 'tmpfs' | 'image';
 };
 

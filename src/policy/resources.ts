@@ -1,4 +1,5 @@
 import { invalidArgument } from '../base/errors.ts';
+import type { CgroupAbilities } from '../spec/cgroup-abilities.ts';
 import type { Resources } from '../spec/docker/container.ts';
 import type { RuntimeResources } from '../spec/oci/runtime.ts';
 import { expandIdSet } from './id-set.ts';
@@ -7,23 +8,6 @@ import { expandIdSet } from './id-set.ts';
  * Cgroup limits: which the host can keep, which make sense, and how the runtime is told. Rules and
  * texts: moby `daemon/daemon_unix.go`, verifyPlatformContainerResources.
  */
-
-/** What the host's cgroups can do; false gives a warning and drops the limit. */
-export type CgroupAbilities = {
-  readonly memory: boolean;
-  readonly swap: boolean;
-  readonly swappiness: boolean;
-  readonly reservation: boolean;
-  readonly oomKillDisable: boolean;
-  readonly pids: boolean;
-  readonly cpuShares: boolean;
-  readonly cpuQuota: boolean;
-  readonly cpuset: boolean;
-  readonly blkioWeight: boolean;
-  readonly blkioThrottle: boolean;
-  readonly kernelTcp: boolean;
-  readonly cpuRealtime: boolean;
-};
 
 export type ResourceFacts = {
   readonly abilities: CgroupAbilities;

@@ -3,8 +3,7 @@ import type { Ulimit } from '../spec/docker/container.ts';
 import type { RuntimeRlimit } from '../spec/oci/runtime.ts';
 
 /** Names of `--ulimit`; RLIMIT_… of setrlimit(2) in upper case. */
-const NAMES: readonly string[] = [
-  'as',
+export const ULIMIT_NAMES: ReadonlySet<string> = new Set([
   'core',
   'cpu',
   'data',
@@ -20,12 +19,14 @@ const NAMES: readonly string[] = [
   'rttime',
   'sigpending',
   'stack',
-];
+]);
 
 /** @throws invalidArgument for an unknown name or a soft limit above the hard one */
 export function checkUlimits(ulimits: readonly Ulimit[]): void {
   for (const { Name, Soft, Hard } of ulimits) {
-    if (!NAMES.includes(Name)) throw invalidArgument(`invalid ulimit type: ${Name}`);
+    // The client knows nothing of `as`, which the kernel does.
+    if (Name !== 'as' && !ULIMIT_NAMES.has(Name))
+      throw invalidArgument(`invalid ulimit type: ${Name}`);
     if (Soft < -1 || Hard < -1) {
       throw invalidArgument(`invalid ulimit ${Name}: a limit is a positive number, or -1 for none`);
     }

@@ -1,6 +1,7 @@
 import { isIP } from 'node:net';
 import path from 'node:path';
 import { parseSizeBinary } from '../../base/bytes.ts';
+import { ULIMIT_NAMES } from '../../policy/ulimits.ts';
 import { parseInteger, splitPair } from '../flags.ts';
 
 /**
@@ -120,31 +121,13 @@ export function parseThrottle(value: string, unit: 'bytes' | 'count'): ThrottleD
   return { Path: device, Rate: rate };
 }
 
-const ULIMITS = new Set([
-  'core',
-  'cpu',
-  'data',
-  'fsize',
-  'locks',
-  'memlock',
-  'msgqueue',
-  'nice',
-  'nofile',
-  'nproc',
-  'rss',
-  'rtprio',
-  'rttime',
-  'sigpending',
-  'stack',
-]);
-
 export type UlimitValue = { readonly Name: string; readonly Soft: number; readonly Hard: number };
 
 /** `nofile=1024:2048`; -1 is unlimited. */
 export function parseUlimit(value: string): UlimitValue {
   const [name, limits] = splitPair(value);
   if (!value.includes('=')) throw new Error(`invalid ulimit argument: ${value}`);
-  if (!ULIMITS.has(name)) throw new Error(`invalid ulimit type: ${name}`);
+  if (!ULIMIT_NAMES.has(name)) throw new Error(`invalid ulimit type: ${name}`);
   const [softText = '', hardText, ...rest] = limits.split(':');
   if (rest.length > 0) {
     throw new Error(

@@ -1,9 +1,10 @@
 import { notFound } from '../../base/errors.ts';
 import { type Decoded, map, string, struct } from '../../spec/decode.ts';
+import type { Volume as VolumeView } from '../../spec/docker/volume.ts';
 import { booleanFilter, checkFilterKeys, type Filters, matchLabels } from '../../spec/filters.ts';
 import { atLeast, type Call } from '../call.ts';
 import type { Engine } from '../engine.ts';
-import { ANONYMOUS_LABEL, type Volume, type VolumeView, viewOf } from './volume.ts';
+import { ANONYMOUS_LABEL, type Volume, viewOf } from './volume.ts';
 
 /** The volume calls of the API. Shapes: Engine API v1.51, Volume*. */
 

@@ -1,4 +1,5 @@
 import { bool, type Decoded, decodeJson, map, string, struct } from '../../spec/decode.ts';
+import type { Volume as VolumeView } from '../../spec/docker/volume.ts';
 
 /** A volume's document in the database. */
 const volumeDocument = struct('Volume', {
@@ -32,18 +33,7 @@ export function encodeVolume(volume: VolumeDocument): string {
   return JSON.stringify(isGoing ? { ...known, isGoing } : known);
 }
 
-/** A volume as the API shows it: `Volume` of the Engine API v1.51. */
-export type VolumeView = {
-  readonly CreatedAt: string;
-  readonly Driver: string;
-  readonly Labels: Readonly<Record<string, string>> | null;
-  readonly Mountpoint: string;
-  readonly Name: string;
-  readonly Options: Readonly<Record<string, string>> | null;
-  readonly Scope: 'local';
-  readonly UsageData?: { readonly RefCount: number; readonly Size: number };
-};
-
+/** A volume as the API shows it. */
 export function viewOf(volume: Volume): VolumeView {
   const orNull = (record: Readonly<Record<string, string>>) =>
     Object.keys(record).length === 0 ? null : record;

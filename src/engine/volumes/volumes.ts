@@ -1,34 +1,10 @@
-import type { ReadOnlyDepth } from '../../policy/mounts.ts';
+import type { MountWish } from '../../policy/mounts.ts';
 import type { HostConfig } from '../../spec/docker/container.ts';
 import type { Volume } from './volume.ts';
 
 /** One mount of a container, resolved: what the runtime is told and inspect shows. */
-export type MountPoint = {
-  readonly type: 'bind' | 'volume' | 'tmpfs';
-  /** Volume name; '' for others. */
-  readonly name: string;
-  /** Absolute host path; '' for tmpfs. */
-  readonly source: string;
-  readonly destination: string;
-  readonly driver: string;
-  /** As the user wrote it (`ro,z`). */
-  readonly mode: string;
-  readonly readWrite: boolean;
-  /** `rprivate`, `rslave` …; '' for volumes. */
-  readonly propagation: string;
-  /** False: `bind` rather than `rbind`. */
-  readonly recursive: boolean;
-  /** Of what is mounted below a read-only mount. */
-  readonly readOnlyDepth: ReadOnlyDepth;
-  /** Copy the image's content into a new volume. */
-  readonly copyUp: boolean;
-  readonly subpath: string;
-  /** Options of the tmpfs mount(2), `size=64m,mode=1777`. */
-  readonly tmpfsOptions: string;
-  /** True: a missing bind source is made at start; false: it is an error. */
-  readonly createSource: boolean;
-  /** HostConfig entry it came from. */
-  readonly origin: 'binds' | 'mounts' | 'tmpfs' | 'image' | 'volumes-from';
+export type MountPoint = Omit<MountWish, 'driverOptions' | 'labels' | 'origin'> & {
+  readonly origin: MountWish['origin'] | 'volumes-from';
 };
 
 /** What a new volume is made of. */

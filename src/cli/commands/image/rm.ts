@@ -1,5 +1,5 @@
-import { isEngineError } from '../../../base/errors.ts';
 import { atLeast, defineCommand } from '../../command.ts';
+import { inTurn } from '../../each.ts';
 import { EXIT, ExitError, sentenceOf } from '../../exit.ts';
 import { bool, strings } from '../../flags.ts';
 
@@ -15,26 +15,22 @@ export const command = defineCommand({
   flags,
   run: async (session, { flags, args }) => {
     const client = await session.client();
-    const failures: string[] = [];
-    let failed = false;
-    for (const name of args) {
-      try {
-        const items = await client.imageRemove({
-          params: { name },
-          query: { force: flags.force, noprune: flags['no-prune'], platforms: flags.platform },
-        });
-        for (const item of items) {
-          await session.line(
-            'Deleted' in item ? `Deleted: ${item.Deleted}` : `Untagged: ${item.Untagged}`,
-          );
-        }
-      } catch (error) {
-        if (!isEngineError(error)) throw error;
-        failures.push(sentenceOf(error));
-        failed ||= !flags.force || error.kind !== 'notFound';
+    const failures = await inTurn(args, async (name) => {
+      const items = await client.imageRemove({
+        params: { name },
+        query: { force: flags.force, noprune: flags['no-prune'], platforms: flags.platform },
+      });
+      for (const item of items) {
+        await session.line(
+          'Deleted' in item ? `Deleted: ${item.Deleted}` : `Untagged: ${item.Untagged}`,
+        );
       }
-    }
+    });
     if (failures.length === 0) return undefined;
-    throw new ExitError(failed ? EXIT.failure : EXIT.ok, failures.join('\n'));
+    const failed = failures.some(({ kind }) => !flags.force || kind !== 'notFound');
+    throw new ExitError(
+      failed ? EXIT.failure : EXIT.ok,
+      failures.map((each) => sentenceOf(each)).join('\n'),
+    );
   },
 });

@@ -1,5 +1,5 @@
-import { isEngineError } from '../../../base/errors.ts';
 import { atLeast, defineCommand } from '../../command.ts';
+import { inTurn } from '../../each.ts';
 import { EXIT, ExitError, sentenceOf } from '../../exit.ts';
 import { bool } from '../../flags.ts';
 import { hideProgress, showProgress } from '../../progress.ts';
@@ -14,19 +14,15 @@ export const command = defineCommand({
   flags,
   run: async (session, { flags, args }) => {
     const client = await session.client();
-    const failures: string[] = [];
     // One after the other: each reads all of its image.
-    for (const name of args) {
-      try {
-        const messages = await client.imageVerify({ params: { name } });
-        if (flags.quiet) await hideProgress(messages);
-        else await showProgress(messages, session.context.stdout);
-      } catch (error) {
-        if (!isEngineError(error)) throw error;
-        failures.push(sentenceOf(error));
-      }
+    const failures = await inTurn(args, async (name) => {
+      const messages = await client.imageVerify({ params: { name } });
+      if (flags.quiet) await hideProgress(messages);
+      else await showProgress(messages, session.context.stdout);
+    });
+    if (failures.length > 0) {
+      throw new ExitError(EXIT.failure, failures.map((each) => sentenceOf(each)).join('\n'));
     }
-    if (failures.length > 0) throw new ExitError(EXIT.failure, failures.join('\n'));
     return undefined;
   },
 });
