@@ -115,7 +115,8 @@ test('a configuration that was read again is told of', async () => {
   box.daemon.signal('SIGHUP');
   const told = await eventually(async () => (await events({ type: ['daemon'] }))[0]);
   assert.equal(told.Action, 'reload');
-  assert.equal(told.Actor.Attributes['live-restore'], 'false');
+  const { 'live-restore': restore, 'max-download-attempts': attempts } = told.Actor.Attributes;
+  assert.deepEqual([restore, attempts], ['false', '5']);
 });
 
 test('the newest so many are kept, in memory only', async () => {

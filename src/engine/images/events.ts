@@ -1,3 +1,4 @@
+import { familiarReference, familiarRepository, type Reference } from '../../base/reference.ts';
 import { decodeJson, map, string, struct, withDefault } from '../../spec/decode.ts';
 import type { ImageRecord } from '../../store/images.ts';
 import type { Engine } from '../engine.ts';
@@ -29,5 +30,20 @@ export function imageEvent(
     action,
     id: image.id,
     attributes: { ...imageBrief(image).labels, ...(name === '' ? {} : { name }) },
+  });
+}
+
+/** Tells that an image came from, or went to, a registry: these events go by its name there. */
+export function transferEvent(
+  engine: Pick<Engine, 'events'>,
+  action: 'pull' | 'push',
+  image: Pick<ImageRecord, 'config'>,
+  reference: Reference,
+): void {
+  engine.events.publish({
+    type: 'image',
+    action,
+    id: familiarReference(reference),
+    attributes: { ...imageBrief(image).labels, name: familiarRepository(reference) },
   });
 }

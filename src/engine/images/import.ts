@@ -79,9 +79,9 @@ export async function imageImport(
     manifests: [],
     cause: 'import',
   });
-  const name = reference === undefined ? id : familiarReference(reference);
-  imageEvent(engine, 'import', { id, config: image }, name);
-  if (reference !== undefined) imageEvent(engine, 'tag', { id, config: image }, name);
+  const made = { id, config: image };
+  imageEvent(engine, 'import', made, id);
+  if (reference !== undefined) imageEvent(engine, 'tag', made, familiarReference(reference));
   call.progress({ status: writtenLine(engine, [layer.diffId], [layer]) });
   call.progress({ status: id });
 }

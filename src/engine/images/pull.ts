@@ -27,6 +27,7 @@ import type { ProgressCall } from '../call.ts';
 import { answerDelta, localBase } from '../deltas/base.ts';
 import type { Engine } from '../engine.ts';
 import { commitImage } from './commit-image.ts';
+import { transferEvent } from './events.ts';
 import { registryAccess } from './registry-access.ts';
 import { writtenLine } from './written.ts';
 
@@ -240,25 +241,24 @@ async function finish(
       ? images.findTag(repository, reference.tag ?? DEFAULT_TAG)
       : images.findRepoDigest(repository, reference.digest);
   const isNamed = images.findRepoDigest(repository, result.digest) === imageId;
-  if (result.image === null && before === imageId && isNamed) return false;
   const known = result.image === null ? images.get(imageId) : undefined;
+  const config = known?.config ?? Buffer.from(result.image?.configBase64 ?? '', 'base64');
+  if (known !== undefined && before === imageId && isNamed) {
+    transferEvent(engine, 'pull', known, reference);
+    return false;
+  }
   const tags =
     reference.digest === undefined ? [{ repository, tag: reference.tag ?? DEFAULT_TAG }] : [];
   await commitImage(engine, {
     staged: last,
-    config: known?.config ?? Buffer.from(result.image?.configBase64 ?? '', 'base64'),
+    config,
     diffIds: known?.diffIds ?? result.image?.diffIds ?? [],
     tags,
     repoDigests: [{ repository, digest: result.digest }],
     manifests: result.manifests.map(decodeManifest),
     cause: 'pull',
   });
-  engine.events.publish({
-    type: 'image',
-    action: 'pull',
-    id: familiarReference(reference),
-    attributes: { name: familiarRepository(reference) },
-  });
+  transferEvent(engine, 'pull', { config }, reference);
   return before !== imageId;
 }
 

@@ -3,7 +3,6 @@ import type { ImageId } from '../../base/digest.ts';
 import { invalidArgument, notFound } from '../../base/errors.ts';
 import {
   familiarReference,
-  familiarRepository,
   isTag,
   parseReference,
   type Reference,
@@ -15,6 +14,7 @@ import type { ProgressMessage } from '../../spec/docker/progress.ts';
 import { isImageManifest } from '../../spec/oci/image.ts';
 import type { PulledManifest, PushInput, PushResult } from '../../worker/pull-protocol.ts';
 import type { ProgressCall } from '../call.ts';
+import { transferEvent } from './events.ts';
 import type { PullEngine } from './pull.ts';
 import { registryAccess } from './registry-access.ts';
 
@@ -96,12 +96,7 @@ async function pushImage(
   const result = (await job.result) as PushResult;
   await remember(engine, reference, imageId, result);
   for (const tag of tags) {
-    engine.events.publish({
-      type: 'image',
-      action: 'push',
-      id: familiarReference({ ...reference, tag }),
-      attributes: { name: familiarRepository(reference) },
-    });
+    transferEvent(engine, 'push', image, { ...reference, tag });
   }
 }
 

@@ -12,10 +12,11 @@ import type { ImageRecord } from '../../store/images.ts';
 import type { SaveInput } from '../../worker/archive-protocol.ts';
 import type { ByteStream, Call } from '../call.ts';
 import type { Engine } from '../engine.ts';
+import { imageEvent } from './events.ts';
 import { getImage } from './resolve.ts';
 
 /** What of the engine saving works with. */
-export type SaveEngine = Pick<Engine, 'workers' | 'layers' | 'store' | 'log' | 'tasks'>;
+export type SaveEngine = Pick<Engine, 'workers' | 'layers' | 'store' | 'log' | 'tasks' | 'events'>;
 
 type Saved = {
   readonly image: ImageRecord;
@@ -111,6 +112,7 @@ async function archive(
       ]);
       if (result.status === 'rejected') throw result.reason;
       if (sent.status === 'rejected') throw sent.reason;
+      for (const { image } of saved) imageEvent(engine, 'save', image, image.id);
       body.end();
     } catch (error) {
       // The client sees the archive end in the middle; why is for the log.
