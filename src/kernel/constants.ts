@@ -142,3 +142,6 @@ export const FS_IOC_FSSETXATTR = 0x401c5820;
 /** ioctl requests. FICLONE = _IOW(0x94, 9, int). */
 export const FICLONE = 0x40049409;
 export const TIOCSWINSZ = 0x5414;
+
+/** `whence` of lseek(2). */
+export const SEEK = { SET: 0, DATA: 3, HOLE: 4 } as const;

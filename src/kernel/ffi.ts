@@ -579,6 +579,17 @@ export function openSyscalls(): Syscalls {
         fromFd,
       );
     },
+    lseek: (fd, offset, whence) => {
+      const at = libc.get('int64_t lseek64(int fd, int64_t offset, int whence)')(
+        fd,
+        offset,
+        whence,
+      );
+      if (Number(at) >= 0) return Number(at);
+      const errno = libc.koffi.errno();
+      if (errno === 6) return undefined; // ENXIO
+      throw syscallError('lseek', errno, undefined);
+    },
     copyFileRange: (fromFd, toFd, bytes) =>
       call(
         'copy_file_range',

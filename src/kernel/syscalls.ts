@@ -96,6 +96,8 @@ export type Syscalls = {
   clone(toFd: number, fromFd: number): void;
   /** Returns the bytes copied. */
   copyFileRange(fromFd: number, toFd: number, bytes: number): number;
+  /** lseek(2): returns the new offset; undefined behind the last data (ENXIO). */
+  lseek(fd: number, offset: number, whence: number): number | undefined;
 
   // --- page cache and durability ---
   fadvise(fd: number, offset: number, bytes: number, advice: number): void;

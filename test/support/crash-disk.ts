@@ -100,7 +100,7 @@ export class CrashDisk implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    for (const stage of [...this.#stages].reverse()) await stage.unmount();
+    for (const stage of [...this.#stages].reverse()) await stage.release('--lazy');
     this.#folder[Symbol.dispose]();
   }
 }
@@ -149,13 +149,24 @@ class Stage {
     this.#isMounted = true;
   }
 
-  /** What a killed process still holds is let go of in a moment. */
+  /** Takes it out so that it can be put in again. */
   async unmount(): Promise<void> {
+    await this.release();
+    // A mount namespace that was made meanwhile, anybody's, has a copy of the mount and keeps the
+    // dead filesystem. A second device beside it would be the end of both.
+    await eventually(
+      async () => (await runOk('losetup', ['--associated', this.image])).trim() === '',
+      { what: 'other mount namespaces to let go of the disk', timeoutMs: 60_000 },
+    );
+  }
+
+  /** What a killed process still holds is let go of in a moment; the device goes with the last mount. */
+  async release(...options: readonly string[]): Promise<void> {
     if (this.#isMounted) {
       let said = '';
       await eventually(
         async () => {
-          const { code, stderr } = await run('umount', [this.mountPoint]);
+          const { code, stderr } = await run('umount', [...options, this.mountPoint]);
           said = stderr;
           return code === 0;
         },
@@ -166,11 +177,5 @@ class Stage {
     if (this.#device === '') return;
     await runOk('losetup', ['--detach', this.#device]);
     this.#device = '';
-    // A mount namespace that was made meanwhile, anybody's, has a copy of the mount and keeps the
-    // dead filesystem. A second device beside it would be the end of both.
-    await eventually(
-      async () => (await runOk('losetup', ['--associated', this.image])).trim() === '',
-      { what: 'other mount namespaces to let go of the disk', timeoutMs: 60_000 },
-    );
   }
 }

@@ -1,24 +1,38 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import {
+  chmodSync,
+  chownSync,
+  closeSync,
   constants,
   copyFileSync,
   existsSync,
+  linkSync,
+  mkdirSync,
+  openSync,
   readdirSync,
   readFileSync,
   readlinkSync,
+  renameSync,
   statSync,
+  symlinkSync,
+  utimesSync,
   writeFileSync,
+  writeSync,
 } from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import type { DiffId, Digest, ImageId } from '../../src/base/digest.ts';
+import { S } from '../../src/kernel/constants.ts';
+import { CWD, type Syscalls } from '../../src/kernel/syscalls.ts';
 import { imageStore } from '../../src/store/images.ts';
 import { layerTar as exactTar } from '../../src/store/layers/layer-tar.ts';
 import { digestOf, type LayerEntry, layerTar } from './images.ts';
 import { layerPair, treeOf } from './layer-samples.ts';
 import type { OpenStore } from './layers.ts';
+import { runOk } from './processes.ts';
+import { temporaryFolder } from './temp.ts';
 
 /**
  * What every storage driver owes, on every filesystem: the tests of one, on stores that `open` makes.
@@ -57,6 +71,9 @@ function filesBelow(root: string, relative = ''): string[] {
     })
     .sort();
 }
+
+/** Overlay takes more, but Docker's images have at most this many. */
+const LAYERS = 125;
 
 /** Makes an image of layers, so that they are in use. */
 export function addImage({ database }: OpenStore, layers: readonly DiffId[], hex = 'a'): ImageId {
@@ -117,6 +134,70 @@ export function storageDriverSuite(open: () => Promise<OpenStore>): void {
     await here.settle();
     assert.deepEqual(readdirSync(path.join(here.context.dataRoot.containers, 'c1')), []);
     assert.equal(existsSync(merged), false);
+  });
+
+  test('every kind of file in a container is what it was where the layer was made', async () => {
+    await using here = await open();
+    using folder = temporaryFolder('kinds');
+    const source = path.join(folder.path, 'tree');
+    makeKinds(source, here.context.sys);
+    const file = path.join(folder.path, 'layer.tar');
+    const names = ['--xattrs', '--xattrs-include=*', '--format=pax', '--sparse'];
+    await runOk('tar', [...names, '-C', source, '-cf', file, '.']);
+    const layers = await here.add(readFileSync(file));
+    for (const diffId of layers) assertExact(here, diffId);
+    await here.store.createRootfs('c1', layers);
+    const { merged } = await here.store.mountRootfs('c1', layers);
+    assert.deepEqual(treeOf(here.context.sys, merged), treeOf(here.context.sys, source));
+    const sparse = statSync(path.join(merged, 'sparse'));
+    assert(sparse.blocks * 512 < 1 << 20, `${sparse.blocks} blocks of a file of holes`);
+    await here.store.removeRootfs('c1');
+  });
+
+  test('a container renames folders and changes owners and modes of what its layers have', async () => {
+    await using here = await open();
+    const { store } = here;
+    const layers = await here.add(await layerTar(BASE_LAYER), await layerTar(TOP_LAYER));
+    await store.createRootfs('c1', layers);
+    const { merged } = await store.mountRootfs('c1', layers);
+    const at = (name: string): string => path.join(merged, name);
+    chmodSync(at('etc/passwd'), 0o600);
+    chownSync(at('link'), 0, 0);
+    // Without `redirect_dir` overlay refuses this, and programs copy the folder instead.
+    if (await canShareContents(here)) renameSync(at('etc'), at('moved'));
+    else await runOk('mv', [at('etc'), at('moved')]);
+    mkdirSync(at('etc'));
+    writeFileSync(at('etc/passwd'), 'anew');
+    for (const isAgain of [false, true]) {
+      if (isAgain) {
+        await store.unmountRootfs('c1');
+        await store.mountRootfs('c1', layers);
+      }
+      assert.equal(readFileSync(at('moved/passwd'), 'utf8'), 'root and more');
+      assert.equal(statSync(at('moved/passwd')).mode & 0o7777, 0o600);
+      assert.deepEqual(readdirSync(at('etc')), ['passwd']);
+      assert.equal(readFileSync(at('etc/passwd'), 'utf8'), 'anew');
+    }
+    for (const diffId of layers) assertExact(here, diffId);
+    await store.removeRootfs('c1');
+  });
+
+  test('a container of 125 layers', async () => {
+    await using here = await open();
+    const { store } = here;
+    const tars = Array.from({ length: LAYERS }, (_, i) =>
+      layerTar([
+        { name: 'd/', type: 'directory' },
+        { name: `d/${i}`, content: `${i}` },
+        { name: 'd/last', content: `${i}` },
+      ]),
+    );
+    const layers = await here.add(...(await Promise.all(tars)));
+    await store.createRootfs('c1', layers);
+    const { merged } = await store.mountRootfs('c1', layers);
+    assert.equal(readdirSync(path.join(merged, 'd')).length, LAYERS + 1);
+    assert.equal(readFileSync(path.join(merged, 'd/last'), 'utf8'), `${LAYERS - 1}`);
+    await store.removeRootfs('c1');
   });
 
   test('an image without layers gives an empty root', async () => {
@@ -237,6 +318,34 @@ export function storageDriverSuite(open: () => Promise<OpenStore>): void {
     assert.equal(staged.sharedBytes, canShare ? content.length : 0);
     assert.equal(staged.writtenBytes > content.length, !canShare);
   });
+}
+
+/** A tree with something of every kind, and names as long as they may be. */
+function makeKinds(root: string, sys: Syscalls): void {
+  const at = (name: string): string => path.join(root, name);
+  const deep = Array.from({ length: 12 }, (_, i) => `${i}`.padEnd(200, 'x')).join('/');
+  for (const name of ['', 'd', deep]) mkdirSync(at(name), { recursive: true });
+  chmodSync(at('d'), 0o1777);
+  writeFileSync(at('d/program'), 'a program', { mode: 0o755 });
+  chownSync(at('d/program'), 3_000_000, 70_000);
+  chmodSync(at('d/program'), 0o6755);
+  const may = Buffer.from('0100000200040000000000000000000000000000', 'hex');
+  sys.lsetxattr(at('d/program'), 'security.capability', may);
+  sys.lsetxattr(at('d'), 'user.note', Buffer.from('of a folder'));
+  linkSync(at('d/program'), at('d/its other name'));
+  // xfs has room for no more.
+  symlinkSync('y'.repeat(1023), at('d/symlink'));
+  sys.mknodat(CWD, at('d/fifo'), S.IFIFO | 0o640, { major: 0, minor: 0 });
+  sys.mknodat(CWD, at('d/disk'), S.IFBLK | 0o660, { major: 259, minor: 200_000 });
+  writeFileSync(at(`d/${'n'.repeat(255)}`), 'a long name');
+  writeFileSync(path.join(at(deep), 'file'), 'at the end of a long path');
+  writeFileSync(at('empty'), '');
+  const fd = openSync(at('sparse'), 'w');
+  writeSync(fd, 'begin', 0);
+  writeSync(fd, 'end', 8 << 20);
+  closeSync(fd);
+  utimesSync(at('empty'), 4_000_000_000, 4_000_000_000);
+  utimesSync(at('d/program'), 1_234_567_890.5, 1_234_567_890.5);
 }
 
 /** By stubs with overlay; else where the filesystem has reflinks. */

@@ -3,12 +3,13 @@ import {
   closeSync,
   constants,
   copyFileSync,
+  ftruncateSync,
   lstatSync,
   openSync,
   readdirSync,
   readlinkSync,
 } from 'node:fs';
-import { errnoOf } from '../../base/errors.ts';
+import { dataLoss, errnoOf } from '../../base/errors.ts';
 import {
   type ByteString,
   byteString,
@@ -17,7 +18,7 @@ import {
   toBytes,
 } from '../../formats/byte-string.ts';
 import { isReservedXattr } from '../../formats/layer-path.ts';
-import { AT, S } from '../../kernel/constants.ts';
+import { AT, S, SEEK } from '../../kernel/constants.ts';
 import { removeTree } from '../../kernel/remove-tree.ts';
 import { CWD, type Syscalls } from '../../kernel/syscalls.ts';
 import { objectOf } from './objects.ts';
@@ -88,8 +89,7 @@ function copyLeaf(
     const target = byteString(readlinkSync(toBytes(from), { encoding: 'buffer' }));
     sys.symlinkat(pathArg(target), CWD, pathArg(to));
   } else if (stats.isFile()) {
-    const how = constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE;
-    copyFileSync(contentOf(sys, objects, from), toBytes(to), how);
+    copyContent(sys, contentOf(sys, objects, from), toBytes(to));
   } else {
     const rdev = Number(stats.rdev);
     const device = {
@@ -110,6 +110,42 @@ function contentOf(sys: Syscalls, objects: string, file: ByteString): string | B
     closeSync(fd);
   }
 }
+
+/** Contents are shared where the filesystem can, which keeps holes too; else they are kept by hand. */
+function copyContent(sys: Syscalls, from: string | Buffer, to: Buffer): void {
+  const { size, blocks } = lstatSync(from);
+  if (blocks * 512 >= size) {
+    copyFileSync(from, to, constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE);
+    return;
+  }
+  const fromFd = openSync(from, constants.O_RDONLY | constants.O_NOFOLLOW);
+  try {
+    const toFd = openSync(to, 'wx', 0o600);
+    try {
+      for (let at = 0; at < size; ) {
+        const data = sys.lseek(fromFd, at, SEEK.DATA);
+        if (data === undefined) break;
+        const end = sys.lseek(fromFd, data, SEEK.HOLE) ?? size;
+        for (const fd of [fromFd, toFd]) sys.lseek(fd, data, SEEK.SET);
+        for (let left = end - data; left > 0; ) left -= copied(sys, fromFd, toFd, left);
+        at = end;
+      }
+      ftruncateSync(toFd, size);
+    } finally {
+      closeSync(toFd);
+    }
+  } finally {
+    closeSync(fromFd);
+  }
+}
+
+function copied(sys: Syscalls, fromFd: number, toFd: number, bytes: number): number {
+  const n = sys.copyFileRange(fromFd, toFd, Math.min(bytes, COPY_BYTES));
+  if (n === 0) throw dataLoss('a file of a layer is shorter than it was');
+  return n;
+}
+
+const COPY_BYTES = 64 << 20;
 
 function find(path: ByteString): BigIntStats | undefined {
   try {
