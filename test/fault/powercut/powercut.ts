@@ -132,7 +132,7 @@ function chooseMoment({ draw, pace }: Round, operation: Operation): Moment {
 
 /** True when the operation was answered before the power went. */
 async function cutDuring(round: Round, operation: Operation, moment: Moment): Promise<boolean> {
-  const { daemon, disk, pace, steps, said } = round;
+  const { daemon, pace, steps, said } = round;
   steps.arm(moment.kind === 'step' ? moment.number : 0);
   let isCut = false;
   let isDone = false;
@@ -155,8 +155,7 @@ async function cutDuring(round: Round, operation: Operation, moment: Moment): Pr
   if (moment.kind === 'time') await Promise.race([sleep(moment.ms), ended]);
   else if (moment.kind === 'end') await ended;
   else await cutOr(steps, ended);
-  const before = steps.cutBefore;
-  if (before === undefined) disk.cut();
+  const before = cutNow(round);
   isCut = true;
   said.push(before === undefined ? momentText(moment, isDone) : stepText(round, before));
   await daemon.stop('SIGKILL');
@@ -167,7 +166,7 @@ async function cutDuring(round: Round, operation: Operation, moment: Moment): Pr
 
 /** Cuts the power while the daemon cleans up after the cut before. */
 async function cutStart(round: Round): Promise<void> {
-  const { daemon, disk, draw, pace, steps, said } = round;
+  const { daemon, draw, pace, steps, said } = round;
   steps.arm(1 + Math.floor(draw() * pace.startSteps));
   // What it says when its disk goes is its own affair.
   const up = daemon.start().then(
@@ -175,16 +174,26 @@ async function cutStart(round: Round): Promise<void> {
     () => undefined,
   );
   await cutOr(steps, up);
-  const before = steps.cutBefore;
-  if (before === undefined) {
-    pace.startSteps = Math.max(1, steps.count);
-    disk.cut();
-  }
+  const count = steps.count;
+  const before = cutNow(round);
+  if (before === undefined) pace.startSteps = Math.max(1, count);
   const text = before === undefined ? 'when it was up' : stepText(round, before);
   said.push(`and at the next start ${text}`);
   await daemon.stop('SIGKILL');
   await up;
   await reboot(round);
+}
+
+/** Cuts the power if nobody has; gives the call that it was cut before, if any. */
+function cutNow({ disk, steps }: Round): string | undefined {
+  if (steps.cutBefore !== undefined) return steps.cutBefore;
+  try {
+    disk.cut();
+  } catch (error) {
+    // A step came this very moment, and of a dead disk not even the folder can be opened.
+    if (steps.cutBefore === undefined) throw error;
+  }
+  return steps.cutBefore;
 }
 
 /** Waits until the power is cut, or something else has come to its end. */
