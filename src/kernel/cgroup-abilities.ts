@@ -1,7 +1,8 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, rmdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
+import { errnoOf } from '../base/errors.ts';
 import type { CgroupAbilities } from '../spec/cgroup-abilities.ts';
-import type { Cgroups } from './cgroup.ts';
+import { type Cgroups, readIfThere } from './cgroup.ts';
 
 /** Which limits the host's cgroups can keep. A false one is dropped with a warning. */
 export function cgroupAbilities(cgroups: Cgroups): CgroupAbilities {
@@ -11,20 +12,19 @@ export function cgroupAbilities(cgroups: Cgroups): CgroupAbilities {
   };
   const hasController = (name: string): boolean => cgroups.mountOf(name) !== undefined;
   if (cgroups.version === 2) {
-    // The root cgroup has no limit files, so the controllers have to do; swap may be off by
-    // `swapaccount=0`, which shows in this process's own cgroup.
+    const files = limitFilesV2(cgroups.hierarchies[0] ?? '/sys/fs/cgroup');
     return {
-      memory: hasController('memory'),
-      swap: hasController('memory') && existsSync(path.join(ownFolder(cgroups), 'memory.swap.max')),
+      memory: files.has('memory.max'),
+      swap: files.has('memory.swap.max'),
       swappiness: false,
-      reservation: hasController('memory'),
+      reservation: files.has('memory.low'),
       oomKillDisable: false,
-      pids: hasController('pids'),
-      cpuShares: hasController('cpu'),
-      cpuQuota: hasController('cpu'),
-      cpuset: hasController('cpuset'),
-      blkioWeight: hasController('blkio'),
-      blkioThrottle: hasController('blkio'),
+      pids: files.has('pids.max'),
+      cpuShares: files.has('cpu.weight'),
+      cpuQuota: files.has('cpu.max'),
+      cpuset: files.has('cpuset.cpus'),
+      blkioWeight: files.has('io.weight'),
+      blkioThrottle: files.has('io.max'),
       kernelTcp: false,
       cpuRealtime: false,
     };
@@ -46,10 +46,34 @@ export function cgroupAbilities(cgroups: Cgroups): CgroupAbilities {
   };
 }
 
-/** This process's own cgroup2 folder. */
-function ownFolder(cgroups: Cgroups): string {
-  const line = readFileSync('/proc/self/cgroup', 'utf8')
-    .split('\n')
-    .find((each) => each.startsWith('0::'));
-  return path.join(cgroups.hierarchies[0] ?? '/sys/fs/cgroup', line?.slice(3) ?? '/');
+/**
+ * The files that a container's cgroup has. The root has none of them, and a controller may come
+ * without some (`io.weight` needs a cost model, `memory.swap.max` swap accounting), so a cgroup is
+ * made to look at, below a root that gives its controllers on, as the runtime makes it do.
+ */
+function limitFilesV2(root: string): ReadonlySet<string> {
+  const probe = path.join(root, `coracle-probe-${process.pid}`);
+  try {
+    mkdirSync(probe, { recursive: true });
+    for (const controller of readIfThere(path.join(root, 'cgroup.controllers')).trim().split(' ')) {
+      giveOn(root, controller);
+    }
+    return new Set(readdirSync(probe));
+  } catch (error) {
+    // A hierarchy that this process may not change keeps no limits.
+    if (!['EROFS', 'EACCES', 'EPERM'].includes(errnoOf(error) ?? '')) throw error;
+    return new Set();
+  } finally {
+    if (existsSync(probe)) rmdirSync(probe);
+  }
+}
+
+/** Lets the cgroups below use a controller, where the kernel allows it. */
+function giveOn(root: string, controller: string): void {
+  try {
+    writeFileSync(path.join(root, 'cgroup.subtree_control'), `+${controller}`);
+  } catch (error) {
+    // Some other process has the controller, or processes in the root forbid it.
+    if (!['EBUSY', 'ENOENT', 'EOPNOTSUPP', 'EINVAL'].includes(errnoOf(error) ?? '')) throw error;
+  }
 }
