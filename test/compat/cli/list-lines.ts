@@ -152,6 +152,8 @@ export const LIST_LINES: readonly string[] = [
   'stats --no-stream --format "table {{.Name}}\\t{{.PIDs}}" web',
   'stats --no-stream --format "{{.Nope}}" web',
   'stats --no-stream nope',
+  'stats --no-stream web nope',
+  'stats web nope',
   'stats --bogus',
   'events --until 1700000100',
   'events --since 1700000000 --until 1700000100 --format json',

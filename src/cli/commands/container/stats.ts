@@ -40,9 +40,10 @@ export const command = defineCommand({
     try {
       await watcher.ready();
       const named = args.length > 0;
+      watcher.failure(named);
       if (flags['no-stream']) {
-        if (!named || watcher.rows().length > 0) await session.out(print(watcher.rows()));
-        return watcher.failure(named);
+        await session.out(print(watcher.rows()));
+        return undefined;
       }
       if (args.length === 0) void watcher.follow(flags.all);
       return await live(session, watcher, print, named);
