@@ -68,7 +68,7 @@ static void put_local_record(int kind, int flags, int64_t time_ns, const void *b
 
 static bool open_file(void) {
   struct stat info;
-  file = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0640);
+  file = open(path, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC, 0640);
   if (file < 0 || fstat(file, &info) < 0) return false;
   file_size = info.st_size;
   return true;
@@ -182,6 +182,36 @@ static void local_line(const struct line *line) {
                    line->size);
 }
 
+/* Bytes of the whole record of the driver local at `at`; 0 when there is none. */
+static int64_t record_at(int64_t at) {
+  uint32_t head, tail;
+  if (pread(file, &head, sizeof head, at) != sizeof head) return 0;
+  int64_t size = le32toh(head);
+  if (size < LOCAL_FIXED || size > RECORD_MAX) return 0;
+  at += (int64_t)sizeof head + size;
+  if (pread(file, &tail, sizeof tail, at) != sizeof tail || tail != head) return 0;
+  return (int64_t)sizeof head + size + (int64_t)sizeof tail;
+}
+
+/* Takes off what comes after the last whole record: readers would take no record behind it. */
+static void cut_torn_record(void) {
+  uint32_t tail;
+  int64_t end = file_size - (int64_t)sizeof tail;
+  if (end < 0 || pread(file, &tail, sizeof tail, end) != sizeof tail) tail = 0;
+  int64_t start = end - (int64_t)sizeof tail - le32toh(tail);
+  if (start >= 0 && record_at(start) == file_size - start) return;
+  int64_t whole = 0;
+  for (int64_t size; (size = record_at(whole)) > 0;) whole += size;
+  if (whole < file_size && ftruncate(file, whole) == 0) file_size = whole;
+}
+
+/* A power cut may have left half a line, which the next one must not be part of. */
+static void end_torn_line(void) {
+  char last = '\n';
+  if (file_size > 0 && pread(file, &last, 1, file_size - 1) != 1) return;
+  if (last != '\n' && write_all(file, "\n", 1)) file_size++;
+}
+
 static const char *open_log_file(bool local) {
   is_local = local;
   path = setting("log-path", "");
@@ -194,6 +224,8 @@ static const char *open_log_file(bool local) {
     return "log-max-files or log-attrs";
   }
   if (!open_file()) return path;
+  if (is_local) cut_torn_record();
+  else end_torn_line();
   begin_file();
   return NULL;
 }

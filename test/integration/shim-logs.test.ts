@@ -375,6 +375,21 @@ test('a container that logs nothing yet can be followed', async () => {
   assert.equal(Buffer.concat(await output).toString(), 'hello\n');
 });
 
+test('what a power cut has torn off costs nothing of what comes after it', async () => {
+  for (const driver of ['json-file', 'local'] as const) {
+    for (const torn of [1, 2, 7, 15]) {
+      const log = fileLog(driver);
+      await run('seq 1 5', log);
+      const whole = readFileSync(log.path);
+      writeFileSync(log.path, whole.subarray(0, whole.length - torn));
+      await run('seq 6 9', log);
+      // The newline of the last line is no loss.
+      const text = (await readText(log)).replace('5\n', '');
+      assert.equal(text, '1\n2\n3\n4\n6\n7\n8\n9\n', `${driver} without ${torn} bytes`);
+    }
+  }
+});
+
 test('a full disk costs lines, not the container nor the log', async () => {
   const small = fresh('small');
   mkdirSync(small);
