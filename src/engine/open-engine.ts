@@ -98,12 +98,13 @@ export async function openEngine(parts: EngineParts): Promise<OpenEngine> {
     locks: new KeyedLock(),
   };
   if (isWithout) adoptLayers(base);
-  recoverStore(base);
   const layers = await openLayerStore(
     base,
     config().storageDriver,
     parseStorageOptions(config().storageOpts),
   );
+  // After the mount recipes of hosts have become true: what they named goes now.
+  recoverStore(base);
   const { usernsRemap } = config();
   const remap =
     usernsRemap === '' ? undefined : await openRemap(base, usernsRemap, parts.usernsProgram);

@@ -136,6 +136,8 @@ export type LayerStore = {
     layers: readonly DiffId[],
     options?: RootfsOptions,
   ) => Promise<void>;
+  /** At start: a container has its layers again that were lost and have been pulled. */
+  readonly adoptRootfs: (containerId: string, layers: readonly DiffId[]) => void;
   /** Mounts at {@link RootfsPaths.merged}; mounted already is fine. */
   readonly mountRootfs: (
     containerId: string,

@@ -255,3 +255,33 @@ test('a container that runs on shared contents which are damaged and repaired go
   await daemon.json('POST', `/containers/${Id}/restart?t=0`);
   await eventually(async () => (await last()) === sum, { what: 'the repaired content' });
 });
+
+test('a container whose layer was lost has it again with the next pull, and keeps it', async () => {
+  await using registry = await startRegistry();
+  await using daemon = await startDaemon();
+  const image = await busyboxImage();
+  await pushImage(registry, 'app', 'v1', image);
+  const name = `${registry.host}/app:v1`;
+  const pull = () => daemon.api('POST', `/images/create?fromImage=${encodeURIComponent(name)}`);
+  await pull();
+  const { Id } = (await daemon.json('POST', '/containers/create', {
+    Image: name,
+    Cmd: ['cat', '/etc/motd'],
+    HostConfig: { NetworkMode: 'none' },
+  })) as { Id: string };
+  const { GraphDriver } = (await daemon.json('GET', `/images/${name}/json`)) as {
+    GraphDriver: { Data: { UpperDir: string } };
+  };
+  await daemon.stop();
+  rmSync(path.dirname(GraphDriver.Data.UpperDir), { recursive: true });
+  await daemon.start();
+  assert.match(daemon.log(), /a container lost a layer: it starts again when its image is pulled/);
+  await pull();
+  await daemon.restart();
+  await daemon.json('DELETE', `/images/${name}?force=true`);
+  await daemon.json('POST', `/containers/${Id}/start`);
+  const { StatusCode } = (await daemon.json('POST', `/containers/${Id}/wait`)) as {
+    StatusCode: number;
+  };
+  assert.equal(StatusCode, 0);
+});

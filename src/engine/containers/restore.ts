@@ -64,6 +64,7 @@ export async function restoreContainers(engine: Engine): Promise<void> {
     const read = readContainer(engine, row);
     if (read === undefined) continue;
     engine.containers.add(read.container);
+    engine.layers.adoptRootfs(row.id, read.container.document.layers);
     found.push({ ...read, state: await look(engine, read, mountPoints) });
   }
   for (const { container, state } of found) {

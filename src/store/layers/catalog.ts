@@ -202,6 +202,10 @@ export function layerCatalog(
         },
       };
     },
+    adoptRootfs: (containerId, layers) => {
+      if (table.layersOfRootfs(containerId).length === layers.length) return;
+      database.transaction(() => table.adoptRootfsInTransaction(containerId, layers));
+    },
     isStaging: (folder) => stageFolders.has(folder),
     hold: (diffIds) => {
       for (const diffId of diffIds) held.set(diffId, (held.get(diffId) ?? 0) + 1);

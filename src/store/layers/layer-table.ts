@@ -123,6 +123,15 @@ export function layerTable({ sql }: Database) {
         sql('INSERT INTO rootfs_layers VALUES (?, ?, ?)').run(containerId, position, diffId);
       }
     },
+    /** Notes those that are here and are not noted; for a container whose layers were lost and came again. */
+    adoptRootfsInTransaction: (containerId: string, layers: readonly DiffId[]): void => {
+      for (const [position, diffId] of layers.entries()) {
+        sql(
+          `INSERT OR IGNORE INTO rootfs_layers SELECT ?1, ?2, ?3
+           WHERE EXISTS (SELECT 1 FROM layers WHERE diff_id = ?3)`,
+        ).run(containerId, position, diffId);
+      }
+    },
     /** Bottom first. */
     layersOfRootfs: (containerId: string): DiffId[] =>
       sql('SELECT diff_id FROM rootfs_layers WHERE container_id = ? ORDER BY position')
