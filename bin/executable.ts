@@ -12,10 +12,11 @@ function entry(): string[] {
 }
 
 /**
- * A worker is the same program with JIT. Its young generation is small: it handles a few large
- * buffers, and garbage that waits in a large one is memory that a board does not have.
+ * A worker is the same program with JIT. Its young generation is small, and its code and heap are
+ * kept small: it handles a few large buffers, and garbage that waits is memory that a board does not
+ * have. Jobs that make little by little collect it themselves.
  */
-const WORKER_OPTIONS = ['--max-semi-space-size=2'];
+const WORKER_OPTIONS = ['--max-semi-space-size=1', '--optimize-for-size', '--expose-gc'];
 
 /**
  * glibc keeps what is freed for the thread that freed it, and raises the size from which memory is

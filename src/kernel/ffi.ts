@@ -157,6 +157,7 @@ export function openSyscalls(): Syscalls {
   const libc = new Libc();
   const { koffi } = libc;
   const call = libc.call.bind(libc);
+  const names = Buffer.allocUnsafeSlow(XATTR_BYTES_MAX);
 
   return {
     mount: ({ source, target, type, flags, data }) => {
@@ -503,7 +504,6 @@ export function openSyscalls(): Syscalls {
         name,
       ),
     llistxattr: (path) => {
-      const names = Buffer.allocUnsafe(XATTR_BYTES_MAX);
       const list = libc.get('long llistxattr(const char *path, void *names, unsigned long size)');
       const length = Number(list(path, names, names.length));
       if (length < 0) {

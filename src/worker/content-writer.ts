@@ -1,7 +1,7 @@
 import { writeSync } from 'node:fs';
 import { HEAD_BYTES, headSum } from '../formats/layer-contents.ts';
 import type { Syscalls } from '../kernel/syscalls.ts';
-import type { LocalContent, LocalContents, OpenContent } from './local-contents.ts';
+import type { FileIdentity, LocalContent, LocalContents, OpenContent } from './local-contents.ts';
 
 /** What a file's content goes through. */
 export type ContentWriterOptions = {
@@ -18,6 +18,8 @@ export type ContentWriterOptions = {
    */
   readonly create: () => { readonly fd: number; readonly filledBytes: number };
   readonly onWritten: (bytes: number) => void;
+  /** The file that the content is being read from: what lies in that very file is not compared. */
+  readonly source: () => FileIdentity | undefined;
 };
 
 /**
@@ -25,7 +27,7 @@ export type ContentWriterOptions = {
  * file is held in memory until it is whole; of a larger one the head is, and what comes after is
  * compared with the candidate as it comes. Where it differs, what was equal is copied from the
  * candidate and the rest is written. Bytes are compared, not digests: what was damaged here is
- * never taken for what it was.
+ * never taken for what it was. Only where they come out of the candidate itself that is spared.
  */
 export class ContentWriter implements Disposable {
   readonly #options: ContentWriterOptions;
@@ -34,6 +36,7 @@ export class ContentWriter implements Disposable {
   /** Bytes dealt with so far. */
   #at = 0;
   #candidate: OpenContent | undefined;
+  #isSource = false;
   #fd = -1;
   #filledBytes = 0;
   #sum = 0;
@@ -67,18 +70,21 @@ export class ContentWriter implements Disposable {
       rest = bytes.subarray(taken);
     }
     if (rest.length === 0) return;
-    if (this.#candidate !== undefined && !this.#candidate.equals(rest, this.#at)) this.#differs();
+    const isEqual = this.#isSource || this.#candidate?.equals(rest, this.#at) === true;
+    if (this.#candidate !== undefined && !isEqual) this.#differs();
     if (this.#candidate === undefined) this.#write(rest, this.#at);
     this.#at += rest.length;
   }
 
   #decide(): void {
     const { local, head, sizeBytes, place } = this.#options;
+    const source = this.#options.source();
     const bytes = head.subarray(0, this.#headBytes);
     this.#sum = headSum(bytes);
     for (const content of local.find({ sum: this.#sum, bytes: sizeBytes, place })) {
       const open = local.open(content);
-      if (open?.equals(bytes, 0) === true) {
+      this.#isSource = source !== undefined && open?.isFile(source) === true;
+      if (this.#isSource || open?.equals(bytes, 0) === true) {
         this.#candidate = open;
         return;
       }

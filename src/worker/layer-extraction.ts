@@ -29,6 +29,7 @@ import type { EarlierFiles } from './earlier-files.ts';
 import { LayerTree } from './extract-tree.ts';
 import { type CheckpointPace, type DueCheckpoint, LayerCheckpoints } from './layer-checkpoints.ts';
 import { LayerSharing } from './layer-sharing.ts';
+import type { FileIdentity } from './local-contents.ts';
 import { Writeback } from './writeback.ts';
 
 /** What a layer must turn out to be; what is left out is not checked. */
@@ -203,6 +204,14 @@ export class LayerExtraction implements AsyncDisposable {
   inflatedElsewhere(compression: Compression): void {
     this.#isInflated = true;
     this.#compression = compression;
+  }
+
+  /**
+   * The tar's bytes from here on, until this is said again, are the content of one entry and come
+   * out of this file.
+   */
+  copiesFrom(file: FileIdentity | undefined): void {
+    if (this.#sharing !== undefined) this.#sharing.source = file;
   }
 
   /** Counts and hashes bytes of the source; {@link push} takes them then. */

@@ -9,7 +9,12 @@ import { FADV, O_CLOEXEC } from '../kernel/constants.ts';
 import { CWD, type Syscalls } from '../kernel/syscalls.ts';
 import { CONTENTS, METACOPY, REDIRECT, STAGED_OBJECTS } from '../store/layers/objects.ts';
 import { ContentWriter, type ContentWriterOptions, copyBytes } from './content-writer.ts';
-import { type LocalContents, localContents, type OpenContent } from './local-contents.ts';
+import {
+  type FileIdentity,
+  type LocalContents,
+  localContents,
+  type OpenContent,
+} from './local-contents.ts';
 
 /** One file of one layer has at most so many names more; ext4 allows 65,000. */
 const LINKS_MAX = 32_000;
@@ -31,6 +36,8 @@ export class LayerSharing implements Disposable {
   readonly #directory: string;
   readonly #contents = new LayerContentsWriter();
   readonly #head = Buffer.allocUnsafeSlow(HEAD_BYTES);
+  /** The file that the content that comes is being read from, where it is the whole of one. */
+  source: FileIdentity | undefined;
   #objectsFd = -1;
   #objects = 0;
   #sharedBytes = 0;
@@ -75,6 +82,7 @@ export class LayerSharing implements Disposable {
       head: this.#head,
       sizeBytes: entry.sizeBytes,
       place: placeSum(path),
+      source: () => this.source,
       ...to,
     });
   }

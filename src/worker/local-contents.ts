@@ -2,6 +2,7 @@ import {
   closeSync,
   constants,
   existsSync,
+  fstatSync,
   openSync,
   readdirSync,
   readFileSync,
@@ -170,6 +171,9 @@ export class LocalContents {
   }
 }
 
+/** A file, whatever it is called. */
+export type FileIdentity = { readonly dev: bigint; readonly ino: bigint };
+
 /** An object open for comparison. What it brings into the page cache it takes out again. */
 export class OpenContent implements Disposable {
   readonly fd: number;
@@ -194,6 +198,12 @@ export class OpenContent implements Disposable {
     this.file = what.file;
     this.#buffer = buffer;
     this.#isCached = (sys.cachedPages(fd) ?? 0) > 0;
+  }
+
+  /** True when it is this very file. */
+  isFile({ dev, ino }: FileIdentity): boolean {
+    const stats = fstatSync(this.fd, { bigint: true });
+    return stats.dev === dev && stats.ino === ino;
   }
 
   /** True when these bytes are what it has at `offset`. */

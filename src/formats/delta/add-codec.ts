@@ -17,7 +17,7 @@ import { ByteReader, ByteWriter } from './varint.ts';
  * and goes on from block to block. A seek comes after its instruction's last byte; an instruction
  * that is cut by the end of a block goes on in the next one with seek 0.
  */
-export const BLOCK_BYTES_MAX = 2 << 20;
+export const BLOCK_BYTES_MAX = 512 << 10;
 
 /** Codes `target` by `instructions`; each yielded part is one block, the last one ends the file. */
 export function* encodeAdd(

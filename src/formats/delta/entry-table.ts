@@ -1,13 +1,14 @@
-import type { ByteString } from '../byte-string.ts';
+import { type ByteString, byteString, toBytes } from '../byte-string.ts';
 import { cleanLayerPath } from '../layer-path.ts';
 import { TarReader } from '../tar-reader.ts';
 import { EXTENSION_BYTES_MAX, HEADER_BYTES, paddingBytes } from './head-codec.ts';
 import { TRAILER_BYTES_MAX } from './layer-codec.ts';
+import { ReusedBuffer } from './reused-buffer.ts';
 import { ByteReader, ByteWriter } from './varint.ts';
 
 /**
  * The entries of one or several tars, kept small: a head is mostly zeros, of which only the number
- * is kept, so that an entry takes about 200 bytes whatever its content is.
+ * is kept, and a path is bytes: an entry takes about 200 bytes whatever its content is.
  *
  *   head = (u bytes, bytes, u zeros)*
  */
@@ -16,10 +17,12 @@ export class EntryTable {
   readonly #headAt: number[] = [];
   readonly #headBytes: number[] = [];
   readonly #contentBytes: number[] = [];
-  readonly #paths: ByteString[] = [];
+  readonly #paths = new ByteWriter();
+  readonly #pathEnd: number[] = [];
+  readonly #head = new ReusedBuffer();
 
   get count(): number {
-    return this.#paths.length;
+    return this.#pathEnd.length;
   }
 
   /** `contentBytes` is 0 for an entry without content. */
@@ -28,17 +31,24 @@ export class EntryTable {
     this.#headBytes.push(head.length);
     packZeros(this.#heads, head);
     this.#contentBytes.push(contentBytes);
-    this.#paths.push(path);
+    this.#paths.bytes(toBytes(path));
+    this.#pathEnd.push(this.#paths.length);
   }
 
   /** The clean path in its layer. */
   path(index: number): ByteString {
-    return this.#paths[index] ?? missing(index);
+    const end = this.#pathEnd[index] ?? missing(index);
+    return byteString(this.#paths.view(), this.#pathEnd[index - 1] ?? 0, end);
   }
 
   head(index: number): Uint8Array {
+    return this.headView(index).slice();
+  }
+
+  /** The same; valid until the next call. */
+  headView(index: number): Uint8Array {
     const at = this.#headAt[index] ?? missing(index);
-    const head = new Uint8Array(this.#headBytes[index] ?? 0);
+    const head = this.#head.take(this.headBytes(index)).fill(0);
     unpackZeros(this.#heads.view().subarray(at), head);
     return head;
   }
@@ -104,26 +114,25 @@ const ZEROS = Buffer.alloc(1 << 20);
 export class TarScan {
   readonly #table: EntryTable;
   readonly #tar: TarReader;
-  #raw: Buffer[] = [];
-  #rawBytes = 0;
+  readonly #raw = new ByteWriter();
   #padding = 0;
   #contentBytes = 0;
   #isRegular = true;
   readonly #first: number;
+  /** Of the last entry so far. */
+  path = '' as ByteString;
 
   constructor(table: EntryTable) {
     this.#table = table;
     this.#first = table.count;
     this.#tar = new TarReader({
-      raw: (bytes) => {
-        this.#raw.push(Buffer.from(bytes));
-        this.#rawBytes += bytes.length;
-      },
+      raw: (bytes) => this.#raw.bytes(bytes),
       entry: (entry) => {
         const head = this.#takeRaw();
         if (head.length - HEADER_BYTES > EXTENSION_BYTES_MAX) this.#isRegular = false;
         this.#contentBytes = entry.storedBytes;
-        this.#table.add(cleanLayerPath(entry.path), head, entry.storedBytes);
+        this.path = cleanLayerPath(entry.path);
+        this.#table.add(this.path, head, entry.storedBytes);
       },
       content: () => undefined,
       entryEnd: () => {
@@ -132,11 +141,10 @@ export class TarScan {
     });
   }
 
-  /** Bytes since the last content, without the padding that belongs to it. */
-  #takeRaw(): Buffer {
-    const raw = Buffer.concat(this.#raw, this.#rawBytes);
-    this.#raw = [];
-    this.#rawBytes = 0;
+  /** Bytes since the last content, without the padding that belongs to it; valid until more come. */
+  #takeRaw(): Uint8Array {
+    const raw = this.#raw.view();
+    this.#raw.clear();
     const padding = Math.min(this.#padding, raw.length);
     if (padding < this.#padding) this.#isRegular = false;
     if (raw.subarray(0, padding).some((byte) => byte !== 0)) this.#isRegular = false;
@@ -158,7 +166,7 @@ export class TarScan {
   /** The tar has no more bytes. */
   end(): TarSpan {
     this.#tar.end();
-    const trailer = this.#takeRaw();
+    const trailer = this.#takeRaw().slice();
     const isRegular = this.#isRegular && trailer.length <= TRAILER_BYTES_MAX;
     return { first: this.#first, count: this.#table.count - this.#first, trailer, isRegular };
   }

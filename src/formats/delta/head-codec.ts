@@ -1,4 +1,5 @@
 import { assert, dataLoss } from '../../base/errors.ts';
+import { ReusedBuffer } from './reused-buffer.ts';
 import type { ByteReader, ByteWriter } from './varint.ts';
 
 /**
@@ -67,7 +68,17 @@ function octal(field: Uint8Array): number {
 
 function writeOctal(field: Uint8Array, value: number): void {
   if (value < 0 || value >= 8 ** 11) throw dataLoss('invalid delta: a number is out of range');
-  field.set(Buffer.from(`${value.toString(8).padStart(11, '0')}\0`, 'latin1'));
+  writeDigits(field, value, 11);
+  field[11] = 0;
+}
+
+/** Octal digits, with zeros in front. */
+function writeDigits(field: Uint8Array, value: number, digits: number): void {
+  let rest = value;
+  for (let i = digits - 1; i >= 0; i--) {
+    field[i] = 0x30 + (rest % 8);
+    rest = Math.floor(rest / 8);
+  }
 }
 
 /** The checksum of a block, in the layout of the reference's (`NNNNNN\0 ` or `NNNNNN \0`). */
@@ -76,9 +87,11 @@ function checksumField(block: Uint8Array, reference: Uint8Array): Uint8Array {
   for (let i = 0; i < HEADER_BYTES; i++) {
     if (i < CHECKSUM.at || i >= CHECKSUM.at + CHECKSUM.bytes) sum += block[i] as number;
   }
-  const swapped = reference[CHECKSUM.at + 6] === 0x20;
-  const text = `${sum.toString(8).padStart(6, '0')}${swapped ? ' \0' : '\0 '}`;
-  return Buffer.from(text, 'latin1');
+  const field = new Uint8Array(CHECKSUM.bytes);
+  writeDigits(field, sum, 6);
+  // `reference` ends its digits with NUL and space, or the other way round.
+  field[reference[CHECKSUM.at + 6] === 0x20 ? 6 : 7] = 0x20;
+  return field;
 }
 
 const equal = (a: Uint8Array, b: Uint8Array): boolean => Buffer.compare(a, b) === 0;
@@ -181,18 +194,23 @@ function encodeMiddle(out: ByteWriter, bytes: Uint8Array, old: Uint8Array): void
 /** Most bytes of extension records of one entry. */
 export const EXTENSION_BYTES_MAX = 1 << 20;
 
-/** Reads what {@link encodeHead} wrote, with the same reference and predecessor. @throws dataLoss */
+/**
+ * Reads what {@link encodeHead} wrote, with the same reference and predecessor, neither of which lies
+ * in `into`.
+ * @throws dataLoss
+ */
 export function decodeHead(
   from: HeadReaders,
   reference: Uint8Array,
   previous: Uint8Array,
+  into = new ReusedBuffer(),
 ): Uint8Array {
   const mask = from.masks.unsigned();
   const has = (bit: number): boolean => Math.floor(mask / bit) % 2 === 1;
   if (mask >= SIZE_BIT * 2) throw dataLoss('invalid delta: an unknown kind of difference');
   let extension = reference.subarray(0, reference.length - HEADER_BYTES);
   if (has(EXTENSION_BIT)) extension = decodeMiddle(from.extensions, extension);
-  const head = new Uint8Array(extension.length + HEADER_BYTES);
+  const head = into.take(extension.length + HEADER_BYTES);
   head.set(extension);
   const block = view(head);
   const like = view(reference);

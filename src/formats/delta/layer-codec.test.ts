@@ -117,6 +117,23 @@ test('a layer comes back byte for byte, whatever the base and the order', () => 
   );
 });
 
+test('a layer of several groups comes back, however many entries each has', () => {
+  const large = (seed: string): Buffer =>
+    createHash('shake256', { outputLength: 4_200_000 }).update(seed).digest();
+  const target = [
+    file('large', large('1'), 5),
+    file('larger', large('2'), 6),
+    file('a', Buffer.from('a'), 7),
+    file('ab', Buffer.from('ab'), 8),
+    file('largest', large('3'), 9),
+    file('abc', Buffer.from('abc'), 10),
+  ];
+  for (const base of [[], [file('ab', Buffer.from('x'), 1), file('larger', Buffer.from('y'), 2)]]) {
+    const { bytes } = encode(base, target, new Uint8Array(1024));
+    assert.ok(decode(base, bytes).equals(archive(target, new Uint8Array(1024))));
+  }
+});
+
 test('each content is coded in the cheapest way there is', () => {
   const noise = (seed: string, bytes = 20_000): Buffer =>
     createHash('shake256', { outputLength: bytes }).update(seed).digest();

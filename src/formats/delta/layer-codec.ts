@@ -1,7 +1,15 @@
 import { dataLoss } from '../../base/errors.ts';
 import { checkAddHead, decodeAddBlock, type ReadOld } from './add-codec.ts';
-import { decodeHead, HEAD_COLUMNS, type HeadReaders, NO_HEAD, paddingBytes } from './head-codec.ts';
+import {
+  decodeHead,
+  HEAD_COLUMNS,
+  HEADER_BYTES,
+  type HeadReaders,
+  NO_HEAD,
+  paddingBytes,
+} from './head-codec.ts';
 import { ReferenceOrder } from './order.ts';
+import { ReusedBuffer } from './reused-buffer.ts';
 import { ByteReader } from './varint.ts';
 
 /**
@@ -43,7 +51,7 @@ const INTEGER_BYTES = 8;
 /** The entries of the base that a decoder refers to. */
 export type BaseEntries = {
   readonly count: number;
-  /** The head of an entry, without padding. */
+  /** The head of an entry, without padding; valid until the next is asked for. */
   readonly head: (index: number) => Uint8Array;
   /** Bytes of its content; undefined when it has none. */
   readonly contentBytes: (index: number) => number | undefined;
@@ -71,7 +79,10 @@ export function* decodeLayer(
   sink: LayerSink,
 ): Generator<number, void, Uint8Array> {
   const order = new ReferenceOrder(base.count);
-  const block = new BlockBuffer();
+  const block = new ReusedBuffer();
+  const heads = [new ReusedBuffer(), new ReusedBuffer()] as const;
+  /** The buffer that the entry before is not in. */
+  let turn: 0 | 1 = 0;
   let previous = NO_HEAD;
   let padding = 0;
   for (;;) {
@@ -83,17 +94,18 @@ export function* decodeLayer(
       const distance = columns.references.unsigned();
       const reference = distance === 0 ? -1 : order.entryAt(distance - 1);
       const like = reference < 0 ? previous : base.head(reference);
-      const head = decodeHead(columns, like, previous);
-      if (padding > 0) sink.raw(new Uint8Array(padding));
+      const head = decodeHead(columns, like, previous, heads[turn]);
+      if (padding > 0) sink.raw(ZEROS.subarray(0, padding));
       sink.raw(head);
       previous = head;
+      turn = turn === 0 ? 1 : 0;
       padding = paddingBytes(yield* decodeContent({ base, sink, block }, columns, reference));
     }
     for (const name of COLUMNS) {
       if (!columns[name].atEnd) throw dataLoss(`invalid delta: column ${name} is too long`);
     }
   }
-  if (padding > 0) sink.raw(new Uint8Array(padding));
+  if (padding > 0) sink.raw(ZEROS.subarray(0, padding));
   const trailer = yield* readUnsigned();
   if (trailer > TRAILER_BYTES_MAX) throw dataLoss('invalid delta: its trailer is too long');
   if (trailer > 0) sink.raw(yield trailer);
@@ -128,11 +140,12 @@ function* readColumns(): Generator<number, Columns<ByteReader> & HeadReaders, Ui
 }
 
 const NOTHING = new Uint8Array();
+const ZEROS = new Uint8Array(HEADER_BYTES);
 
 type Parties = {
   readonly base: BaseEntries;
   readonly sink: LayerSink;
-  readonly block: BlockBuffer;
+  readonly block: ReusedBuffer;
 };
 
 /** Decodes an entry's content; returns its length. */
@@ -180,20 +193,10 @@ function sourceBytes(base: BaseEntries, index: number): number {
   return bytes;
 }
 
-/** One buffer for all blocks: they would be much garbage that is not in the heap. */
-class BlockBuffer {
-  #bytes = NOTHING;
-
-  take(length: number): Uint8Array {
-    if (this.#bytes.length < length) this.#bytes = new Uint8Array(length);
-    return this.#bytes.subarray(0, length);
-  }
-}
-
 function* decodeAdd(
   readOld: ReadOld,
   sink: LayerSink,
-  block: BlockBuffer,
+  block: ReusedBuffer,
 ): Generator<number, number, Uint8Array> {
   let total = 0;
   let oldAt = 0;

@@ -5,9 +5,12 @@ import { assert, dataLoss } from '../../base/errors.ts';
 /** Bytes of the longest integer, 2^53 - 1. */
 const INTEGER_BYTES_MAX = 8;
 
+/** A large writer does not grow to twice its size. */
+const GROWTH_BYTES_MAX = 1 << 20;
+
 /** A growing run of bytes. */
 export class ByteWriter {
-  #buffer = new Uint8Array(1024);
+  #buffer: Uint8Array<ArrayBuffer> = new Uint8Array(1024);
   #length = 0;
 
   get length(): number {
@@ -16,9 +19,10 @@ export class ByteWriter {
 
   #reserve(bytes: number): void {
     if (this.#length + bytes <= this.#buffer.length) return;
-    const grown = new Uint8Array(Math.max(this.#buffer.length * 2, this.#length + bytes));
-    grown.set(this.#buffer.subarray(0, this.#length));
-    this.#buffer = grown;
+    const { buffer } = this.#buffer;
+    const larger = buffer.byteLength + Math.min(buffer.byteLength, GROWTH_BYTES_MAX);
+    // What it had is free at once, and not when garbage is collected.
+    this.#buffer = new Uint8Array(buffer.transfer(Math.max(larger, this.#length + bytes)));
   }
 
   byte(value: number): void {
@@ -59,6 +63,11 @@ export class ByteWriter {
   /** What was written so far; valid until the next write. */
   view(): Uint8Array {
     return this.#buffer.subarray(0, this.#length);
+  }
+
+  /** Begins again with nothing. */
+  clear(): void {
+    this.#length = 0;
   }
 
   /** What was written; the writer must not be used after. */

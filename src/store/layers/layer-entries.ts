@@ -1,6 +1,6 @@
-import { readSync } from 'node:fs';
+import { fstatSync, readSync } from 'node:fs';
 import { dataLoss, messageOf } from '../../base/errors.ts';
-import { toText } from '../../formats/byte-string.ts';
+import { type ByteString, toText } from '../../formats/byte-string.ts';
 import { EntryTable, TarScan, type TarSpan } from '../../formats/delta/entry-table.ts';
 import type { ContentPlace } from '../../formats/layer-headers.ts';
 import type { Segment } from '../../formats/tar-sparse.ts';
@@ -12,14 +12,18 @@ import { LayerFiles } from './layer-tar.ts';
 type Piece = {
   readonly place: ContentPlace;
   /** Its number among the layer's records of contents. */
-  readonly index: number;
+  readonly record: number;
   readonly segments: readonly Segment[];
 };
+
+/** In place of a record's number: the entry has no content, or one that is described apart. */
+const NO_CONTENT = -1;
+const APART = -2;
 
 const OPEN_FILES_MAX = 8;
 const PAGE_BYTES = 64 << 10;
 /** Pages of files that are read here and there. */
-const PAGES = 16;
+const PAGES = 4;
 
 /**
  * All entries of an image's layers, bottom first, with random access to their contents: what deltas
@@ -31,8 +35,12 @@ export class LayerEntries implements Disposable {
   readonly spans: TarSpan[] = [];
   readonly #sys: Syscalls;
   readonly #files: LayerFiles[] = [];
-  readonly #pieces: (readonly Piece[] | undefined)[] = [];
-  readonly #open = new Map<Piece, Disposable & { readonly fd: number }>();
+  /** Of an entry whose content is the whole file at its path, as nearly all are: its record. */
+  readonly #records: number[] = [];
+  /** The other ones: sparse, or lying elsewhere. */
+  readonly #apart = new Map<number, readonly Piece[]>();
+  /** By entry and record. */
+  readonly #open = new Map<string, Disposable & { readonly fd: number }>();
   readonly #pages = new PageCache();
 
   /**
@@ -57,22 +65,48 @@ export class LayerEntries implements Disposable {
       if (record.kind === 'raw') scan.push(record.bytes);
       else if (record.kind === 'contents') {
         const { place, segments } = record;
-        const entry = this.table.count - 1;
-        const before = this.#pieces[entry] ?? [];
-        this.#pieces[entry] = [...before, { place, index: contents, segments }];
+        this.#note(scan.path, { place, record: contents, segments });
         contents += 1;
         scan.skip(segments.reduce((sum, { bytes }) => sum + bytes, 0));
       }
     }
     this.spans.push(scan.end());
+    while (this.#records.length < this.table.count) this.#records.push(NO_CONTENT);
+  }
+
+  /** Takes note of where the content of the last entry lies, or the next piece of it. */
+  #note(path: ByteString, piece: Piece): void {
+    const entry = this.table.count - 1;
+    while (this.#records.length <= entry) this.#records.push(NO_CONTENT);
+    const { place, segments } = piece;
+    const isWhole =
+      place.kind === 'content' &&
+      place.path === path &&
+      segments.length === 1 &&
+      segments[0]?.offset === 0 &&
+      segments[0].bytes === this.table.contentBytes(entry);
+    if (isWhole) {
+      this.#records[entry] = piece.record;
+      return;
+    }
+    this.#records[entry] = APART;
+    this.#apart.set(entry, [...(this.#apart.get(entry) ?? []), piece]);
+  }
+
+  #piecesOf(entry: number): readonly Piece[] {
+    const record = this.#records[entry] ?? NO_CONTENT;
+    if (record < 0) return this.#apart.get(entry) ?? [];
+    const place = { kind: 'content', path: this.table.path(entry) } as const;
+    return [{ place, record, segments: [{ offset: 0, bytes: this.table.contentBytes(entry) }] }];
   }
 
   get count(): number {
     return this.table.count;
   }
 
+  /** Valid until the next call. */
   head(index: number): Uint8Array {
-    return this.table.head(index);
+    return this.table.headView(index);
   }
 
   /** Undefined for an entry without content. */
@@ -86,17 +120,25 @@ export class LayerEntries implements Disposable {
    */
   read(index: number, into: Uint8Array, position: number): boolean {
     if (position + into.length > this.table.contentBytes(index)) return false;
-    if (into.length >= PAGE_BYTES / 2) return this.#readDirect(index, into, position);
+    const isWhole = into.length === this.table.contentBytes(index);
+    if (isWhole || into.length >= PAGE_BYTES / 2) return this.#readDirect(index, into, position);
     return this.#pages.read(index, into, position, (page, at) => {
       const left = Math.min(page.length, this.table.contentBytes(index) - at);
       return this.#readDirect(index, page.subarray(0, left), at) ? left : 0;
     });
   }
 
+  /** The file that is an entry's content as a whole; undefined where it is not one. */
+  identity(index: number): { readonly dev: bigint; readonly ino: bigint } | undefined {
+    const [piece] = this.#piecesOf(index);
+    if (piece === undefined || (this.#records[index] ?? NO_CONTENT) < 0) return undefined;
+    return fstatSync(this.#fileOf(index, piece).fd, { bigint: true });
+  }
+
   #readDirect(index: number, into: Uint8Array, position: number): boolean {
     let skip = position;
     let at = 0;
-    for (const piece of this.#pieces[index] ?? []) {
+    for (const piece of this.#piecesOf(index)) {
       for (const { offset, bytes } of piece.segments) {
         if (skip >= bytes) {
           skip -= bytes;
@@ -118,7 +160,8 @@ export class LayerEntries implements Disposable {
   }
 
   #fileOf(index: number, piece: Piece): { readonly fd: number } {
-    const known = this.#open.get(piece);
+    const key = `${index} ${piece.record}`;
+    const known = this.#open.get(key);
     if (known !== undefined) return known;
     for (const [oldest, file] of this.#open) {
       if (this.#open.size < OPEN_FILES_MAX) break;
@@ -129,13 +172,13 @@ export class LayerEntries implements Disposable {
     const files = this.#files[layer];
     if (files === undefined) throw new Error('assertion failed: an entry without a layer');
     const opened = this.#openFile(files, piece, index);
-    this.#open.set(piece, opened);
+    this.#open.set(key, opened);
     return opened;
   }
 
-  #openFile(files: LayerFiles, { place, index }: Piece, entry: number) {
+  #openFile(files: LayerFiles, { place, record }: Piece, entry: number) {
     try {
-      return this.#uncached(files.open(place, index));
+      return this.#uncached(files.open(place, record));
     } catch (cause) {
       const path = toText(this.table.path(entry));
       throw dataLoss(`cannot read /${path} of the base: ${messageOf(cause)}`, { cause });

@@ -13,6 +13,7 @@ import type { StagedLayer } from '../../store/layer-store.ts';
 import { LayerEntries } from '../../store/layers/layer-entries.ts';
 import { layerTar } from '../../store/layers/layer-tar.ts';
 import { dropPartial, takeEarlier } from '../../store/layers/partials.ts';
+import { collectGarbage } from '../collect-garbage.ts';
 import { extractLayer } from '../extract.ts';
 import type { LayerProgress } from '../layer-progress.ts';
 import { extractPart } from './part-decoder.ts';
@@ -202,7 +203,10 @@ export class DeltaPull implements Disposable {
   ): Promise<StagedLayer> {
     const { sys, place } = this.#search;
     const { session, path, attempts } = place;
-    this.#entries ??= new LayerEntries(sys, this.#base.directories);
+    if (this.#entries === undefined) {
+      this.#entries = new LayerEntries(sys, this.#base.directories);
+      collectGarbage();
+    }
     const { digest, sizeBytes } = part;
     const earlier = takeEarlier(digest, ['delta'], earlierOf(directory));
     const fromByte = earlier?.checkpoint.hashedBytes ?? 0;

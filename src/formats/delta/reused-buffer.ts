@@ -1,0 +1,10 @@
+/** Memory for bytes that are needed one after the other: it would be much garbage outside of the heap. */
+export class ReusedBuffer {
+  #bytes = new Uint8Array();
+
+  /** So many bytes, with anything in them; what was taken before is overwritten. */
+  take(length: number): Uint8Array {
+    if (this.#bytes.length < length) this.#bytes = new Uint8Array(length);
+    return this.#bytes.subarray(0, length);
+  }
+}
