@@ -1,10 +1,9 @@
 import assert from 'node:assert/strict';
-import { readdirSync, statSync } from 'node:fs';
-import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { HealthView } from '../../src/spec/docker/container-view.ts';
 import { type Box, openBox } from '../support/box.ts';
+import { fingerprint } from '../support/fingerprint.ts';
 import { eventually } from '../support/processes.ts';
 
 /** Healthchecks, as inspect shows them and as the disk does not. */
@@ -17,17 +16,6 @@ after(() => box[Symbol.asyncDispose]());
 
 async function healthOf(id: string): Promise<HealthView | undefined> {
   return (await box.inspect(id)).State.Health;
-}
-
-/** Sizes and times of everything below a folder. */
-function fingerprint(folder: string): Record<string, string> {
-  const names = readdirSync(folder, { recursive: true, encoding: 'utf8' });
-  return Object.fromEntries(
-    names.map((name) => {
-      const { size, mtimeMs, ctimeMs } = statSync(path.join(folder, name));
-      return [name, `${size} ${mtimeMs} ${ctimeMs}`];
-    }),
-  );
 }
 
 describe('health', () => {

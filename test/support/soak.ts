@@ -54,6 +54,15 @@ async function call(box: Box, method: string, address: string, body?: object): P
   });
 }
 
+/** As they are by default; or in files of a few lines, which are packed while the container ends. */
+const LOGS = [
+  {},
+  ...['json-file', 'local'].map((Type) => ({
+    Type,
+    Config: { 'max-size': '300', 'max-file': '100', compress: 'true' },
+  })),
+];
+
 /** One client, with random numbers of its own. */
 class Client {
   readonly #box: Box;
@@ -101,7 +110,9 @@ class Client {
   async #create(body: object, network: string): Promise<string> {
     this.#count += 1;
     const name = `soak-${this.#index}-${this.#count}`;
-    const config = { Image: this.#box.image, ...body, HostConfig: { NetworkMode: network } };
+    const LogConfig = LOGS[this.#below(LOGS.length)];
+    const HostConfig = { NetworkMode: network, LogConfig };
+    const config = { Image: this.#box.image, ...body, HostConfig };
     const made = await call(this.#box, 'POST', `/containers/create?name=${name}`, config);
     // The daemon that made it may have died before it could say so.
     assert.ok([201, 409].includes(made.status), made.text);
