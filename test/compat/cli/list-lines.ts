@@ -153,7 +153,6 @@ export const LIST_LINES: readonly string[] = [
   'stats --no-stream --format "{{.Nope}}" web',
   'stats --no-stream nope',
   'stats --no-stream web nope',
-  'stats web nope',
   'stats --bogus',
   'events --until 1700000100',
   'events --since 1700000000 --until 1700000100 --format json',
