@@ -61,7 +61,7 @@ export function redirectDns(sys: Syscalls, table: string, address: Ip, ports: Dn
 
 /**
  * Has nft(8) carry out a script, as one transaction.
- * @throws unavailable when there is no nft, internal with its words when it refuses
+ * @throws unavailable when there is no nft or the kernel lacks it, internal with its words when it refuses
  */
 export async function runNft(script: string): Promise<void> {
   const child = spawn('nft', ['-f', '-'], { stdio: ['pipe', 'ignore', 'pipe'] });
@@ -82,6 +82,13 @@ export async function runNft(script: string): Promise<void> {
     );
   });
   if (code !== 0) {
+    if (/(?:Operation|Protocol) not supported/.test(said)) {
+      throw unavailable(
+        'cannot write firewall rules: this kernel has no nftables with NAT in the inet family ' +
+          '(CONFIG_NF_TABLES, NF_TABLES_INET, NFT_NAT, NFT_MASQ). Give it these, or start the ' +
+          'daemon with --iptables=false',
+      );
+    }
     throw internal(`cannot write firewall rules: nft: ${said.trim() || `exit status ${code}`}`);
   }
 }
