@@ -1,8 +1,8 @@
 import { once } from 'node:events';
 import { type BigIntStats, closeSync, fstatSync, readSync } from 'node:fs';
 import type { Writable } from 'node:stream';
-import { errnoOf } from '../base/errors.ts';
-import { type ByteString, fromText } from '../formats/byte-string.ts';
+import { errnoOf, forbidden } from '../base/errors.ts';
+import { type ByteString, fromText, toText } from '../formats/byte-string.ts';
 import type { TarKind } from '../formats/tar-entry.ts';
 import { encodeTarHeader, TAR_END, tarPadding } from '../formats/tar-writer.ts';
 import { S } from '../kernel/constants.ts';
@@ -119,7 +119,9 @@ export class TreePacker {
       fd = parent.openFile(name);
     } catch (error) {
       if (isGone(error)) return;
-      throw error;
+      // Files of /sys that can only be written, and what another machine does not let us read.
+      if (errnoOf(error) !== 'EACCES') throw error;
+      throw forbidden(`cannot read ${toText(as)}: permission denied`, { cause: error });
     }
     if (fd === undefined) return;
     try {

@@ -5,6 +5,7 @@ import type { HealthView } from '../../src/spec/docker/container-view.ts';
 import { type Box, openBox } from '../support/box.ts';
 import { fingerprint } from '../support/fingerprint.ts';
 import { eventually } from '../support/processes.ts';
+import { takeStock } from '../support/resources.ts';
 
 /** Healthchecks, as inspect shows them and as the disk does not. */
 
@@ -143,6 +144,20 @@ describe('results', () => {
     });
     assert.ok((again.Log?.[0]?.Start ?? '') > last);
     await box.remove(id);
+  });
+});
+
+test('a container that is removed in the middle of a probe leaves no supervisor', async () => {
+  const Healthcheck = { Test: ['CMD', 'true'], Interval: 1e6 };
+  for (let round = 0; round < 20; round += 1) {
+    const ids = await Promise.all(
+      Array.from({ length: 5 }, () => box.up({ Cmd: ['sleep', '100'], Healthcheck })),
+    );
+    await sleep(12 * round);
+    await Promise.all(ids.map((id) => box.remove(id)));
+  }
+  await eventually(() => takeStock(box.daemon).processes.length === 0, {
+    what: `the end of ${takeStock(box.daemon).processes.join(', ')}`,
   });
 });
 

@@ -135,7 +135,13 @@ async function runProbe(
   timeoutMs: number,
 ): Promise<{ exitCode: number; output: string }> {
   const shim = await launchExec(engine, exec, undefined);
-  const socket = await shim.attach({ stdin: false, stdout: true, stderr: true });
+  const socket = await shim
+    .attach({ stdin: false, stdout: true, stderr: true })
+    .catch((error: unknown) => {
+      // The container went, and the shim's folder with it. Without us the shim goes as well.
+      shim.detach();
+      throw error;
+    });
   const output = collect(socket);
   const exited = runQuietly(engine, exec, shim);
   const control = new AbortController();
