@@ -23,6 +23,8 @@ export class LayerCheckpoints {
   readonly #digest: Digest;
   readonly #pace: CheckpointPace;
   #lastBytes: number;
+  /** Bytes of the blob at the checkpoint that is due. */
+  #dueBytes = 0;
   #lastMs = performance.now();
   #hashed: { readonly bytes: number; readonly state: Buffer } | undefined;
   #pending: DueCheckpoint | undefined;
@@ -40,16 +42,27 @@ export class LayerCheckpoints {
     const isDue =
       bytes - this.#lastBytes >= this.#pace.everyBytes &&
       performance.now() - this.#lastMs >= this.#pace.everyMs;
-    if (isDue && bytes > 0) this.#hashed = { bytes, state: state() };
+    if (!isDue || bytes === 0) return;
+    this.#hashed = { bytes, state: state() };
+    this.#dueBytes = bytes;
   }
 
   /** Inflating stands between two blocks. */
   block(compression: DueCheckpoint['compression'], point: () => InflatePoint): void {
     const hashed = this.#hashed;
     if (hashed === undefined || this.#pending !== undefined) return;
-    this.#hashed = undefined;
     const { bytes: hashedBytes, state: hashState } = hashed;
-    this.#pending = { digest: this.#digest, compression, hashedBytes, hashState, point: point() };
+    this.#wait({ compression, hashedBytes, hashState, point: point(), dropBytes: 0 });
+  }
+
+  /** The same where inflating can only begin at an earlier place, and goes by its digest's state. */
+  restart(place: () => Omit<DueCheckpoint, 'digest'>): void {
+    if (this.#hashed !== undefined && this.#pending === undefined) this.#wait(place());
+  }
+
+  #wait(place: Omit<DueCheckpoint, 'digest'>): void {
+    this.#hashed = undefined;
+    this.#pending = { digest: this.#digest, ...place };
   }
 
   /** Headers and files stand for `tarBytes`. True when a checkpoint is due. */
@@ -62,7 +75,7 @@ export class LayerCheckpoints {
     const due = this.#pending;
     this.#pending = undefined;
     this.#lastMs = performance.now();
-    if (due !== undefined) this.#lastBytes = due.hashedBytes;
+    if (due !== undefined) this.#lastBytes = this.#dueBytes;
     return due;
   }
 }

@@ -9,6 +9,7 @@ import { LayerHeadersWriter } from '../formats/layer-headers.ts';
 import type { TarEntry } from '../formats/tar-entry.ts';
 import { TarReader } from '../formats/tar-reader.ts';
 import { FADV } from '../kernel/constants.ts';
+import { RestartableZstd, type ZstdRestart } from '../kernel/restartable-zstd.ts';
 import { type InflatePoint, ResumableInflater } from '../kernel/resumable-inflate.ts';
 import { ResumableSha256 } from '../kernel/resumable-sha256.ts';
 import {
@@ -72,6 +73,9 @@ export type ExtractedLayer = StagedLayer & {
   readonly compression: Compression;
 };
 
+/** The state of the blob's digest at a place. */
+type HashedPlace = { readonly hashedBytes: number; readonly hashState: Buffer };
+
 /** The error of bytes that are not those that were asked for; its text is Docker's. */
 export function verificationFailed(expected: ExpectedLayer, why: string, cause?: unknown): Error {
   return dataLoss(
@@ -111,6 +115,9 @@ export class LayerExtraction implements AsyncDisposable {
   #checkpointBytes = 0;
   /** Bytes of the source that are hashed again, but were inflated before. */
   #skip = 0;
+  /** zstd: the digest's state before the piece that is taken in, and where inflating can begin. */
+  #piece: HashedPlace | undefined;
+  #restart: (HashedPlace & ZstdRestart) | undefined;
   /** Bytes of the source so far. */
   sizeBytes = 0;
 
@@ -121,6 +128,7 @@ export class LayerExtraction implements AsyncDisposable {
     const hash = this.#openHash();
     this.#compressed = hash ?? createHash('sha256');
     this.#checkpoints = this.#openCheckpoints(hash);
+    if (hash !== undefined) this.#piece = { hashedBytes: 0, hashState: hash.state() };
     const { O_RDONLY, O_DIRECTORY, O_WRONLY, O_CREAT, O_EXCL } = constants;
     this.#directoryFd = openSync(directory, O_RDONLY | O_DIRECTORY);
     this.#headersFd = openSync(path.join(directory, 'headers'), O_WRONLY | O_CREAT | O_EXCL, 0o600);
@@ -169,14 +177,31 @@ export class LayerExtraction implements AsyncDisposable {
     return new LayerCheckpoints(expected.digest, checkpoints, fromByte);
   }
 
-  #goOn({ compression, hashedBytes, point }: BlobCheckpoint): void {
+  #goOn(checkpoint: BlobCheckpoint): void {
+    const { compression, hashedBytes, hashState, point, dropBytes } = checkpoint;
     this.#head = undefined;
     this.#compression = compression;
     this.sizeBytes = hashedBytes;
     this.#skip = point.inputBytes - hashedBytes;
     if (compression === 'none') return;
-    this.#inflater = this.#openResumable(point);
+    if (compression === 'zstd') {
+      const { inputBytes, outputBytes } = point;
+      const from = { inputBytes, outputBytes: outputBytes - dropBytes };
+      this.#restart = { ...from, hashedBytes, hashState };
+      this.#inflater = this.#openZstd(from, dropBytes);
+    } else this.#inflater = this.#openResumable(point);
     assert(this.#inflater !== undefined, 'a checkpoint without its codec');
+  }
+
+  #openZstd(from: ZstdRestart, dropBytes: number): RestartableZstd | undefined {
+    return RestartableZstd.open({
+      onOutput: (bytes) => this.#inflated(bytes),
+      onFrame: (restart) => {
+        if (this.#piece !== undefined) this.#restart = { ...this.#piece, ...restart };
+      },
+      from,
+      dropBytes,
+    });
   }
 
   #openResumable(from?: InflatePoint): ResumableInflater | undefined {
@@ -224,9 +249,27 @@ export class LayerExtraction implements AsyncDisposable {
         const point = { inputBytes, outputBytes, bits: 0, lastByte: 0, window: Buffer.alloc(0) };
         this.#checkpoints?.block('none', () => point);
       }
+      if (this.#compression === 'zstd' && this.#checkpoints !== undefined) this.#zstdPiece(hash);
     }
     this.sizeBytes += chunk.length;
     this.#compressed.update(chunk);
+  }
+
+  /** A piece comes: before it everything up to here can be kept, and inflating begin at a frame. */
+  #zstdPiece(hash: ResumableSha256): void {
+    const outputBytes = this.#tarBytes;
+    const restart = this.#restart;
+    if (restart !== undefined) {
+      const { inputBytes, hashedBytes, hashState } = restart;
+      const none = { bits: 0, lastByte: 0, window: Buffer.alloc(0) };
+      this.#checkpoints?.restart(() => ({
+        compression: 'zstd',
+        ...{ hashedBytes, hashState },
+        point: { ...none, inputBytes, outputBytes },
+        dropBytes: outputBytes - restart.outputBytes,
+      }));
+    }
+    this.#piece = { hashedBytes: this.sizeBytes, hashState: hash.state() };
   }
 
   /** Extracts what a chunk holds. Failures are kept until the digest is known. */
@@ -275,6 +318,11 @@ export class LayerExtraction implements AsyncDisposable {
     this.#compression = detectCompression(head);
     if (this.#compression === 'gzip' && this.#checkpoints !== undefined) {
       this.#inflater = this.#openResumable();
+    }
+    if (this.#compression === 'zstd' && this.#checkpoints !== undefined) {
+      const start = { inputBytes: 0, outputBytes: 0 };
+      if (this.#piece !== undefined) this.#restart = { ...this.#piece, ...start };
+      this.#inflater = this.#openZstd(start, 0);
     }
     if (this.#compression !== 'none') {
       this.#inflater ??= openSyncInflater(this.#compression, (bytes) => this.#inflated(bytes));

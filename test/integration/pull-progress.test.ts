@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { ProgressMessage } from '../../src/spec/docker/progress.ts';
 import { startFaultyRegistry } from '../fault/registry.ts';
 import { startDaemon, type TestDaemon } from '../support/daemon.ts';
-import { buildImage } from '../support/images.ts';
+import { buildImage, type Compression } from '../support/images.ts';
 import { eventually, freePort } from '../support/processes.ts';
 
 /** What a pull says of its bytes, its speed and the time that is left is held against what happens. */
@@ -41,8 +41,9 @@ async function pull(
   return heard;
 }
 
-const image = (sizes: readonly number[]) =>
+const image = (sizes: readonly number[], compression: Compression = 'gzip') =>
   buildImage({
+    compression,
     layers: sizes.map((bytes, i) =>
       Array.from({ length: 8 }, (_, n) => ({
         name: `f${i}-${n}`,
@@ -134,4 +135,32 @@ test('a layer that is gone on with counts with what is missing; a link that stan
   assert(atStill < fastest * 0.6, `${atStill} of ${fastest} while nothing comes`);
   const tells = sums.filter(({ current }) => current > total * 0.4 && current < total * 0.6);
   assert(tells.length >= 4, 'each second, also while nothing comes');
+});
+
+test('a frame of zstd that was cut off comes again, and its files are not written again', async () => {
+  await using registry = await startFaultyRegistry();
+  await using daemon = await startDaemon();
+  const built = await image([10_000_000], 'zstd');
+  registry.add('app', 'v1', built);
+  const name = `${registry.host}/app`;
+  const cut = new AbortController();
+  const first = pull(daemon, name, { rate: '1600k', signal: cut.signal }).catch(() => []);
+  await sleep(5500);
+  cut.abort();
+  await first;
+  const lines = await eventually(
+    async () => {
+      const lines = await pull(daemon, name, { rate: '0' });
+      return lines.length > 0 ? lines : undefined;
+    },
+    { timeoutMs: 20_000 },
+  );
+  const said = lines.map(({ status }) => status ?? '');
+  const kept = said.find((line) => line.startsWith('Fetching it again, keeping '));
+  assert(kept !== undefined, said.join('\n'));
+  assert.equal(summed(lines)[0]?.total, built.layers[0]?.bytes.length);
+  const [, keptMb = ''] = / ([\d.]+)MB of files$/.exec(kept) ?? [];
+  const [, wroteMb = ''] = /^Wrote ([\d.]+) MB/.exec(said.at(-1) ?? '') ?? [];
+  const both = Number(keptMb) + Number(wroteMb);
+  assert(Number(keptMb) > 3 && both < 10.5, `${kept}; ${said.at(-1)}`);
 });

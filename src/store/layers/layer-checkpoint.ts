@@ -34,16 +34,23 @@ export type LayerCheckpoint = {
   readonly hashedBytes: number;
   readonly hashState: Buffer;
   readonly point: InflatePoint;
+  /**
+   * Bytes that inflating from there gives first although they are here: zstd begins with the frame
+   * that it stood in. 0 for the other kinds.
+   */
+  readonly dropBytes: number;
   /** The last bytes of the tar up to there, when they are the beginning of a file's content. */
   readonly tail: LayerTail | undefined;
 };
 
 /** All kinds. */
-export const CHECKPOINT_KINDS = ['gzip', 'none', 'delta'] as const;
+export const CHECKPOINT_KINDS = ['gzip', 'zstd', 'none', 'delta'] as const;
 export type CheckpointKind = (typeof CHECKPOINT_KINDS)[number];
+/** Those of a layer that is fetched as it is. */
+export const BLOB_CHECKPOINTS = ['gzip', 'zstd', 'none'] as const;
 export type CheckpointOf<K extends CheckpointKind> = LayerCheckpoint & { readonly compression: K };
 /** Of a layer that is fetched as it is, and of one that a delta makes. */
-export type BlobCheckpoint = CheckpointOf<'gzip' | 'none'>;
+export type BlobCheckpoint = CheckpointOf<(typeof BLOB_CHECKPOINTS)[number]>;
 export type PartCheckpoint = CheckpointOf<'delta'>;
 
 /** The file beside a layer's files. */
@@ -60,6 +67,7 @@ const numbers = struct('Checkpoint', {
   outputBytes: int,
   bits: int,
   lastByte: int,
+  dropBytes: int,
   /** The tail, flat; of no bytes when there is none. */
   tailPath: string,
   tailBytes: int,
@@ -131,13 +139,15 @@ function decode(bytes: Buffer): LayerCheckpoint | undefined {
   const options = { maxOutputLength: REST_BYTES_MAX };
   const rest = zstdDecompressSync(bytes.subarray(restAt), options);
   const { digest, compression, headersBytes, hashedBytes, inputBytes, outputBytes } = own;
-  const { bits, lastByte, tailPath, tailBytes, tailIsObject } = own;
+  const { bits, lastByte, dropBytes, tailPath, tailBytes, tailIsObject } = own;
   const kind = CHECKPOINT_KINDS.find((each) => each === compression);
   const isSound =
     rest.length >= SHA256_STATE_BYTES &&
-    0 < hashedBytes &&
+    // Only of zstd everything may have to come again, for files that are here.
+    (kind === 'zstd' ? 0 <= hashedBytes : 0 < hashedBytes) &&
     hashedBytes <= inputBytes &&
-    0 <= outputBytes &&
+    0 <= dropBytes &&
+    dropBytes <= outputBytes &&
     0 <= bits &&
     bits < 8 &&
     0 <= lastByte &&
@@ -152,6 +162,7 @@ function decode(bytes: Buffer): LayerCheckpoint | undefined {
     headersBytes,
     hashedBytes,
     hashState: rest.subarray(0, SHA256_STATE_BYTES),
+    dropBytes,
     point: { inputBytes, outputBytes, bits, lastByte, window: rest.subarray(SHA256_STATE_BYTES) },
     tail:
       tailBytes === 0

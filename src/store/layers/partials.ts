@@ -31,7 +31,8 @@ export function keepPartials(dataRoot: DataRoot, operation: string): void {
     if (checkpoint === undefined) continue;
     const place = placeOf(dataRoot, checkpoint.digest);
     const before = findCheckpoint(place, CHECKPOINT_KINDS);
-    if (before !== undefined && before.hashedBytes >= checkpoint.hashedBytes) continue;
+    const { outputBytes } = checkpoint.point;
+    if (before !== undefined && before.point.outputBytes >= outputBytes) continue;
     mkdirSync(dataRoot.partial, { recursive: true, mode: 0o700 });
     // What was there is in the operation's folder now, and goes with it.
     if (existsSync(place)) renameSync(place, path.join(operation, `${name}-before`));

@@ -55,6 +55,7 @@ export class PartSource implements AsyncDisposable {
       compression: 'delta',
       hashedBytes: this.#bytes,
       hashState: hash.state(),
+      dropBytes: 0,
       point: { ...at, bits: 0, lastByte: 0, window: Buffer.alloc(0) },
     };
   }

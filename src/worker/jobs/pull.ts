@@ -22,6 +22,7 @@ import type { RegistrySession } from '../../registry/session.ts';
 import type { Manifest } from '../../spec/oci/image.ts';
 import type { StagedLayer } from '../../store/layer-store.ts';
 import { LayerBasis } from '../../store/layers/layer-basis.ts';
+import { BLOB_CHECKPOINTS } from '../../store/layers/layer-checkpoint.ts';
 import { dropPartial, takeEarlier } from '../../store/layers/partials.ts';
 import { applyDeltaLayer, copyBaseLayer } from '../delta-apply.ts';
 import type { DeltaAnswer } from '../delta-protocol.ts';
@@ -347,10 +348,14 @@ class Pull {
   ): Promise<StagedLayer> {
     const { digest, sizeBytes, diffId, mediaType } = layer;
     const { path: repository, access } = this.#job;
-    const earlier = takeEarlier(digest, ['gzip', 'none'], `${directory}-earlier`);
+    const earlier = takeEarlier(digest, BLOB_CHECKPOINTS, `${directory}-earlier`);
     const fromByte = earlier?.checkpoint.hashedBytes ?? 0;
     this.#downloads.expect(progress, sizeBytes, fromByte);
     if (fromByte > 0) progress.say(`Resuming at ${humanSize(fromByte, 3)}`);
+    else if (earlier !== undefined) {
+      const { outputBytes } = earlier.checkpoint.point;
+      progress.say(`Fetching it again, keeping ${humanSize(outputBytes, 3)} of files`);
+    }
     try {
       const staged = await extractLayer({
         ...{ sys: this.#sys, directory, signal: this.#session.signal },
