@@ -84,7 +84,7 @@ void chain_close(struct log_file *file) {
 
 bool chain_same(const struct log_file *one, const struct log_file *other) {
   if (one->packed == other->packed) return one->inode == other->inode;
-  return one->origin == other->origin;
+  return one->origin != 0 && one->origin == other->origin;
 }
 
 bool chain_oldest(struct log_file *file) {

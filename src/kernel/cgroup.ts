@@ -167,12 +167,12 @@ export async function setFrozen(
   throw new Error(`cannot ${frozen ? 'freeze' : 'thaw'} ${folder}: it takes too long`);
 }
 
-/** True when a cgroup's processes are frozen. */
+/** True when a cgroup's processes are frozen, or about to be; false on a host without a freezer. */
 export function isFrozen(cgroups: Cgroups, folder: string): boolean {
   const dir = path.join(cgroups.mountOf('freezer') ?? '', folder);
   return cgroups.version === 2
     ? /^frozen 1$/m.test(readIfThere(path.join(dir, 'cgroup.events')))
-    : readIfThere(path.join(dir, 'freezer.state')).trim() !== 'THAWED';
+    : ['FREEZING', 'FROZEN'].includes(readIfThere(path.join(dir, 'freezer.state')).trim());
 }
 
 /** The file whose counter `oom_kill` grows when the kernel kills in this cgroup. */
