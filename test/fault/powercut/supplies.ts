@@ -49,7 +49,7 @@ export async function makeSupplies(): Promise<Supplies> {
   }
   const deltas = await makeDeltas(registry, folder.path, images);
   const blob = { name: 'srv/large', content: randomBytes(LARGE_BYTES) };
-  const image = await busyboxImage({ extra: [...files(0), blob] });
+  const image = await busyboxImage({ extra: [...files(VERSIONS), blob] });
   await pushImage(registry, 'app', 'large', image);
   const large = { reference: `${registry.host}/app:large`, id: image.config.digest };
   const held = making.move();
