@@ -95,6 +95,8 @@ export type LayerStore = {
   readonly isStaging: (folder: string) => boolean;
   /** Moves a tree of the data root out of sight at once and deletes it in the background. It may be gone already. */
   readonly discard: (folder: string) => void;
+  /** Removes shared contents that no layer uses, in the background, when the operations of now are over. */
+  readonly trimContents: () => void;
   /** Why a layer is damaged, as the last verification found; undefined when it is not. */
   readonly damageOf: (diffId: DiffId) => string | undefined;
   /**

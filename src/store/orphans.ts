@@ -3,9 +3,33 @@ import path from 'node:path';
 import { errnoOf } from '../base/errors.ts';
 import { type LayerStoreContext, mountedLayers } from './layers/catalog.ts';
 import { layerTable } from './layers/layer-table.ts';
+import { findUnusedObjects } from './layers/objects.ts';
 
 /** A folder of the data root that nothing names. */
 export type Orphan = { readonly path: string; readonly kind: 'staging' | 'layer' | 'container' };
+
+/** A folder of `objects/` with shared contents that no layer uses, and what these take. */
+export type OrphanedObjects = { readonly path: string; readonly bytes: number };
+
+/** Shared contents that nothing uses. Those of a layer that is being removed go in a moment. */
+export async function findOrphanedObjects(
+  { dataRoot }: Pick<LayerStoreContext, 'dataRoot'>,
+  options: { readonly bornBeforeMs: number; readonly signal: AbortSignal },
+): Promise<OrphanedObjects[]> {
+  const unused = await findUnusedObjects(dataRoot, options.signal);
+  return unused
+    .map(({ group, files }) => ({
+      path: path.join(dataRoot.objects, group),
+      bytes: files.reduce((sum, file) => sum + ownBytes(file), 0),
+    }))
+    .filter((each) => bornMs(each.path) <= options.bornBeforeMs);
+}
+
+/** What goes with a name: nothing while the file has others. */
+function ownBytes(file: string): number {
+  const stats = lstatSync(file, { throwIfNoEntry: false });
+  return stats === undefined || stats.nlink > 1 ? 0 : stats.size;
+}
 
 /**
  * What lies in the data root without a row. While the engine runs there should be none: what is

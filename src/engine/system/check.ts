@@ -1,7 +1,8 @@
 import path from 'node:path';
 import type { SystemCheck } from '../../spec/docker/system.ts';
 import { treeSize } from '../../store/layers/tree-size.ts';
-import { findOrphans } from '../../store/orphans.ts';
+import { findOrphanedObjects, findOrphans } from '../../store/orphans.ts';
+import type { Call } from '../call.ts';
 import type { Engine } from '../engine.ts';
 import { familiarName, isTagName, namesOf } from '../images/names.ts';
 
@@ -13,14 +14,13 @@ import { familiarName, isTagName, namesOf } from '../images/names.ts';
 export async function systemCheck(
   engine: Engine,
   args: { readonly query: { readonly sweep: boolean; readonly olderThan: number | undefined } },
+  call: Pick<Call, 'signal'>,
 ): Promise<SystemCheck> {
   const { dataRoot, layers, log } = engine;
   const { sweep, olderThan } = args.query;
-  const orphans = findOrphans(engine, {
-    isActive: layers.isStaging,
-    bornBeforeMs: engine.clock.nowMs() - (olderThan ?? 600) * 1000,
-  });
-  const found = [];
+  const bornBeforeMs = engine.clock.nowMs() - (olderThan ?? 600) * 1000;
+  const orphans = findOrphans(engine, { isActive: layers.isStaging, bornBeforeMs });
+  const found: SystemCheck['Orphans'][number][] = [];
   for (const { path: place, kind } of orphans) {
     const Path = path.relative(dataRoot.root, place);
     found.push({ Path, Kind: kind, Bytes: await treeSize(place) });
@@ -28,6 +28,11 @@ export async function systemCheck(
     log.warn('sweeping what belongs to nothing', { path: place });
     layers.discard(place);
   }
+  const objects = await findOrphanedObjects(engine, { bornBeforeMs, signal: call.signal });
+  for (const { path: place, bytes } of objects) {
+    found.push({ Path: path.relative(dataRoot.root, place), Kind: 'object', Bytes: bytes });
+  }
+  if (sweep && objects.length > 0) layers.trimContents();
   return {
     Orphans: found,
     Swept: sweep,

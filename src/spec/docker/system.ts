@@ -146,7 +146,7 @@ export type SystemCheck = {
   readonly Orphans: readonly {
     /** Below the data root. */
     readonly Path: string;
-    readonly Kind: 'staging' | 'layer' | 'container';
+    readonly Kind: 'staging' | 'layer' | 'container' | 'object';
     readonly Bytes: number;
   }[];
   /** They are being deleted. */

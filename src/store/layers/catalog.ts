@@ -94,14 +94,18 @@ export function layerCatalog(
     tasks.spawn(`delete ${grave}`, (signal) => removeTree(sys, grave, { signal }));
   };
 
-  /** Removes a layer's folder; its objects stay while they are used. */
-  const discardLayer = (dir: string): void => {
-    discard(path.join(layers, dir));
+  const trimContents = (): void => {
     const before = [...stages];
-    tasks.spawn(`trim the contents of ${dir}`, async (signal) => {
+    tasks.spawn('trim shared contents', async (signal) => {
       await Promise.race([Promise.all(before), aborted(signal)]);
       if (!signal.aborted) await trimObjects(context, signal);
     });
+  };
+
+  /** Removes a layer's folder; its objects stay while they are used. */
+  const discardLayer = (dir: string): void => {
+    discard(path.join(layers, dir));
+    trimContents();
   };
 
   const commit: LayerStore['commit'] = async (staged, body, cause = 'other') => {
@@ -176,6 +180,7 @@ export function layerCatalog(
   return {
     table,
     discard,
+    trimContents,
     find: table.find,
     isWhole,
     setDamaged: table.setDamaged,

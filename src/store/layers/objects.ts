@@ -81,36 +81,60 @@ export type TrimContext = {
   readonly layers: string;
 };
 
+/** What of the group of a layer that is gone no layer uses. */
+export type UnusedObjects = {
+  readonly group: string;
+  /** Absolute paths. */
+  readonly files: readonly string[];
+  /** All that it has. */
+  readonly isWhole: boolean;
+};
+
 /**
- * Takes from the groups of layers that are gone what no layer that is here uses; gives the number
- * of names that went. A layer that is committed meanwhile uses only what those that are here do.
+ * Finds what of the groups of layers that are gone no layer that is here uses. A layer that is
+ * committed meanwhile uses only what those that are here do.
  */
-export async function trimGroups(context: TrimContext, signal: AbortSignal): Promise<number> {
-  const { sys, objects, layers } = context;
+export async function findUnusedObjects(
+  { objects, layers }: Pick<TrimContext, 'objects' | 'layers'>,
+  signal: AbortSignal,
+): Promise<UnusedObjects[]> {
   const live = readdirSync(layers);
   const isLive = new Set(live);
   const orphans = new Map<string, Set<number>>();
   for (const name of readdirSync(objects)) {
     if (!isLive.has(name) && !name.startsWith('.')) orphans.set(name, new Set());
   }
-  if (orphans.size === 0) return 0;
+  if (orphans.size === 0) return [];
   for (const layer of live) {
     signal.throwIfAborted();
     await noteUses(path.join(layers, layer, CONTENTS), orphans);
   }
+  const found: UnusedObjects[] = [];
+  for (const [group, needed] of orphans) {
+    const names = await readdir(path.join(objects, group));
+    const files = names
+      .filter((each) => !needed.has(Number(each)))
+      .map((each) => path.join(objects, group, each));
+    const isWhole = needed.size === 0;
+    if (files.length > 0 || isWhole) found.push({ group, files, isWhole });
+  }
+  return found;
+}
+
+/** Removes what {@link findUnusedObjects} finds; gives the number of names that went. */
+export async function trimGroups(context: TrimContext, signal: AbortSignal): Promise<number> {
+  const { sys, objects } = context;
   let removed = 0;
-  for (const [name, needed] of orphans) {
-    const group = path.join(objects, name);
-    const names = (await readdir(group)).filter((each) => !needed.has(Number(each)));
-    for (const [i, each] of names.entries()) {
+  for (const { group, files, isWhole } of await findUnusedObjects(context, signal)) {
+    for (const [i, file] of files.entries()) {
       if (i % SLICE_FILES === 0) {
         await setImmediate();
         signal.throwIfAborted();
       }
-      sys.unlinkat(CWD, path.join(group, each), 0);
+      sys.unlinkat(CWD, file, 0);
     }
-    removed += names.length;
-    if (needed.size === 0) await rmdir(group);
+    removed += files.length;
+    if (isWhole) await rmdir(path.join(objects, group));
   }
   return removed;
 }
