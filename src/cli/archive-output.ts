@@ -62,7 +62,9 @@ export async function writeArchive(
   }
   const temporary = `${file}.${process.pid}.tmp`;
   try {
-    await pipeline(body, createWriteStream(temporary, { flags: 'wx', mode: 0o600 }));
+    // On the disk before it has its name, also when the power goes.
+    const how = { flags: 'wx', mode: 0o600, flush: true };
+    await pipeline(body, createWriteStream(temporary, how));
     await rename(temporary, file);
   } catch (cause) {
     await rm(temporary, { force: true });

@@ -104,7 +104,9 @@ async function rewrite(file: string, change: (config: Json) => Json): Promise<vo
   await mkdir(path.dirname(file), { recursive: true, mode: 0o700 });
   const temporary = `${file}.${process.pid}.tmp`;
   try {
-    await writeFile(temporary, `${JSON.stringify(change(config), null, '\t')}\n`, { mode: 0o600 });
+    const text = `${JSON.stringify(change(config), null, '\t')}\n`;
+    // On the disk before it takes the name: a power cut must not leave an empty file of logins.
+    await writeFile(temporary, text, { mode: 0o600, flush: true });
     await rename(temporary, file);
   } catch (error) {
     await rm(temporary, { force: true });
