@@ -17,6 +17,7 @@ import { buildImage, pushImage } from '../test/support/images.ts';
 import { type Registry, startRegistry } from '../test/support/registry.ts';
 import { Peak, writtenBytes } from './accounting.ts';
 import { measurePeers } from './delta-peers.ts';
+import { type Figures, type Format, print, printTable } from './delta-table.ts';
 import { BenchEngine } from './engines.ts';
 
 /** Two versions of an image. */
@@ -24,55 +25,36 @@ type Pair = { readonly name: string; readonly old: Side; readonly new: Side };
 /** Files of the layers' tars, bottom first. */
 type Side = readonly string[];
 
-/** What must be reached: bytes, MB, seconds. */
-type Target = { size: number; createSec: number; applySec: number; writtenMb: number };
-const TARGETS: Readonly<Record<string, Target>> = {
-  P1: { size: 10_000, createSec: 4, applySec: 0.9, writtenMb: 4 },
-  P2: { size: 9_500_000, createSec: 60, applySec: 3, writtenMb: 185 },
-  P5: { size: 15_000, createSec: 6, applySec: 2, writtenMb: 12 },
-};
-const CREATE_RSS_MB = 700;
-const APPLY_MB = 24;
-/** What balenaEngine itself takes, for its own format. */
-const BALENA_TARGETS: Readonly<Record<string, Target>> = {
-  P1: { size: 40_156, createSec: 4, applySec: 0.9, writtenMb: 47 },
-  P2: { size: 29_297_522, createSec: 25, applySec: 4.6, writtenMb: 205 },
-  P5: { size: 315_227, createSec: 11, applySec: 4.7, writtenMb: 362 },
-};
-const BALENA_CREATE_RSS_MB = 173;
-const BALENA_APPLY_MB = 30;
+/** As a build makes a layer, and as a later build of the same files does: other order, other times. */
+const BUILT = ['--sort=name'];
+const REBUILT = ['--sort=none', '--mtime=2026-02-03 04:05:06'];
 
-type Format = 'coracle' | 'balena';
-
-export type Figures = Readonly<Record<string, number>>;
-
-const tarOf = (folder: string, prefix: string, file: string): string => {
-  const names = ['--sort=name', '--numeric-owner', '--format=gnu', '--owner=0', '--group=0'];
+function tarOf(folder: string, prefix: string, file: string, how = BUILT): string {
+  const names = ['--numeric-owner', '--format=gnu', '--owner=0', '--group=0', ...how];
   execFileSync('tar', [...names, `--transform=s,^\\.,${prefix},`, '-C', folder, '-cf', file, '.']);
   return file;
-};
+}
 
 /** The pair as one layer, as several layers, and its largest binary alone. */
 function pairsIn(folder: string, name: string, work: string): Pair[] {
   const side = (which: string): Side => [path.join(folder, 'pairs', name, `${which}.tar`)];
   const pairs: Pair[] = [{ name, old: side('old'), new: side('new') }];
-  const context = path.join(folder, 'ctx', name);
+  const isRebuild = name === 'P5';
+  const context = path.join(folder, 'ctx', isRebuild ? 'P1' : name);
   if (!existsSync(context)) return pairs;
-  const base = tarOf(path.join(folder, 'roots/p3'), '.', path.join(work, `${name}-base.tar`));
-  const layered = (which: string): Side => [
-    base,
-    ...[
-      ['node', './usr/local'],
-      ['deps', './srv/app'],
-      ['app', './srv/app'],
-    ].map(([part = '', prefix = '']) =>
-      tarOf(
-        path.join(context, which, part),
-        prefix,
-        path.join(work, `${name}-${which}-${part}.tar`),
-      ),
-    ),
-  ];
+  const layered = (which: string): Side => {
+    const how = isRebuild && which === 'new' ? REBUILT : BUILT;
+    const from = path.join(context, isRebuild ? 'old' : which);
+    const layers: [string, string, string][] = [
+      ['base', path.join(folder, 'roots/p3'), '.'],
+      ['node', path.join(from, 'node'), './usr/local'],
+      ['deps', path.join(from, 'deps'), './srv/app'],
+      ['app', path.join(from, 'app'), './srv/app'],
+    ];
+    return layers.map(([part, of, prefix]) =>
+      tarOf(of, prefix, path.join(work, `${name}-${which}-${part}.tar`), how),
+    );
+  };
   return [...pairs, { name: `${name} in layers`, old: layered('old'), new: layered('new') }];
 }
 
@@ -209,51 +191,20 @@ async function measure(pair: Pair, folder: string, format: Format): Promise<Figu
   };
 }
 
-function show(value: number | undefined): string {
-  if (value === undefined) return '–';
-  return value >= 1000 ? value.toLocaleString('en') : value.toFixed(value >= 100 ? 0 : 2);
-}
-
-function print(name: string, figures: Figures, format: Format): void {
-  const isBalena = format === 'balena';
-  const target = (isBalena ? BALENA_TARGETS : TARGETS)[name.split(' ')[0] ?? ''];
-  const most: Record<string, number | undefined> = {
-    ...target,
-    createRssMb: isBalena ? BALENA_CREATE_RSS_MB : CREATE_RSS_MB,
-    applyMb: isBalena ? BALENA_APPLY_MB : APPLY_MB,
-  };
-  const labels: Record<string, string> = {
-    size: 'size, bytes',
-    createSec: 'create: CPU, s',
-    createRssMb: 'create: peak RSS, MB',
-    applySec: 'apply: CPU, s',
-    applyMb: 'apply: memory above idle, MB',
-    applyTextMb: '  with program text, MB',
-    writtenMb: 'apply: written, MB',
-  };
-  console.log(`\n${name}${isBalena ? ", in balenaEngine's format" : ''}`);
-  for (const [key, label] of Object.entries(labels)) {
-    const value = figures[key];
-    const limit = most[key];
-    const verdict =
-      limit === undefined || value === undefined
-        ? ''
-        : `≤ ${show(limit)}  ${value <= limit ? 'reached' : 'MISSED'}`;
-    console.log(`  ${label.padEnd(32)}${show(value).padStart(12)}   ${verdict}`);
-  }
-}
-
 async function main(args: readonly string[]): Promise<void> {
   const at = args.indexOf('--pairs');
   const pairs = at < 0 ? '/var/tmp/coracle-pairs' : (args[at + 1] ?? '');
   const words = args.filter((arg, i) => !arg.startsWith('-') && (at < 0 || i !== at + 1));
   const names = words.length > 0 ? words : ['P1', 'P2', 'P5'];
+  const ours = new Map<string, Figures>();
   const work = mkdtempSync(path.join(tmpdir(), 'coracle-bench-'));
   try {
     for (const name of names) {
       for (const pair of pairsIn(pairs, name, work)) {
         for (const format of ['coracle', 'balena'] as const) {
-          print(pair.name, await measure(pair, work, format), format);
+          const figures = await measure(pair, work, format);
+          print(pair.name, figures, format);
+          if (format === 'coracle') ours.set(pair.name, figures);
         }
       }
       if (args.includes('--no-peers')) continue;
@@ -265,6 +216,7 @@ async function main(args: readonly string[]): Promise<void> {
       const [old = '', target = ''] = binaries;
       await measurePeers({ name: 'node binary', old, target, work, all: true });
     }
+    printTable(ours);
   } finally {
     rmSync(work, { recursive: true, force: true });
   }
