@@ -127,6 +127,43 @@ test('a plain pull finds a delta from what is here, and what comes is the image,
   for (const { diffId } of image?.layers ?? []) assert.ok(saved.text.includes(diffId.slice(7)));
 });
 
+test('what came by a delta is pushed as it was pulled, and nothing is sent that is there', async () => {
+  const [, image] = await prepare('pushed', 1, 2);
+  await publish('pushed', 'v2', 'v1');
+  await using device = await startDaemon();
+  await pull(device, 'pushed', 'v1');
+  const pulled = await pull(device, 'pushed', 'v2', 'require');
+  const digest = pulled.find((line) => line.startsWith('Digest: '))?.slice(8) ?? '';
+  for (const name of ['pushed', 'copied']) {
+    const tag = `repo=${registry.host}/${name}&tag=again`;
+    await device.json('POST', `/images/${registry.host}/pushed:v2/tag?${tag}`);
+    const start = readFileSync(registry.log, 'utf8').length;
+    const sent = said(await lines(device, `/images/${registry.host}/${name}/push?tag=again`));
+    assert.ok(
+      sent.some((line) => line.includes(`digest: ${digest}`)),
+      sent.join('\n'),
+    );
+    assert.equal(sent.filter((line) => line.includes('Layer already exists')).length, 3);
+    assert.ok(!sent.some((line) => line.includes('Pushed')), sent.join('\n'));
+    const log = readFileSync(registry.log, 'utf8').slice(start);
+    for (const layer of image?.layers ?? []) {
+      assert.ok(!log.includes(`&digest=sha256%3A${layer.digest.slice(7)}`), layer.digest);
+    }
+  }
+  // What the manifest says of the layers was never seen here: a registry without them gets new ones.
+  await using other = await startRegistry();
+  await device.json('POST', `/images/${registry.host}/pushed:v2/tag?repo=${other.host}/app&tag=v2`);
+  const away = said(await lines(device, `/images/${other.host}/app/push?tag=v2`));
+  assert.ok(
+    away.some((line) => line.endsWith('Pushed')),
+    away.join('\n'),
+  );
+  await using reader = await startDaemon();
+  await lines(reader, `/images/create?fromImage=${other.host}/app&tag=v2`);
+  const read = (await reader.json('GET', `/images/${other.host}/app:v2/json`)) as { Id: string };
+  assert.equal(read.Id, image?.config.digest);
+});
+
 test('a plan says what a pull would cost, before a byte of content is paid for', async () => {
   await prepare('planned', 1, 2);
   await publish('planned', 'v2', 'v1');

@@ -87,6 +87,7 @@ async function pushImage(
       tarBytes: layers.find(diffId)?.tarBytes ?? 0,
       blobs: layers.blobsOf(diffId),
     })),
+    pulledFrom: pathsOf(engine, imageId, reference),
     manifests: manifestsOf(engine, imageId),
   };
   await using job = await engine.workers.start('push', input, {
@@ -98,6 +99,16 @@ async function pushImage(
   for (const tag of tags) {
     transferEvent(engine, 'push', image, { ...reference, tag });
   }
+}
+
+/** Paths of other repositories of the registry that have the image. */
+function pathsOf({ store }: PullEngine, imageId: ImageId, { domain, path: own }: Reference) {
+  const prefix = `${domain}/`;
+  const paths = store.images
+    .repoDigestsOf(imageId)
+    .filter(({ repository }) => repository.startsWith(prefix))
+    .map(({ repository }) => repository.slice(prefix.length));
+  return [...new Set(paths)].filter((each) => each !== own);
 }
 
 /** The manifests of single images that an image came with. */

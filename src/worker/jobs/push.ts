@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { pipeline } from 'node:stream/promises';
 import { createGzip } from 'node:zlib';
 import { Semaphore } from '../../base/async.ts';
-import { type Digest, shortId } from '../../base/digest.ts';
+import { type Digest, parseDigest, shortId } from '../../base/digest.ts';
 import { openSyscalls } from '../../kernel/ffi.ts';
 import {
   candidateBlobs,
@@ -61,7 +61,7 @@ class Push {
 
   async run(): Promise<PushResult> {
     const { path, tags } = this.#job;
-    const layers = await this.#pushLayers();
+    const layers = (await this.#layersAsPulled()) ?? (await this.#pushLayers());
     const config = await this.#pushConfig();
     const same = sameManifest(this.#known, config.digest, layers);
     const wasOci = this.#known[0]?.record.mediaType === MEDIA_TYPE.ociManifest;
@@ -86,6 +86,40 @@ class Push {
       blobs: this.#blobs,
       uploadedBytes: this.#uploadedBytes,
     };
+  }
+
+  /**
+   * The layers of the manifest that was pulled, when some of them are not known here in any packed
+   * form, because a delta made them, and the registry has all of them. Which blob unpacks to which
+   * layer only that manifest says: so it is used as a whole, in the very document that says so, and
+   * nothing of it is remembered.
+   */
+  async #layersAsPulled(): Promise<PushedLayer[] | undefined> {
+    const { imageId, layers } = this.#job;
+    if (layers.every(({ blobs }) => blobs.length > 0)) return undefined;
+    const pulled = this.#known.find(
+      ({ content }) => content.config.digest === imageId && content.layers.length === layers.length,
+    );
+    if (pulled === undefined) return undefined;
+    const found: PushedLayer[] = [];
+    for (const { digest: text, mediaType, size } of pulled.content.layers) {
+      const digest = parseDigest(text);
+      if (!(await this.#hasOrMounts(digest))) return undefined;
+      found.push({ digest, mediaType, sizeBytes: size });
+    }
+    for (const diffId of new Set(layers.map((layer) => layer.diffId))) {
+      new LayerProgress(shortId(diffId), this.#context.report).say('Layer already exists');
+    }
+    return found;
+  }
+
+  async #hasOrMounts(digest: Digest): Promise<boolean> {
+    const { path, pulledFrom } = this.#job;
+    if ((await findBlob(this.#session, path, digest)) !== undefined) return true;
+    for (const from of pulledFrom) {
+      if (await mountBlob(this.#session, path, { digest, from })) return true;
+    }
+    return false;
   }
 
   async #pushLayers(): Promise<PushedLayer[]> {
