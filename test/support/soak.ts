@@ -6,6 +6,7 @@ import type { ExecInspect } from '../../src/spec/docker/container-view.ts';
 import type { Box } from './box.ts';
 import type { Answer } from './daemon.ts';
 import { eventually } from './processes.ts';
+import { randomNumbers } from './random.ts';
 import { type Resources, takeStock } from './resources.ts';
 
 /**
@@ -31,17 +32,6 @@ export type SoakResult = {
   readonly execs: number;
   readonly attaches: number;
 };
-
-/** Numbers in [0, 1) that follow from the seed: mulberry32. */
-function numbers(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let t = Math.imul(state ^ (state >>> 15), state | 1);
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
 
 /** An answer that another attempt may turn into a better one: the daemon dies and comes back. */
 const PATIENCE_MS = 60_000;
@@ -278,7 +268,7 @@ function payload(bytes: Buffer): string {
 
 /** Kills the daemon again and again until `signal`; resolves with how often. */
 async function killer(box: Box, plan: SoakPlan, signal: AbortSignal): Promise<number> {
-  const random = numbers(plan.seed ^ 0x5eed);
+  const random = randomNumbers(plan.seed ^ 0x5eed);
   const [least, most] = plan.killAfterMs;
   let kills = 0;
   while (!signal.aborted) {
@@ -300,7 +290,7 @@ export async function soak(box: Box, plan: SoakPlan): Promise<SoakResult> {
   const share = Math.ceil(plan.operations / plan.clients);
   const clients = Array.from(
     { length: plan.clients },
-    (_, i) => new Client(box, i, numbers(plan.seed + i)),
+    (_, i) => new Client(box, i, randomNumbers(plan.seed + i)),
   );
   let kills: number;
   try {
