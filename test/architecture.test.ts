@@ -35,7 +35,6 @@ const PURE_BUILTINS = ['node:buffer', 'node:crypto', 'node:path', 'node:path/pos
 /** Packages, and the rooms that may use them. */
 const PACKAGES: Readonly<Record<string, readonly string[]>> = {
   koffi: ['kernel'],
-  'dns-packet': ['formats', 'policy', 'engine', 'kernel'],
 };
 
 type Import = { readonly specifier: string; readonly typeOnly: boolean };
