@@ -35,7 +35,7 @@ const numbers = (from: number, to: number): string =>
 
 test('a log that is rotated and packed is read whole, while the daemon is killed under it', async () => {
   const options = { 'max-size': '20k', 'max-file': '100', compress: 'true' };
-  const script = 'i=0; while [ $i -lt 3000 ]; do i=$((i+1)); echo $i; done; sleep 1; echo 3001';
+  const script = 'i=0; while [ $i -lt 3000 ]; do i=$((i+1)); echo $i; done; sleep 2; echo 3001';
   const id = await box.up({ ...shell(script), ...logTo('json-file', options) });
   await box.daemon.restart('SIGKILL');
   assert.equal(await box.wait(id), 0);
