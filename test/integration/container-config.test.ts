@@ -222,6 +222,11 @@ for (const Runtime of ['crun', 'runc']) {
       await box.wait(id);
       assert.equal(await box.logs(id), `100\n200\n1\n500\n${id}\n`);
       await box.remove(id);
+      // A process beside it has the same limits.
+      const host = await box.up({ Cmd: ['sleep', '100'], HostConfig });
+      const { output } = await box.exec(host, 'sh', '-c', 'ulimit -Sn; ulimit -Hn');
+      assert.equal(output, '100\n200\n');
+      await box.remove(host);
     });
   });
 }

@@ -1,10 +1,13 @@
+import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+import { Latch } from '../../base/async.ts';
 import { conflict, invalidArgument, notFound } from '../../base/errors.ts';
 import { type ExecId, newId } from '../../base/id.ts';
 import type { Shim } from '../../kernel/shim.ts';
 import { parseDetachKeys } from '../../policy/detach-keys.ts';
 import type { ExecConfig, ExecStart } from '../../spec/docker/container.ts';
 import type { ExecInspect, IdResult } from '../../spec/docker/container-view.ts';
-import type { HijackCall } from '../call.ts';
+import type { Call, HijackCall } from '../call.ts';
 import { resizeTerminal, terminalSize } from '../containers/attach.ts';
 import { bridge } from '../containers/bridge.ts';
 import type { Container } from '../containers/container.ts';
@@ -81,19 +84,40 @@ export async function execStart(
     );
   }
   exec.state = 'starting';
-  const [rows, columns] = ConsoleSize ?? exec.config.ConsoleSize ?? [];
+  const begun = new Latch<void>();
+  exec.begun = begun;
+  const joined = await begin(engine, exec, { detach: Detach, size: ConsoleSize }, call).finally(
+    () => begun.open(),
+  );
+  if (joined === undefined) return;
+  const { AttachStdin, DetachKeys, Tty } = exec.config;
+  const keys = Tty && AttachStdin ? parseDetachKeys(DetachKeys) : undefined;
+  const why = await bridge(joined.client, joined.socket, keys);
+  if (why === 'detached') {
+    containerEvent(engine, exec.container, 'exec_detach', { execID: exec.id });
+  }
+}
+
+/** The process runs, and its streams and the client's are to be joined unless it is detached. */
+async function begin(
+  engine: Engine,
+  exec: Exec,
+  how: { readonly detach: boolean; readonly size: readonly number[] | null },
+  call: HijackCall,
+): Promise<{ readonly client: Duplex; readonly socket: Socket } | undefined> {
+  const [rows, columns] = how.size ?? exec.config.ConsoleSize ?? [];
   const size = rows === undefined || columns === undefined ? undefined : ([rows, columns] as const);
-  if (Detach) {
+  if (how.detach) {
     const { shim } = await launch(engine, exec, size);
     await startExec(engine, exec, shim);
-    return;
+    return undefined;
   }
   const client = await call.hijack({ multiplexed: !exec.config.Tty }).catch((error: unknown) => {
     exec.state = 'created';
     throw error;
   });
   client.on('error', () => undefined); // 'close' follows
-  const { AttachStdin, AttachStdout, AttachStderr, Tty } = exec.config;
+  const { AttachStdin, AttachStdout, AttachStderr } = exec.config;
   const streams = { stdin: AttachStdin, stdout: AttachStdout, stderr: AttachStderr };
   const { shim, socket } = await launch(engine, exec, size, (made) => made.attach(streams));
   try {
@@ -102,11 +126,7 @@ export async function execStart(
     socket.destroy();
     throw error;
   }
-  const keys = Tty && AttachStdin ? parseDetachKeys(exec.config.DetachKeys) : undefined;
-  const why = await bridge(client, socket, keys);
-  if (why === 'detached') {
-    containerEvent(engine, exec.container, 'exec_detach', { execID: exec.id });
-  }
+  return { client, socket };
 }
 
 /** Starts the shim, and connects with it before its process can say a word. */
@@ -129,16 +149,27 @@ async function launch<T = undefined>(
   }
 }
 
-/** Sets the size of a running exec's terminal. @throws notFound, conflict, invalidArgument */
+/** Clients that were told that a start goes on send the size before the process is there. */
+const START_WAIT_MS = 10_000;
+
+/**
+ * Sets the size of an exec's terminal, of one that is about to run when it runs.
+ * @throws notFound, conflict, invalidArgument
+ */
 export async function execResize(
   engine: Engine,
   args: {
     readonly params: { readonly id: string };
     readonly query: { readonly h: number | undefined; readonly w: number | undefined };
   },
+  call: Call,
 ): Promise<void> {
   const exec = getExec(engine, args.params.id);
   const size = terminalSize(args.query);
+  if (exec.state === 'starting') {
+    const enough = AbortSignal.any([call.signal, AbortSignal.timeout(START_WAIT_MS)]);
+    await exec.begun?.wait(enough).catch(() => undefined); // it is looked at next
+  }
   const over = `exec command ${exec.id} is not running`;
   if (exec.shim === undefined) throw conflict(over);
   if (exec.config.Tty) await resizeTerminal(exec.shim, size, over);

@@ -1,3 +1,4 @@
+import type { Latch } from '../../base/async.ts';
 import type { ExecId } from '../../base/id.ts';
 import { LIMITS } from '../../base/limits.ts';
 import type { Shim } from '../../kernel/shim.ts';
@@ -16,6 +17,8 @@ export type Exec = {
   readonly config: ExecConfig;
   /** `created` until someone starts it, which can be done once. */
   state: 'created' | 'starting' | 'running' | 'ended';
+  /** Of the start that is under way: open when it has come to its end. */
+  begun?: Latch<void>;
   shim: Shim | undefined;
   pid: number;
   /** Undefined until it has ended. */

@@ -17,6 +17,7 @@ import { containerEnvironment, overrideEnvironment } from '../../policy/environm
 import { explainStartFailure } from '../../policy/runtime-errors.ts';
 import { processCapabilities } from '../../policy/runtime-spec.ts';
 import { parseSecurityOptions } from '../../policy/security-options.ts';
+import { rlimitsOf } from '../../policy/ulimits.ts';
 import { rootOf } from '../../policy/user-remap.ts';
 import { lookUpUser } from '../../policy/user-spec.ts';
 import type { RuntimeProcess } from '../../spec/oci/runtime.ts';
@@ -89,6 +90,7 @@ function processOf(
   });
   const security = parseSecurityOptions(hostConfig.SecurityOpt ?? []);
   const [height, width] = consoleSize ?? [];
+  const rlimits = rlimitsOf(hostConfig.Ulimits ?? [], engine.config().defaultUlimits);
   return {
     terminal: config.Tty,
     ...(height === undefined || width === undefined ? {} : { consoleSize: { height, width } }),
@@ -97,6 +99,7 @@ function processOf(
     env: overrideEnvironment(environment, config.Env ?? []),
     cwd: config.WorkingDir || own.WorkingDir || '/',
     capabilities: processCapabilities(capabilities, user.uid),
+    ...(rlimits.length === 0 ? {} : { rlimits }),
     noNewPrivileges: security.noNewPrivileges ?? engine.config().noNewPrivileges,
   };
 }
