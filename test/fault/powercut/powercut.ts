@@ -155,7 +155,7 @@ async function cutDuring(round: Round, operation: Operation, moment: Moment): Pr
   if (moment.kind === 'time') await Promise.race([sleep(moment.ms), ended]);
   else if (moment.kind === 'end') await ended;
   else await cutOr(steps, ended);
-  const before = cutNow(round);
+  const before = await cutNow(round);
   isCut = true;
   said.push(before === undefined ? momentText(moment, isDone) : stepText(round, before));
   await daemon.stop('SIGKILL');
@@ -175,7 +175,7 @@ async function cutStart(round: Round): Promise<void> {
   );
   await cutOr(steps, up);
   const count = steps.count;
-  const before = cutNow(round);
+  const before = await cutNow(round);
   if (before === undefined) pace.startSteps = Math.max(1, count);
   const text = before === undefined ? 'when it was up' : stepText(round, before);
   said.push(`and at the next start ${text}`);
@@ -185,15 +185,15 @@ async function cutStart(round: Round): Promise<void> {
 }
 
 /** Cuts the power if nobody has; gives the call that it was cut before, if any. */
-function cutNow({ disk, steps }: Round): string | undefined {
+async function cutNow({ disk, steps }: Round): Promise<string | undefined> {
   if (steps.cutBefore !== undefined) return steps.cutBefore;
   try {
     disk.cut();
-  } catch (error) {
-    // A step came this very moment, and of a dead disk not even the folder can be opened.
-    if (steps.cutBefore === undefined) throw error;
+    return steps.cutBefore;
+  } catch {
+    // A step came this very moment: of a dead disk not even the folder can be opened.
+    return await eventually(() => steps.cutBefore, { what: 'the step that the disk died of' });
   }
-  return steps.cutBefore;
 }
 
 /** Waits until the power is cut, or something else has come to its end. */
