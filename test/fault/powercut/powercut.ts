@@ -155,8 +155,8 @@ async function cutDuring(round: Round, operation: Operation, moment: Moment): Pr
   if (moment.kind === 'time') await Promise.race([sleep(moment.ms), ended]);
   else if (moment.kind === 'end') await ended;
   else await cutOr(steps, ended);
-  const before = await cutNow(round);
   isCut = true;
+  const before = await cutNow(round);
   said.push(before === undefined ? momentText(moment, isDone) : stepText(round, before));
   await daemon.stop('SIGKILL');
   await running;
