@@ -82,9 +82,9 @@ export function classifyLayerName(name: ByteString): LayerName {
 }
 
 /**
- * True for attributes that steer overlayfs itself. A layer must not bring its own: a redirect could
- * reach into other layers.
+ * True for attributes that steer overlayfs itself, or stand in for it. A layer must not bring its own:
+ * a redirect could reach into other layers.
  */
 export function isReservedXattr(name: string): boolean {
-  return name.startsWith('trusted.overlay.') || name.startsWith('user.overlay.');
+  return /^(?:trusted\.overlay|user\.overlay|trusted\.coracle)\./.test(name);
 }

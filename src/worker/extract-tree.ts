@@ -7,7 +7,6 @@ import {
   lstatSync,
   mkdirSync,
   openSync,
-  type Stats,
   writeSync,
 } from 'node:fs';
 import path from 'node:path';
@@ -27,6 +26,7 @@ import { AT, O_CLOEXEC, S } from '../kernel/constants.ts';
 import { errnoText } from '../kernel/errno.ts';
 import { CWD, type Syscalls } from '../kernel/syscalls.ts';
 import type { LayerTail } from '../store/layers/layer-tar.ts';
+import { isWhiteout, makeWhiteout } from '../store/layers/whiteout.ts';
 import type { ContentWriter } from './content-writer.ts';
 import type { EarlierFile, EarlierFiles } from './earlier-files.ts';
 import { type LayerDir, LayerDirs, procPath } from './extract-dirs.ts';
@@ -364,8 +364,9 @@ export class LayerTree implements Disposable {
         this.#sys.mkdirat(above.fd, pathArg(name), 0o755);
       } catch (error) {
         if (errnoOf(error) !== 'EEXIST') throw error;
-        const there = lstatSync(procPath(above.fd, name));
-        wasHidden = isWhiteout(there);
+        const place = procPath(above.fd, name);
+        const there = lstatSync(place);
+        wasHidden = isWhiteout(this.#sys, Buffer.concat([place, Buffer.of(0)]), there);
         if (!there.isDirectory()) throw error;
       }
       const flags = constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW | O_CLOEXEC;
@@ -458,7 +459,7 @@ export class LayerTree implements Disposable {
    */
   #whiteout(dir: LayerDir, target: ByteString): void {
     try {
-      this.#sys.mknodat(dir.fd, pathArg(target), S.IFCHR, { major: 0, minor: 0 });
+      makeWhiteout(this.#sys, dir.fd, pathArg(target));
     } catch (error) {
       if (errnoOf(error) !== 'EEXIST') throw error;
       if (lstatSync(procPath(dir.fd, target)).isDirectory()) {
@@ -528,10 +529,6 @@ function needsChown(entry: TarEntry, dir: LayerDir): boolean {
 
 const OUR_UID = process.geteuid?.() ?? 0;
 const OUR_GID = process.getegid?.() ?? 0;
-
-function isWhiteout(stats: Stats): boolean {
-  return stats.isCharacterDevice() && stats.rdev === 0;
-}
 
 /** What went wrong, with the entry's own path instead of the staging folder's. */
 function explain(error: unknown, entry: TarEntry): unknown {

@@ -1,4 +1,4 @@
-import { type BigIntStats, closeSync, constants, openSync } from 'node:fs';
+import { closeSync, constants, openSync } from 'node:fs';
 import path from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import { dataLoss, errnoOf, isEngineError, messageOf } from '../base/errors.ts';
@@ -16,6 +16,7 @@ import { splitDevice } from '../kernel/device-nodes.ts';
 import type { Syscalls } from '../kernel/syscalls.ts';
 import { OpenDirectory } from '../kernel/tree-walk.ts';
 import { type LayerTarOptions, layerTar } from '../store/layers/layer-tar.ts';
+import { isWhiteout } from '../store/layers/whiteout.ts';
 
 /**
  * Reads a whole layer and compares it with what it was when it came: its tar is made again from
@@ -120,10 +121,10 @@ class LayerNames {
       const { parent, name } = clean === ROOT ? HERE : splitLayerPath(clean);
       using folder = openBelow(sys, root, parent);
       const wrong =
-        difference(folder, name, expected) ??
-        (expected === 'whiteout'
-          ? undefined
-          : wrongAttribute(sys, folder.at(name), expected, keeps));
+        expected === 'whiteout'
+          ? wrongWhiteout(sys, folder, name)
+          : (difference(folder, name, expected) ??
+            wrongAttribute(sys, folder.at(name), expected, keeps));
       if (wrong !== undefined) throw dataLoss(`/${toText(clean)} ${wrong}`);
     }
     for (const clean of this.#opaque) {
@@ -173,15 +174,21 @@ const TYPES: Readonly<Record<Exclude<TarEntry['kind'], 'hardlink'>, number>> = {
   fifo: S.IFIFO,
 };
 
+function wrongWhiteout(sys: Syscalls, folder: OpenDirectory, name: ByteString): string | undefined {
+  const stats = folder.stat(name);
+  if (stats === undefined) return 'is missing';
+  const place = Buffer.concat([folder.at(name), Buffer.of(0)]);
+  return isWhiteout(sys, place, stats) ? undefined : 'is no whiteout';
+}
+
 /** What is wrong with a name; undefined when nothing is. */
 function difference(
   folder: OpenDirectory,
   name: ByteString,
-  expected: Expected,
+  expected: TarEntry,
 ): string | undefined {
   const stats = folder.stat(name);
   if (stats === undefined) return 'is missing';
-  if (expected === 'whiteout') return isWhiteout(stats) ? undefined : 'is no whiteout';
   if (expected.kind === 'hardlink') return undefined;
   if ((Number(stats.mode) & S.IFMT) !== TYPES[expected.kind]) return `is no ${expected.kind}`;
   if (Number(stats.uid) !== expected.uid || Number(stats.gid) !== expected.gid) {
@@ -249,8 +256,4 @@ function attributeProbe(sys: Syscalls, directory: string): (name: string) => boo
       return errnoOf(error) === 'EINVAL';
     }
   };
-}
-
-function isWhiteout(stats: BigIntStats): boolean {
-  return stats.isCharacterDevice() && stats.rdev === 0n;
 }

@@ -11,12 +11,20 @@ import {
 import path from 'node:path';
 import { test } from 'node:test';
 import type { DiffId } from '../../src/base/digest.ts';
-import { mountByData, mountByFsopen, unmountIfMounted } from '../../src/kernel/mount.ts';
+import { openSyscalls } from '../../src/kernel/ffi.ts';
+import {
+  mountByData,
+  mountByFsopen,
+  mountOverlay,
+  unmountIfMounted,
+} from '../../src/kernel/mount.ts';
 import { imageStore } from '../../src/store/images.ts';
 import { recoverStore } from '../../src/store/recover.ts';
+import { verifyLayer } from '../../src/worker/layer-verify.ts';
 import { layerTar } from '../support/images.ts';
-import { addImage, BASE_LAYER, TOP_LAYER } from '../support/layer-store-suite.ts';
+import { addImage, assertExact, BASE_LAYER, TOP_LAYER } from '../support/layer-store-suite.ts';
 import { openStore } from '../support/layers.ts';
+import { unmountAllBelow } from '../support/mounts.ts';
 import { temporaryFolder } from '../support/temp.ts';
 
 test('127 layers mount, by either way of the kernel', async () => {
@@ -58,6 +66,43 @@ test('layers are on the disk before they appear, unless sync_diffs is off', asyn
     };
     await here.add(tar);
     assert.equal(syncs, syncDiffs ? 1 : 0);
+  }
+});
+
+test('where no overlay can lie containers are full copies, and overlay2 is refused', async () => {
+  using folder = temporaryFolder('on-overlay');
+  const at = (name: string): string => path.join(folder.path, name);
+  for (const name of ['lower', 'upper', 'work', 'merged']) mkdirSync(at(name));
+  // As for an engine in a container: its data root lies on an overlay.
+  mountOverlay(openSyscalls(), {
+    ...{ lower: [at('lower')], data: [], upper: at('upper'), work: at('work') },
+    target: at('merged'),
+  });
+  try {
+    const root = at('merged/data');
+    mkdirSync(root);
+    {
+      await using here = await openStore('', root);
+      const { store } = here;
+      assert.equal(store.driver, 'vfs');
+      const layers = await here.add(await layerTar(BASE_LAYER), await layerTar(TOP_LAYER));
+      for (const diffId of layers) {
+        assertExact(here, diffId);
+        const directory = path.dirname(store.directoryOf(diffId));
+        const { sys } = here.context;
+        const { signal } = new AbortController();
+        assert.equal(await verifyLayer({ sys, directory, diffId }, signal), undefined);
+      }
+      await store.createRootfs('c1', layers);
+      const { merged } = await store.mountRootfs('c1', layers);
+      assert.deepEqual(readdirSync(merged, { recursive: true, encoding: 'utf8' }).sort(), [
+        ...['etc', 'etc/passwd', 'file', 'file/inside', 'link', 'opt', 'opt/c'],
+      ]);
+      await store.removeRootfs('c1');
+    }
+    await assert.rejects(openStore('overlay2', root), /cannot use the storage driver overlay2/);
+  } finally {
+    unmountAllBelow(at('merged'));
   }
 });
 

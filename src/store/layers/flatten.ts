@@ -22,10 +22,10 @@ import { AT, S, SEEK } from '../../kernel/constants.ts';
 import { removeTree } from '../../kernel/remove-tree.ts';
 import { CWD, type Syscalls } from '../../kernel/syscalls.ts';
 import { objectOf } from './objects.ts';
+import { isWhiteout } from './whiteout.ts';
 
 /**
- * Copies a layer's files over a tree, the way overlayfs would show them: whiteouts (character
- * devices 0:0) take away, opaque directories hide what was below, directories become one, all else
+ * Copies a layer's files over a tree, the way overlayfs would show them: whiteouts take away, opaque directories hide what was below, directories become one, all else
  * replaces. Owner, mode, xattrs, times, hard links and holes are kept; contents are shared where
  * the filesystem can (reflink). A stub becomes a file with the content of its object.
  *
@@ -69,7 +69,7 @@ async function mergeEntry(flatten: Flatten, from: ByteString, to: ByteString): P
     return;
   }
   if (there !== undefined) await removeTreeAt(sys, to);
-  if (stats.isCharacterDevice() && stats.rdev === 0n) return;
+  if (isWhiteout(sys, pathArg(from), stats)) return;
   copyLeaf(flatten, { from, to, stats });
 }
 
