@@ -1,0 +1,261 @@
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, truncateSync } from 'node:fs';
+import path from 'node:path';
+import { after, before, test } from 'node:test';
+import { startDaemon, type TestDaemon } from '../support/daemon.ts';
+import { type BuiltImage, buildImage, type LayerEntry, pushImage } from '../support/images.ts';
+import { unmountAllBelow } from '../support/mounts.ts';
+import { emptied, eventually } from '../support/processes.ts';
+import { type Registry, startRegistry } from '../support/registry.ts';
+import { temporaryFolder } from '../support/temp.ts';
+
+/** Deltas that cannot be used: each pull says why, in one sentence, and brings the image all the same. */
+let registry: Registry;
+let builder: TestDaemon;
+
+before(async () => {
+  registry = await startRegistry();
+  builder = await startDaemon();
+});
+after(async () => {
+  await builder?.[Symbol.asyncDispose]();
+  await registry?.[Symbol.asyncDispose]();
+});
+
+const noise = (seed: string, bytes: number): Buffer =>
+  createHash('shake256', { outputLength: bytes }).update(seed).digest();
+const digestOf = (bytes: string | Uint8Array): string =>
+  `sha256:${createHash('sha256').update(bytes).digest('hex')}`;
+
+/** Two layers: one in common, one of a few files of which some differ. */
+async function app(name: string, version: number, fileBytes: number): Promise<BuiltImage> {
+  const file = (i: number): LayerEntry => ({
+    name: `app/f${i}`,
+    content: noise(`${i} ${i === 0 ? '' : version}`, fileBytes),
+  });
+  const layer = [file(0), file(1), file(2), { name: 'name', content: `${name} ${version}` }];
+  return await buildImage({ layers: [[{ name: 'common', content: 'common' }], layer] });
+}
+
+const place = (name: string, tag: string): string =>
+  `fromImage=${registry.host}/${name}&tag=${tag}`;
+
+async function pull(daemon: TestDaemon, name: string, tag: string, query = ''): Promise<string[]> {
+  const answer = await daemon.api('POST', `/images/create?${place(name, tag)}${query}`);
+  const found = answer.text.split('\n').filter(Boolean);
+  return found.map((line) => {
+    const { status, error } = JSON.parse(line) as { status?: string; error?: string };
+    return error ?? status ?? '';
+  });
+}
+
+async function idOf(daemon: TestDaemon, reference: string): Promise<string | undefined> {
+  const answer = await daemon.api('GET', `/images/${registry.host}/${reference}/json`);
+  return answer.status === 404 ? undefined : (JSON.parse(answer.text) as { Id: string }).Id;
+}
+
+/** v1 and v2 in the registry, with a delta between them. */
+async function prepare(name: string, fileBytes = 20_000): Promise<BuiltImage> {
+  const images = [await app(name, 1, fileBytes), await app(name, 2, fileBytes)] as const;
+  for (const [i, image] of images.entries()) {
+    await pushImage(registry, name, `v${i + 1}`, image);
+    await pull(builder, name, `v${i + 1}`, '&delta=never');
+  }
+  const of = (tag: string): string => encodeURIComponent(`${registry.host}/${name}:${tag}`);
+  const made = await builder.api('POST', `/deltas/publish?target=${of('v2')}&base=${of('v1')}`);
+  assert.match(made.text, /Delta from/);
+  return images[1];
+}
+
+type Descriptor = { digest: string; size: number };
+type Artifact = { config: Descriptor; layers: Descriptor[]; annotations: Record<string, string> };
+type Envelope = {
+  version: number;
+  base: { config: string; diffIds: string[] };
+  target: { config: string; diffIds: string[] };
+  parts: (null | { digest: string; size: number; frames: number[]; tarBytes: number })[];
+};
+
+const INDEX = 'application/vnd.oci.image.index.v1+json';
+
+async function put(address: string, type: string, body: string): Promise<void> {
+  const headers = { 'content-type': type };
+  const answer = await fetch(address, { method: 'PUT', headers, body });
+  assert.equal(answer.status, 201, `${address}: ${await answer.text()}`);
+}
+
+/** The list of referrers of v2, and the only delta in it. */
+async function listOf(name: string, image: BuiltImage) {
+  const tag = image.manifest.digest.replace(':', '-');
+  const address = `${registry.url}/v2/${name}/manifests/${tag}`;
+  const list = (await (await fetch(address, { headers: { accept: INDEX } })).json()) as {
+    manifests: Descriptor[];
+  };
+  const [listed] = list.manifests;
+  assert.ok(listed !== undefined);
+  return { address, list, listed };
+}
+
+/** Lays another delta in the place of the one that was made: its digests are right, what it says is not. */
+async function spoil(
+  name: string,
+  image: BuiltImage,
+  change: (envelope: Envelope) => void,
+): Promise<void> {
+  const { address, list, listed } = await listOf(name, image);
+  const artifact = JSON.parse(readFileSync(registry.blobFile(listed.digest), 'utf8')) as Artifact;
+  const file = registry.blobFile(artifact.config.digest);
+  const envelope = JSON.parse(readFileSync(file, 'utf8')) as Envelope;
+  change(envelope);
+  const text = JSON.stringify(envelope);
+  const begun = await fetch(`${registry.url}/v2/${name}/blobs/uploads/`, { method: 'POST' });
+  const upload = new URL(begun.headers.get('location') ?? '', registry.url);
+  upload.searchParams.set('digest', digestOf(text));
+  await put(upload.href, 'application/octet-stream', text);
+  artifact.config = { ...artifact.config, digest: digestOf(text), size: text.length };
+  const manifest = JSON.stringify(artifact);
+  const type = 'application/vnd.oci.image.manifest.v1+json';
+  await put(`${registry.url}/v2/${name}/manifests/${digestOf(manifest)}`, type, manifest);
+  list.manifests = [{ ...listed, digest: digestOf(manifest), size: manifest.length }];
+  await put(address, INDEX, JSON.stringify(list));
+}
+
+/** A device with v1 pulls v2: by layers, and the reason is in one line of what it says. */
+async function fallsBack(name: string, image: BuiltImage, why: RegExp): Promise<void> {
+  await using device = await startDaemon();
+  await pull(device, name, 'v1');
+  const said = await pull(device, name, 'v2');
+  const reasons = said.filter((line) =>
+    /^(Deltas are not used|The delta cannot be used)/.test(line),
+  );
+  assert.equal(reasons.length, 1, said.join('\n'));
+  assert.match(reasons[0] ?? '', why);
+  assert.equal(await idOf(device, `${name}:v2`), image.config.digest);
+  await emptied(path.join(device.dataRoot, 'staging'));
+  // Who insists on a delta gets the same reason, and nothing.
+  await device.json('DELETE', `/images/${registry.host}/${name}:v2`);
+  const refused = await pull(device, name, 'v2', '&delta=require');
+  assert.match(refused.at(-1) ?? '', why);
+  assert.equal(await idOf(device, `${name}:v2`), undefined);
+}
+
+const only = ({ parts }: Envelope) => parts.find((part) => part !== null) ?? assert.fail();
+
+const LIES: Readonly<Record<string, [RegExp, (envelope: Envelope) => void]>> = {
+  'a version from the future': [
+    /cannot use a delta of version 2: this engine knows version 1; update it or pull without deltas/,
+    (envelope) => {
+      envelope.version = 2;
+    },
+  ],
+  'another target': [
+    /invalid delta: its target is another image/,
+    (envelope) => {
+      envelope.target.config = digestOf('another');
+    },
+  ],
+  'another base': [
+    /invalid delta: its base is another image/,
+    (envelope) => void envelope.base.diffIds.reverse(),
+  ],
+  'a petabyte': [
+    /invalid delta: a part has an impossible length/,
+    (envelope) => {
+      only(envelope).tarBytes = 2 ** 50;
+    },
+  ],
+  'less than it makes': [
+    /invalid delta: it makes more than it says/,
+    (envelope) => {
+      only(envelope).tarBytes -= 1;
+    },
+  ],
+  'a part that is not there': [
+    /blob unknown|not found/,
+    (envelope) => {
+      only(envelope).digest = digestOf('nowhere');
+    },
+  ],
+};
+
+for (const [what, [why, change]] of Object.entries(LIES)) {
+  test(`a delta that says ${what} is refused, and layers come`, async () => {
+    const name = `lie-${what.replaceAll(' ', '-')}`;
+    const image = await prepare(name);
+    await spoil(name, image, change);
+    await fallsBack(name, image, why);
+  });
+}
+
+test('a delta whose manifest is gone or damaged is refused, and layers come', async () => {
+  const image = await prepare('gone');
+  const { listed } = await listOf('gone', image);
+  const file = registry.blobFile(listed.digest);
+  truncateSync(file, 100);
+  await fallsBack('gone', image, /unknown error/); // the words of the registry, which has no more
+  rmSync(file);
+  await fallsBack('gone', image, /manifest|unknown|not found/i);
+});
+
+test('a base that is removed in the middle of a pull stays until the target is there', async () => {
+  const image = await prepare('removed', 400_000);
+  await using device = await startDaemon();
+  await pull(device, 'removed', 'v1');
+  const pulling = pull(device, 'removed', 'v2', '&delta=require&limitRate=600k');
+  const staging = path.join(device.dataRoot, 'staging');
+  await eventually(() => existsSync(staging) && readdirSync(staging).length > 0);
+  await device.json('DELETE', `/images/${registry.host}/removed:v1?force=1`);
+  await pulling;
+  assert.equal(await idOf(device, 'removed:v1'), undefined);
+  assert.equal(await idOf(device, 'removed:v2'), image.config.digest);
+});
+
+test('files of the base that go in the middle of a pull: the same pull goes on with layers', async () => {
+  const image = await prepare('broken', 400_000);
+  await using device = await startDaemon();
+  await pull(device, 'broken', 'v1');
+  const pulling = pull(device, 'broken', 'v2', '&limitRate=600k');
+  const staging = path.join(device.dataRoot, 'staging');
+  await eventually(() => existsSync(staging) && readdirSync(staging).length > 0);
+  for (const folder of ['layers', 'objects']) {
+    const below = path.join(device.dataRoot, folder);
+    for (const name of readdirSync(below, { recursive: true, encoding: 'utf8' })) {
+      if (/\/app\/f\d$/.test(name)) truncateSync(path.join(below, name), 10);
+    }
+  }
+  const said = await pulling;
+  assert.ok(
+    said.some((line) => line.startsWith('The delta cannot be used, fetching layers: ')),
+    said.join('\n'),
+  );
+  assert.equal(await idOf(device, 'broken:v2'), image.config.digest);
+});
+
+test('a disk that is full ends the pull with that reason, and leaves the base as it was', async () => {
+  await prepare('full', 2_000_000);
+  using folder = temporaryFolder('full');
+  const dataRoot = path.join(folder.path, 'data');
+  mkdirSync(dataRoot);
+  execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=9m', 'tmpfs', dataRoot]);
+  try {
+    await using device = await startDaemon({ dataRoot });
+    await pull(device, 'full', 'v1');
+    const id = await idOf(device, 'full:v1');
+    const said = await pull(device, 'full', 'v2');
+    assert.ok(
+      said.some((line) => line.startsWith('Using a delta')),
+      said.join('\n'),
+    );
+    assert.match(
+      said.at(-1) ?? '',
+      /^failed to register layer: write .*: no space left on device$/,
+    );
+    assert.equal(await idOf(device, 'full:v2'), undefined);
+    assert.equal(await idOf(device, 'full:v1'), id);
+    await emptied(path.join(dataRoot, 'staging'));
+  } finally {
+    unmountAllBelow(folder.path);
+  }
+});
