@@ -43,7 +43,7 @@ export const LIMITS = {
   uploadPieceBytes: 4 << 20,
   registryConnectMs: 15_000,
   /** A download that gained so many bytes starts counting its attempts anew. */
-  downloadProgressBytes: 256 << 10,
+  linkProgressBytes: 256 << 10,
   /** A link's speed is measured each time that so much has come, and slow when below this. */
   linkSampleBytes: 256 << 10,
   slowLinkBytesPerSec: 512 << 10,

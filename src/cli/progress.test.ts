@@ -2,15 +2,15 @@ import assert from 'node:assert/strict';
 import { Writable } from 'node:stream';
 import { test } from 'node:test';
 import type { CliOutput } from './context.ts';
-import { ProgressView, progressText, pullText } from './progress.ts';
+import { ProgressView, progressText, wholeText } from './progress.ts';
 
 const output = (isTTY: boolean, columns = 80): CliOutput =>
   Object.assign(new Writable(), { isTTY, columns, rows: 24 });
 
-const downloading = (current: number, pull: { current: number; bytesPerSec?: number }) => ({
+const downloading = (current: number, whole: { current: number; bytesPerSec?: number }) => ({
   status: 'Downloading',
   id: 'aaa',
-  progressDetail: { current, total: 4000, pull: { total: 9000, ...pull } },
+  progressDetail: { current, total: 4000, whole: { total: 9000, ...whole } },
 });
 
 test('a pull is summed up in what there is room for', () => {
@@ -23,14 +23,17 @@ test('a pull is summed up in what there is room for', () => {
     [5, '19%'],
     [2, '19'],
   ] as const) {
-    assert.equal(pullText(pull, columns), text);
+    assert.equal(wholeText('Downloaded', pull, columns), text);
   }
   const { bytesPerSec: _speed, ...early } = pull;
-  assert.equal(pullText(early, 79), 'Downloaded 12.3MB of 64.1MB');
+  assert.equal(wholeText('Downloaded', early, 79), 'Downloaded 12.3MB of 64.1MB');
   const stalled = { ...pull, bytesPerSec: 0 };
-  assert.equal(pullText(stalled, 79), 'Downloaded 12.3MB of 64.1MB, nothing comes');
+  assert.equal(wholeText('Downloaded', stalled, 79), 'Downloaded 12.3MB of 64.1MB, standing still');
   const slow = { ...pull, bytesPerSec: 5000 };
-  assert.equal(pullText(slow, 79), 'Downloaded 12.3MB of 64.1MB at 5kB/s, 2h52m40s left');
+  assert.equal(
+    wholeText('Downloaded', slow, 79),
+    'Downloaded 12.3MB of 64.1MB at 5kB/s, 2h52m40s left',
+  );
 });
 
 test('a bar takes the room there is, and none where it is too little', () => {

@@ -45,9 +45,13 @@ function lineOf(message: ProgressMessage, columns: number): string {
   return progress === '' ? start : `${start} ${progress}`;
 }
 
-/** All of a pull in words, in so many columns: how much has come, how fast, and how long it takes. */
-export function pullText(
-  { current, total, bytesPerSec }: NonNullable<ProgressDetail['pull']>,
+/**
+ * A whole pull or push in words, in so many columns: how much is through, how fast, and how long the
+ * rest takes. `verb` is `Downloaded` or `Pushed`.
+ */
+export function wholeText(
+  verb: string,
+  { current, total, bytesPerSec }: NonNullable<ProgressDetail['whole']>,
   columns: number,
 ): string {
   const done = humanSize(current, 3);
@@ -56,10 +60,10 @@ export function pullText(
   const rate = bytesPerSec === undefined ? '' : `${humanSize(bytesPerSec, 3)}/s`;
   const left =
     bytesPerSec === undefined || isStalled ? '' : timeLeft((total - current) / bytesPerSec);
-  const how = isStalled ? ', nothing comes' : rate === '' ? '' : ` at ${rate}, ${left} left`;
+  const how = isStalled ? ', standing still' : rate === '' ? '' : ` at ${rate}, ${left} left`;
   const percent = `${Math.floor((current / Math.max(total, 1)) * 100)}%`;
   const texts = [
-    `Downloaded ${done} of ${all}${how}`,
+    `${verb} ${done} of ${all}${how}`,
     `${done} of ${all}${how}`,
     [`${done}/${all}`, rate, left].filter((part) => part !== '').join(' '),
     [percent, left].filter((part) => part !== '').join(' '),
@@ -73,10 +77,13 @@ function isBar(message: ProgressMessage): boolean {
   return current > 0 || total > 0 || (message.progress ?? '') !== '';
 }
 
+const verbOf = ({ status }: ProgressMessage): string =>
+  status === 'Pushing' ? 'Pushed' : 'Downloaded';
+
 const UP = (lines: number): string => (lines > 0 ? `\x1b[${lines}A` : '');
 const DOWN = (lines: number): string => (lines > 0 ? `\x1b[${lines}B` : '');
 const CLEARED = '\r\x1b[2K';
-/** How often a long pull is told of where nothing can be redrawn. */
+/** How often a long transfer is told of where nothing can be redrawn. */
 const PLAIN_MS = 30_000;
 
 /** The lines of one stream on one output. */
@@ -85,7 +92,7 @@ export class ProgressView {
   readonly #nowMs: () => number;
   /** IDs from the top line down. */
   #ids: string[] = [];
-  /** What stands below all lines, where the cursor is: all of a pull. */
+  /** What stands below all lines, where the cursor is: all of a pull or push. */
   #foot = '';
   #plainMs: number;
 
@@ -99,8 +106,8 @@ export class ProgressView {
   render(message: ProgressMessage): string {
     if (this.#output.isTTY !== true) return this.#plain(message);
     const before = this.#foot;
-    const { pull } = message.progressDetail ?? {};
-    if (pull !== undefined) this.#foot = this.#footOf(pull);
+    const { whole } = message.progressDetail ?? {};
+    if (whole !== undefined) this.#foot = this.#footOf(verbOf(message), whole);
     const text = this.#live(message);
     if (text === '' && before === this.#foot) return '';
     return `${before === '' ? '' : CLEARED}${text}${this.#foot}`;
@@ -113,18 +120,19 @@ export class ProgressView {
     return isDrawn ? CLEARED : '';
   }
 
-  #footOf(pull: NonNullable<ProgressDetail['pull']>): string {
-    return pull.current < pull.total ? pullText(pull, (this.#output.columns ?? 80) - 1) : '';
+  #footOf(verb: string, whole: NonNullable<ProgressDetail['whole']>): string {
+    const columns = (this.#output.columns ?? 80) - 1;
+    return whole.current < whole.total ? wholeText(verb, whole, columns) : '';
   }
 
   #plain(message: ProgressMessage): string {
     if (message.stream !== undefined && message.stream !== '') return message.stream;
     if (message.status === undefined) return '';
     if (!isBar(message)) return `${lineOf(message, 0)}\n`;
-    const { pull } = message.progressDetail ?? {};
-    if (pull === undefined || this.#nowMs() - this.#plainMs < PLAIN_MS) return '';
+    const { whole } = message.progressDetail ?? {};
+    if (whole === undefined || this.#nowMs() - this.#plainMs < PLAIN_MS) return '';
     this.#plainMs = this.#nowMs();
-    return `${pullText(pull, Number.POSITIVE_INFINITY)}\n`;
+    return `${wholeText(verbOf(message), whole, Number.POSITIVE_INFINITY)}\n`;
   }
 
   #live(message: ProgressMessage): string {

@@ -46,7 +46,7 @@ export async function* readBlob(
       return;
     } catch (error) {
       session.signal.throwIfAborted();
-      if (at - attemptStart >= LIMITS.downloadProgressBytes) attempt = 1;
+      if (at - attemptStart >= LIMITS.linkProgressBytes) attempt = 1;
       attemptStart = at;
       if (attempt >= blob.attempts || !isTransient(error)) throw error;
       await session.pause(attempt, error, (waitMs) => blob.onRetry?.(waitMs, error));

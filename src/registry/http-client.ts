@@ -27,6 +27,8 @@ export type HttpRequest = {
 export type HttpBody = {
   readonly sizeBytes: number;
   readonly chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>;
+  /** Told of bytes that the kernel has taken. */
+  readonly onSent?: (bytes: number) => void;
 };
 
 export type HttpResponse = ResponseHead & {
@@ -203,6 +205,7 @@ async function send(
     await connection.write(chunk);
     bytes += chunk.length;
     sending.progressMs = performance.now();
+    body?.onSent?.(chunk.length);
   }
   if (bytes !== (body?.sizeBytes ?? 0)) {
     connection.destroy();

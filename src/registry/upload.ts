@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { Digest } from '../base/digest.ts';
 import { LIMITS } from '../base/limits.ts';
+import type { HttpBody } from './http-client.ts';
 import { isTransient, redactUrl, registryError } from './registry-error.ts';
 import type { RegistrySession } from './session.ts';
 
@@ -66,7 +67,12 @@ export type Upload = {
   /** Failures in a row that end it. */
   readonly attempts: number;
   readonly onRetry?: (waitMs: number) => void;
+  /** Told how many bytes of the blob have been sent; less than before when some are sent again. */
+  readonly onSent?: (bytes: number) => void;
 };
+
+/** A piece is sent in so much at a time. */
+const SLICE_BYTES = 256 << 10;
 
 /**
  * Sends a blob of unknown length in pieces of `LIMITS.uploadPieceBytes`, each of which is sent again
@@ -118,7 +124,7 @@ class Sending {
         method: 'PATCH',
         target: location,
         headers: { ...OCTETS, 'Content-Range': this.#range(rest) },
-        body: { sizeBytes: rest.length, chunks: [rest] },
+        body: this.#body(rest),
         scopes: [pushScope(this.#upload.path)],
       });
       await answer.discard();
@@ -137,7 +143,7 @@ class Sending {
         method: 'PUT',
         target,
         headers: isPlain ? OCTETS : { ...OCTETS, 'Content-Range': this.#range(rest) },
-        body: { sizeBytes: rest.length, chunks: [rest] },
+        body: this.#body(rest),
         scopes: [pushScope(this.#upload.path)],
       });
       await answer.discard();
@@ -152,6 +158,19 @@ class Sending {
       if ((await findBlob(this.#session, this.#upload.path, digest)) !== sizeBytes) throw error;
       return sizeBytes;
     }
+  }
+
+  #body(bytes: Buffer): HttpBody {
+    const chunks: Buffer[] = [];
+    for (let at = 0; at < bytes.length; at += SLICE_BYTES) {
+      chunks.push(bytes.subarray(at, at + SLICE_BYTES));
+    }
+    let sentBytes = this.#sentBytes;
+    const onSent = (more: number): void => {
+      sentBytes += more;
+      this.#upload.onSent?.(sentBytes);
+    };
+    return { sizeBytes: bytes.length, chunks, onSent };
   }
 
   #range(bytes: Buffer): string {
@@ -179,6 +198,7 @@ class Sending {
         if (known < 0 || known > rest.length) throw error;
         this.#sentBytes = have;
         rest = rest.subarray(known);
+        if (known >= LIMITS.linkProgressBytes) attempt = 0;
       }
     }
   }

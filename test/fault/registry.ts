@@ -54,6 +54,8 @@ export type FaultyRegistry = AsyncDisposable & {
   readonly manifests: Map<string, { bytes: Uint8Array; mediaType: string }>;
   /** In force until the next call. */
   fault: Fault;
+  /** Told of each piece of an upload, with the bytes that it has; true cuts the connection. */
+  onUpload: (bytes: number) => boolean | Promise<boolean>;
   readonly add: (repository: string, tag: string, image: BuiltImage) => void;
   /** A blob that a repository has. */
   readonly addBlob: (repository: string, blob: { digest: string; bytes: Uint8Array }) => void;
@@ -96,6 +98,7 @@ class State {
   /** `repository@digest`: who may read a blob where. */
   readonly links = new Set<string>();
   fault: Fault = never;
+  onUpload: FaultyRegistry['onUpload'] = () => false;
   url = '';
   readonly #uploads = new Map<string, Buffer[]>();
   readonly #tokens = new Map<string, { untilMs: number; scopes: string[] }>();
@@ -217,7 +220,10 @@ class State {
       }
       // What came before a connection broke counts, as with real registries.
       try {
-        for await (const piece of request) pieces.push(piece as Buffer);
+        for await (const piece of request) {
+          pieces.push(piece as Buffer);
+          if (await this.onUpload(have())) request.destroy();
+        }
       } catch {
         return;
       }

@@ -112,7 +112,7 @@ test('a plain pull finds a delta from what is here, and what comes is the image,
   const pulled = said(heard);
   const used = pulled.find((line) => line.startsWith('Using a delta from'));
   assert.match(used ?? pulled.join('\n'), /app:v1: [\d.]+k?B instead of [\d.]+kB$/);
-  const sums = heard.flatMap(({ progressDetail }) => progressDetail?.pull ?? []);
+  const sums = heard.flatMap(({ progressDetail }) => progressDetail?.whole ?? []);
   const size = /: (\S+) instead/.exec(used ?? '')?.[1];
   assert.deepEqual([...new Set(sums.map(({ total }) => humanSize(total, 3)))], [size]);
   assert.equal(await idOf(device, 'app:v2'), image?.config.digest);

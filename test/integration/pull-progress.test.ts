@@ -55,7 +55,7 @@ const image = (sizes: readonly number[], compression: Compression = 'gzip') =>
 /** Lines that tell of the whole pull. */
 function summed(lines: readonly Heard[]) {
   return lines.flatMap(({ atMs, progressDetail }) =>
-    progressDetail?.pull === undefined ? [] : [{ atMs, ...progressDetail.pull }],
+    progressDetail?.whole === undefined ? [] : [{ atMs, ...progressDetail.whole }],
   );
 }
 

@@ -4,6 +4,7 @@ import { randomBytes } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { DiffId, ImageId } from '../../src/base/digest.ts';
 import { imagePull } from '../../src/engine/images/pull.ts';
 import { imagePush } from '../../src/engine/images/push.ts';
@@ -134,6 +135,71 @@ test('a large layer goes in pieces, and a cut in the middle resumes where the re
   await using other = await openImageEngine();
   await pull(other, `${name}:v1`);
   assert(other.engine.layers.find(image.layers[0]?.diffId as DiffId));
+});
+
+test('a cut in the middle of a piece, again and again, sends what is missing and nothing twice', async () => {
+  const noise = randomBytes(9 << 20);
+  const image = await buildImage({ layers: [[{ name: 'noise', content: noise }]] });
+  await using here = await engineWith(image);
+  await using registry = await startFaultyRegistry();
+  const name = `${registry.host}/app`;
+  tag(here, image, name);
+  const cutsAt = [1, 3, 5, 6, 8].map((mb) => mb << 20);
+  registry.onUpload = (bytes) => bytes >= (cutsAt[0] ?? Infinity) && cutsAt.shift() !== undefined;
+  await push(here, name, 'v1');
+  assert.deepEqual(cutsAt, []);
+  const starts = registry.requests.flatMap(
+    ({ headers }) => /^(\d+)-/.exec(headers['content-range'] ?? '')?.[1] ?? [],
+  );
+  // What the registry had of a piece that was cut is not sent again.
+  for (const mb of [1, 3, 5, 6, 8]) {
+    assert(
+      starts.some((start) => Number(start) >= mb << 20 && Number(start) < (mb << 20) + (1 << 20)),
+      `${mb} MB: ${starts.join(' ')}`,
+    );
+  }
+  await using other = await openImageEngine();
+  await pull(other, `${name}:v1`);
+  assert(other.engine.layers.find(image.layers[0]?.diffId as DiffId));
+});
+
+test('layers are sent at once, as many as may be, and the push tells what is through', async () => {
+  const layers = Array.from({ length: 6 }, (_, i) => [
+    { name: `noise-${i}`, content: randomBytes(1 << 20) },
+  ]);
+  const image = await buildImage({ layers });
+  await using here = await engineWith(image);
+  await using registry = await startFaultyRegistry();
+  const name = `${registry.host}/app`;
+  tag(here, image, name);
+  let going = 0;
+  let most = 0;
+  registry.fault = async ({ method, path: place }, answer) => {
+    if (method !== 'PUT' || !place.includes('/uploads/')) return false;
+    going += 1;
+    most = Math.max(most, going);
+    answer.once('close', () => {
+      going -= 1;
+    });
+    await sleep(300);
+    return false;
+  };
+  // Slower than the link, so that there is something to tell.
+  registry.onUpload = async () => {
+    await sleep(20);
+    return false;
+  };
+  const lines = await push(here, name, 'v1');
+  assert.equal(most, 5, 'max-concurrent-uploads');
+  const whole = lines.flatMap(({ progressDetail }) => progressDetail?.whole ?? []);
+  const sizes = image.layers.map(
+    ({ diffId }) => here.engine.layers.find(diffId as DiffId)?.tarBytes ?? 0,
+  );
+  const tarBytes = sizes.reduce((sum, bytes) => sum + bytes, 0);
+  assert(whole.length >= layers.length);
+  assert(whole.every(({ total }) => total === tarBytes));
+  assert(whole.every(({ current }, i) => current >= (whole[i - 1]?.current ?? 0)));
+  assert.equal(whole.at(-1)?.current, tarBytes);
 });
 
 test('a layer whose files were changed is not pushed', async () => {

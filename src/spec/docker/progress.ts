@@ -7,10 +7,10 @@ export type ProgressDetail = {
   /** Seconds since 1970; clients work out from it, by their own clock, how long the rest takes. */
   readonly start?: number;
   /**
-   * Ours alone: the whole pull. Bytes that have come over the link and that come in all, and how
-   * many come in a second now; left out when it is too early to tell.
+   * Ours alone: the whole pull, or push. Bytes that went over the link and that go in all, and how
+   * many go in a second now; left out when it is too early to tell.
    */
-  readonly pull?: {
+  readonly whole?: {
     readonly current: number;
     readonly total: number;
     readonly bytesPerSec?: number;

@@ -31,19 +31,17 @@ import { DownloadLink } from '../download-link.ts';
 import { extractLayer } from '../extract.ts';
 import type { JobContext } from '../job.ts';
 import { CHECKPOINT_PACE } from '../layer-checkpoints.ts';
-import { LayerProgress } from '../layer-progress.ts';
-import { PullDownloads } from '../pull-downloads.ts';
+import { LayerProgress, tellAgain } from '../layer-progress.ts';
 import type { PulledManifest, PullInput, PullQuestion, PullResult } from '../pull-protocol.ts';
 import { openWorkerSession } from '../registry-session.ts';
 import { decodeImageConfig, resolveImage } from '../resolve-image.ts';
+import { Transfers } from '../transfers.ts';
 
 /** A layer whose bytes turn out wrong is fetched once more: links corrupt, caches too. */
 const LAYER_ATTEMPTS = 2;
 /** When so much was fetched, or after a time, what is whole is made durable while more comes. */
 const KEEP_BYTES = 4 << 20;
 const KEEP_MS = 3000;
-/** How often downloads that say nothing are looked at. */
-const TICK_MS = 1000;
 
 /**
  * The job `pull`: reference → manifest → plan → layers streamed into staging, each made durable by
@@ -63,7 +61,7 @@ class Pull {
   readonly #job: PullInput;
   readonly #session: RegistrySession;
   readonly #link: DownloadLink;
-  readonly #downloads = new PullDownloads({
+  readonly #transfers = new Transfers({
     nowMs: () => performance.now(),
     epochMs: () => Date.now(),
   });
@@ -96,7 +94,7 @@ class Pull {
     this.#session = {
       ...session,
       received: (bytes) => {
-        this.#downloads.received(bytes);
+        this.#transfers.moved(bytes);
         return link.received(bytes);
       },
     };
@@ -181,7 +179,7 @@ class Pull {
     const wanted = layersToFetch(layers, (layer) => here[layer.position] === true);
     const progress = new Map<WantedLayer, LayerProgress>();
     for (const layer of layers) {
-      const line = new LayerProgress(shortId(layer.digest), this.#context.report, this.#downloads);
+      const line = new LayerProgress(shortId(layer.digest), this.#context.report, this.#transfers);
       if (wanted.includes(layer)) {
         progress.set(layer, line);
         line.say('Pulling fs layer');
@@ -192,12 +190,9 @@ class Pull {
     using delta = image && (await this.#findDelta(image, layers, wanted));
     this.#shortcut = delta;
     this.#left = wanted.length;
-    for (const [layer, line] of progress) this.#downloads.expect(line, this.#linkBytes(layer));
-    this.#downloads.begin();
-    const ticker = setInterval(() => {
-      for (const line of progress.values()) line.again();
-    }, TICK_MS);
-    using _ticking = { [Symbol.dispose]: () => clearInterval(ticker) };
+    for (const [layer, line] of progress) this.#transfers.expect(line, this.#linkBytes(layer));
+    this.#transfers.begin();
+    using _telling = tellAgain([...progress.values()]);
     const failure = new AbortController();
     const settled = await Promise.allSettled(
       wanted.map((layer) =>
@@ -272,7 +267,7 @@ class Pull {
     const claim = await this.#ask({ ask: 'claim', diffId: layer.diffId });
     if (claim === 'here') {
       this.#left -= 1;
-      this.#downloads.expect(progress, 0);
+      this.#transfers.expect(progress, 0);
       progress.say('Already exists');
       return;
     }
@@ -292,7 +287,7 @@ class Pull {
   async #makeOfBase(layer: WantedLayer, progress: LayerProgress): Promise<StagedLayer | undefined> {
     if (this.#shortcut === undefined) return undefined;
     const staged = await this.#shortcut.extract(layer, this.#deltaFolder(layer), progress);
-    if (staged === undefined) this.#downloads.expect(progress, layer.sizeBytes);
+    if (staged === undefined) this.#transfers.expect(progress, layer.sizeBytes);
     return staged;
   }
 
@@ -308,7 +303,7 @@ class Pull {
         const isDamaged = isEngineError(error, 'dataLoss') && error.detail['registry'] !== true;
         if (!isDamaged || attempt >= LAYER_ATTEMPTS) throw error;
         progress.say('Verification failed, fetching it again');
-        this.#downloads.expect(progress, this.#linkBytes(layer));
+        this.#transfers.expect(progress, this.#linkBytes(layer));
       }
     }
   }
@@ -350,7 +345,7 @@ class Pull {
     const { path: repository, access } = this.#job;
     const earlier = takeEarlier(digest, BLOB_CHECKPOINTS, `${directory}-earlier`);
     const fromByte = earlier?.checkpoint.hashedBytes ?? 0;
-    this.#downloads.expect(progress, sizeBytes, fromByte);
+    this.#transfers.expect(progress, sizeBytes, fromByte);
     if (fromByte > 0) progress.say(`Resuming at ${humanSize(fromByte, 3)}`);
     else if (earlier !== undefined) {
       const { outputBytes } = earlier.checkpoint.point;

@@ -18,9 +18,10 @@ import { type Manifest, MEDIA_TYPE, manifest } from '../../spec/oci/image.ts';
 import type { LayerBlob } from '../../store/layer-store.ts';
 import { layerTar } from '../../store/layers/layer-tar.ts';
 import type { JobContext } from '../job.ts';
-import { LayerProgress } from '../layer-progress.ts';
+import { LayerProgress, tellAgain } from '../layer-progress.ts';
 import type { PulledManifest, PushInput, PushLayer, PushResult } from '../pull-protocol.ts';
 import { openWorkerSession } from '../registry-session.ts';
+import { Transfers } from '../transfers.ts';
 
 /** gzip's own default; the digest of what is pushed depends on it. */
 const GZIP_LEVEL = 6;
@@ -44,6 +45,11 @@ class Push {
   readonly #context: JobContext;
   readonly #known: readonly KnownManifest[];
   readonly #sys = openSyscalls();
+  /** Counted as Docker does, in bytes of layers as they are unpacked. */
+  readonly #transfers = new Transfers({
+    nowMs: () => performance.now(),
+    epochMs: () => Date.now(),
+  });
   /** Layers that an image has twice are dealt with once. */
   readonly #done = new Map<string, Promise<PushedLayer>>();
   readonly #blobs: LayerBlob[] = [];
@@ -129,12 +135,15 @@ class Push {
     // From the top down, as Docker shows them.
     const downwards = [...layers.entries()].reverse();
     const lines = new Map<string, LayerProgress>();
-    for (const [, { diffId }] of downwards) {
+    for (const [, { diffId, tarBytes }] of downwards) {
       if (lines.has(diffId)) continue;
-      const line = new LayerProgress(shortId(diffId), this.#context.report);
+      const line = new LayerProgress(shortId(diffId), this.#context.report, this.#transfers);
       lines.set(diffId, line);
       line.say('Preparing');
+      line.expect(tarBytes, 0);
     }
+    this.#transfers.begin();
+    using _telling = tellAgain([...lines.values()]);
     for (const line of [...lines.values()].slice(concurrency)) line.say('Waiting');
     for (const [position, layer] of downwards) {
       const line = lines.get(layer.diffId);
@@ -169,11 +178,13 @@ class Push {
       const isThere = (await findBlob(this.#session, path, blob.digest)) !== undefined;
       if (isThere) {
         line.say('Layer already exists');
+        line.expect(0, 0);
         return this.#remember(layer, blob);
       }
       for (const from of mountFrom) {
         if (await mountBlob(this.#session, path, { digest: blob.digest, from })) {
           line.say(`Mounted from ${from}`);
+          line.expect(0, 0);
           return this.#remember(layer, blob);
         }
       }
@@ -195,15 +206,34 @@ class Push {
     line: LayerProgress,
   ): Promise<{ digest: Digest; sizeBytes: number }> {
     const { path, attempts } = this.#job;
+    const { directory, diffId } = layer;
     const gzip = createGzip({ level: GZIP_LEVEL });
-    const packing = pipeline(this.#tarOf(layer, line), gzip);
+    // It ends with an error when it is not what its diffID says.
+    const packing = pipeline(layerTar({ sys: this.#sys, directory, diffId }), gzip);
+    let packedBytes = 0;
+    const source = async function* (): AsyncGenerator<Uint8Array> {
+      for await (const chunk of gzip as AsyncIterable<Buffer>) {
+        packedBytes += chunk.length;
+        yield chunk;
+      }
+    };
+    let doneBytes = 0;
+    // What was packed waits to be sent: the tar is through as far as what came of it is.
+    const onSent = (sentBytes: number): void => {
+      const throughBytes = Math.round(gzip.bytesWritten * (sentBytes / packedBytes));
+      const before = doneBytes;
+      doneBytes = Math.max(before, Math.min(throughBytes, layer.tarBytes));
+      this.#transfers.moved(doneBytes - before);
+      line.bytes('Pushing', doneBytes, layer.tarBytes);
+    };
     // Whoever fails first takes the other down; the failure of the source is the one that tells.
     const [packed, sent] = await Promise.allSettled([
       packing,
       uploadBlob(this.#session, {
         path,
-        source: gzip,
+        source: source(),
         attempts,
+        onSent,
         onRetry: (waitMs) => line.say(`Retrying in ${Math.ceil(waitMs / 1000)} seconds`),
       }).finally(() => gzip.destroy()),
     ]);
@@ -211,18 +241,8 @@ class Push {
       throw isClosed(sent.reason) && packed.status === 'rejected' ? packed.reason : sent.reason;
     }
     this.#uploadedBytes += sent.value.sizeBytes;
+    line.bytes('Pushing', layer.tarBytes, layer.tarBytes, true);
     return sent.value;
-  }
-
-  /** The layer's tar; it ends with an error when it is not what its diffID says. */
-  async *#tarOf(layer: PushLayer, line: LayerProgress): AsyncGenerator<Uint8Array> {
-    const { diffId, directory, tarBytes } = layer;
-    let bytes = 0;
-    for (const chunk of layerTar({ sys: this.#sys, directory, diffId })) {
-      bytes += chunk.length;
-      yield chunk;
-      line.bytes('Pushing', bytes, tarBytes);
-    }
   }
 
   async #pushConfig(): Promise<{ digest: Digest; sizeBytes: number }> {

@@ -1,8 +1,8 @@
 import { RateMeter } from '../base/rate.ts';
 import type { ProgressDetail } from '../spec/docker/progress.ts';
 
-/** What comes for one layer: bytes of its blob, or of the delta that makes it. */
-type Download = {
+/** What is carried for one layer: bytes of its blob, or of the delta that makes it. */
+type Transfer = {
   /** Where it begins: what an earlier pull had is not counted again. */
   readonly fromByte: number;
   currentBytes: number;
@@ -12,12 +12,13 @@ type Download = {
 };
 
 /**
- * What a pull brings over the link: how much of how much, and how fast. A layer counts with what
- * has to come for it, which may change: a delta that cannot be used is replaced by its layer.
+ * What a pull brings over the link, or a push sends: how much of how much, and how fast. A layer
+ * counts with what is to be carried for it, which may change: a delta that cannot be used is
+ * replaced by its layer.
  */
-export class PullDownloads {
+export class Transfers {
   readonly #clock: { readonly nowMs: () => number; readonly epochMs: () => number };
-  readonly #byLayer = new Map<object, Download>();
+  readonly #byLayer = new Map<object, Transfer>();
   #link: RateMeter;
 
   /** `nowMs` counts evenly, `epochMs` is the date. */
@@ -31,40 +32,40 @@ export class PullDownloads {
     this.#link = new RateMeter(this.#clock.nowMs);
   }
 
-  /** So much is to come for a layer in all, from `fromByte` on; 0 when nothing is. */
+  /** So much is to be carried for a layer in all, from `fromByte` on; 0 when nothing is. */
   expect(layer: object, sizeBytes: number, fromByte = 0): void {
     this.#byLayer.set(layer, { fromByte, currentBytes: fromByte, sizeBytes, meter: undefined });
   }
 
-  /** Bytes came over the link. */
-  received(bytes: number): void {
+  /** Bytes went over the link. */
+  moved(bytes: number): void {
     this.#link.add(bytes);
   }
 
-  /** A layer has come so far; what is to be said of that beside the numbers. */
-  note(layer: object, currentBytes: number): Pick<ProgressDetail, 'start' | 'pull'> {
-    const download = this.#byLayer.get(layer);
-    if (download === undefined) return {};
-    if (download.meter === undefined) download.meter = new RateMeter(this.#clock.nowMs);
-    else download.meter.add(currentBytes - download.currentBytes);
-    download.currentBytes = currentBytes;
-    const bytesPerSec = download.meter.perSec() ?? 0;
-    const pull = this.#pull();
-    if (bytesPerSec < 1 || currentBytes === 0) return { pull };
+  /** A layer has come, or gone, so far; what is to be said of that beside the numbers. */
+  note(layer: object, currentBytes: number): Pick<ProgressDetail, 'start' | 'whole'> {
+    const transfer = this.#byLayer.get(layer);
+    if (transfer === undefined) return {};
+    if (transfer.meter === undefined) transfer.meter = new RateMeter(this.#clock.nowMs);
+    else transfer.meter.add(currentBytes - transfer.currentBytes);
+    transfer.currentBytes = currentBytes;
+    const bytesPerSec = transfer.meter.perSec() ?? 0;
+    const whole = this.#whole();
+    if (bytesPerSec < 1 || currentBytes === 0) return { whole };
     // Clients take the speed to be what came since the start.
     const start = Math.round(this.#clock.epochMs() / 1000 - currentBytes / bytesPerSec);
-    return { start, pull };
+    return { start, whole };
   }
 
-  /** Seconds until a layer is here at its speed; undefined when that cannot be told. */
+  /** Seconds until a layer is through at its speed; undefined when that cannot be told. */
   secondsLeft(layer: object): number | undefined {
-    const download = this.#byLayer.get(layer);
-    const bytesPerSec = download?.meter?.perSec() ?? 0;
-    if (download === undefined || bytesPerSec < 1) return undefined;
-    return (download.sizeBytes - download.currentBytes) / bytesPerSec;
+    const transfer = this.#byLayer.get(layer);
+    const bytesPerSec = transfer?.meter?.perSec() ?? 0;
+    if (transfer === undefined || bytesPerSec < 1) return undefined;
+    return (transfer.sizeBytes - transfer.currentBytes) / bytesPerSec;
   }
 
-  #pull(): NonNullable<ProgressDetail['pull']> {
+  #whole(): NonNullable<ProgressDetail['whole']> {
     let current = 0;
     let total = 0;
     for (const { fromByte, currentBytes, sizeBytes } of this.#byLayer.values()) {
