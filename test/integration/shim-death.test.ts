@@ -57,6 +57,23 @@ test('it is noticed at once: nothing is left running, and the container is dead'
   await box.daemon.json('DELETE', `/containers/${id}`);
 });
 
+test('a dozen of them, with networks, leave nothing', async () => {
+  const bridge = { HostConfig: { NetworkMode: 'bridge', IpcMode: 'shareable' } };
+  await box.run({ Cmd: ['true'], ...bridge });
+  const before = takeStock(box.daemon);
+  const ids: string[] = [];
+  for (let i = 0; i < 12; i += 1) ids.push(await box.up({ ...SLEEP, ...bridge }));
+  for (const id of ids) killShim(await pidOf(id));
+  for (const id of ids) await box.until(id, 'dead');
+  let left = takeStock(box.daemon, ids);
+  await eventually(() => {
+    left = takeStock(box.daemon, ids);
+    return left.descriptors.length <= before.descriptors.length && left.netns.length === 0;
+  }).catch(() => undefined);
+  assert.deepEqual(left, before);
+  for (const id of ids) await box.remove(id);
+});
+
 test('a paused container dies of it too', async () => {
   const id = await box.up(SLEEP);
   const pid = await pidOf(id);
