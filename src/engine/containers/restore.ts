@@ -30,7 +30,7 @@ import { containerPaths } from './paths.ts';
 import { readState } from './persistence.ts';
 import { removeContainer } from './remove-container.ts';
 import { cgroupOf } from './runtime.ts';
-import { recordFailure, startContainer, watchRunHealth } from './start.ts';
+import { recordFailure, setRun, startContainer, watchRunHealth } from './start.ts';
 
 /** A container as its records have it. */
 type Read = {
@@ -158,7 +158,7 @@ function resume(
     startsAgain: false,
     over: deferred<void>(),
   };
-  container.run = run;
+  setRun(container, run);
   superviseRun(engine, container, run, startContainer);
   watchRunHealth(engine, container, run);
 }

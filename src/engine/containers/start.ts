@@ -55,6 +55,12 @@ export async function startContainer(
   await starting;
 }
 
+/** From here on the container runs; until now it had the exit code of the run before. */
+export function setRun(container: Container, run: Run): void {
+  container.run = run;
+  container.kept = { ...container.kept, exitCode: 0 };
+}
+
 function cancelRestart(container: Container): void {
   container.restart?.abort();
   container.restart = undefined;
@@ -67,7 +73,7 @@ async function start(engine: Engine, container: Container, cause: StartCause): P
     const run = await launch(engine, container, cause, undo);
     undo.release();
     container.restart = undefined;
-    container.run = run;
+    setRun(container, run);
     superviseRun(engine, container, run, startContainer);
     watchRunHealth(engine, container, run);
     containerEvent(engine, container, 'start');
@@ -160,7 +166,6 @@ function markStarted(engine: Engine, container: Container, cause: StartCause): v
   const isUser = cause.by === 'user';
   const change = {
     startedAt: formatTimeNs(engine.clock.nowNs()),
-    exitCode: 0,
     error: '',
     oomKilled: false,
     shimDied: false,
