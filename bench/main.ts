@@ -19,6 +19,7 @@ import {
 } from '../test/support/images.ts';
 import { startRegistry } from '../test/support/registry.ts';
 import { tool } from '../test/support/tools.ts';
+import { CountingDisk } from './counting-disk.ts';
 import { BenchEngine, type EngineName } from './engines.ts';
 import type { Measure } from './measures.ts';
 import * as measures from './measures.ts';
@@ -136,7 +137,8 @@ async function main(args: string[]): Promise<void> {
         rows.set(measure.name, row);
       };
       {
-        await using engine = new BenchEngine(name, folder);
+        await using disk = await CountingDisk.make(path.join(folder, `${name}-disk`));
+        await using engine = new BenchEngine(name, disk.mountPoint);
         await engine.start();
         await engine.call('POST', `/images/create?fromImage=${encodeURIComponent(images.busybox)}`);
         for (const [scenario, body] of Object.entries(SCENARIOS)) {
