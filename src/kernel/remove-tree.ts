@@ -1,7 +1,7 @@
 import { closeSync, constants, type Dirent, opendirSync, openSync } from 'node:fs';
 import { setImmediate } from 'node:timers/promises';
 import { errnoOf } from '../base/errors.ts';
-import { byteString, pathArg } from '../formats/byte-string.ts';
+import { type ByteString, byteString, pathArg } from '../formats/byte-string.ts';
 import { AT, O_CLOEXEC, RENAME } from './constants.ts';
 import { CWD, type Syscalls } from './syscalls.ts';
 
@@ -12,6 +12,9 @@ import { CWD, type Syscalls } from './syscalls.ts';
  * tree meanwhile; one that is gone already is fine.
  */
 const SLICE_MS = 4;
+/** Entries between two looks at the clock. */
+const STEPS_A_LOOK = 16;
+const LISTED_AT_ONCE = 256;
 const DEPTH_MAX = 32;
 
 const OPEN = constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW | O_CLOEXEC;
@@ -22,6 +25,8 @@ type Removal = {
   /** Directories that were moved to the top, still to be removed. */
   readonly moved: string[];
   movedCount: number;
+  /** Entries so far. */
+  steps: number;
   sliceEndsMs: number;
 };
 
@@ -49,6 +54,7 @@ export async function removeTree(
       topFd,
       moved: [],
       movedCount: 0,
+      steps: 0,
       sliceEndsMs: performance.now() + SLICE_MS,
     };
     await removeContents(removal, topFd, 0, options.signal);
@@ -70,11 +76,12 @@ async function removeContents(
   const { sys } = removal;
   using entries = listing(fd);
   for (let entry = entries.next(); entry !== undefined; entry = entries.next()) {
-    const name = pathArg(byteString(entry.name));
+    const name = pathArg(entry.name as ByteString);
     if (!entry.isDirectory()) sys.unlinkat(fd, name, 0);
     else if (depth < DEPTH_MAX) await removeDirectory(removal, fd, name, depth + 1, signal);
     else moveToTop(removal, fd, name);
-    if (performance.now() >= removal.sliceEndsMs) {
+    removal.steps += 1;
+    if (removal.steps % STEPS_A_LOOK === 0 && performance.now() >= removal.sliceEndsMs) {
       await setImmediate();
       signal?.throwIfAborted();
       removal.sliceEndsMs = performance.now() + SLICE_MS;
@@ -82,12 +89,15 @@ async function removeContents(
   }
 }
 
-/** Entries of an open directory, read a few at a time: a directory may have millions. */
-function listing(fd: number): Disposable & { next: () => Dirent<Buffer> | undefined } {
-  const dir = opendirSync(`/proc/self/fd/${fd}`, { encoding: 'buffer' as BufferEncoding });
+/**
+ * Entries of an open directory, read a few at a time: a directory may have millions. Names are
+ * strings of bytes.
+ */
+function listing(fd: number): Disposable & { next: () => Dirent | undefined } {
+  const how = { encoding: 'latin1', bufferSize: LISTED_AT_ONCE } as const;
+  const dir = opendirSync(`/proc/self/fd/${fd}`, how);
   return {
-    // @types/node does not know that names are Buffers then.
-    next: () => (dir.readSync() as unknown as Dirent<Buffer> | null) ?? undefined,
+    next: () => dir.readSync() ?? undefined,
     [Symbol.dispose]: () => dir.closeSync(),
   };
 }

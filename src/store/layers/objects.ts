@@ -1,9 +1,10 @@
 import { readdirSync, renameSync } from 'node:fs';
-import { readdir, readFile, rmdir } from 'node:fs/promises';
+import { readdir, readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import { dataLoss, errnoOf } from '../../base/errors.ts';
 import { decodeLayerContents } from '../../formats/layer-contents.ts';
+import { removeTree } from '../../kernel/remove-tree.ts';
 import { CWD, type Syscalls } from '../../kernel/syscalls.ts';
 
 /**
@@ -126,6 +127,11 @@ export async function trimGroups(context: TrimContext, signal: AbortSignal): Pro
   const { sys, objects } = context;
   let removed = 0;
   for (const { group, files, isWhole } of await findUnusedObjects(context, signal)) {
+    removed += files.length;
+    if (isWhole) {
+      await removeTree(sys, path.join(objects, group), { signal });
+      continue;
+    }
     for (const [i, file] of files.entries()) {
       if (i % SLICE_FILES === 0) {
         await setImmediate();
@@ -133,8 +139,6 @@ export async function trimGroups(context: TrimContext, signal: AbortSignal): Pro
       }
       sys.unlinkat(CWD, file, 0);
     }
-    removed += files.length;
-    if (isWhole) await rmdir(path.join(objects, group));
   }
   return removed;
 }
