@@ -122,10 +122,11 @@ test('what was damaged here is not taken for what it was', async () => {
   assert.throws(() => assertExact(here, old), /is damaged/);
 });
 
-test('comparing leaves the page cache as it was', async () => {
+test('comparing, and reading for a push, leave the page cache as it was', async () => {
   await using here = await openStore('overlay2');
   const { sys, dataRoot } = here.context;
-  await here.add(await layerTar(tree(OLD)));
+  const [diffId] = await here.add(await layerTar(tree(OLD)));
+  assert.ok(diffId !== undefined);
   const [group] = readdirSync(dataRoot.objects).filter((name) => !name.startsWith('.'));
   const objects = path.join(dataRoot.objects, group ?? '');
   const big = readdirSync(objects)
@@ -138,10 +139,13 @@ test('comparing leaves the page cache as it was', async () => {
     sys.fadvise(fd, 0, 0, FADV.DONTNEED);
     await here.stage(await layerTar(tree(NEW)));
     assert.equal(sys.cachedPages(fd), 0);
+    assertExact(here, diffId);
+    assert.equal(sys.cachedPages(fd), 0);
     readFileSync(big);
     const used = sys.cachedPages(fd);
     assert.ok(used !== undefined && used >= BIG.length / 4096 - 1);
     await here.stage(await layerTar(tree(NEW)));
+    assertExact(here, diffId);
     assert.equal(sys.cachedPages(fd), used);
   } finally {
     closeSync(fd);

@@ -4,7 +4,6 @@ import { type ByteString, toText } from '../../formats/byte-string.ts';
 import { EntryTable, TarScan, type TarSpan } from '../../formats/delta/entry-table.ts';
 import type { ContentPlace } from '../../formats/layer-headers.ts';
 import type { Segment } from '../../formats/tar-sparse.ts';
-import { FADV } from '../../kernel/constants.ts';
 import type { Syscalls } from '../../kernel/syscalls.ts';
 import { LayerFiles } from './layer-tar.ts';
 
@@ -33,7 +32,6 @@ const PAGES = 4;
 export class LayerEntries implements Disposable {
   readonly table = new EntryTable();
   readonly spans: TarSpan[] = [];
-  readonly #sys: Syscalls;
   readonly #files: LayerFiles[] = [];
   /** Of an entry whose content is the whole file at its path, as nearly all are: its record. */
   readonly #records: number[] = [];
@@ -48,7 +46,6 @@ export class LayerEntries implements Disposable {
    * @throws dataLoss when what is kept of a layer is damaged
    */
   constructor(sys: Syscalls, directories: readonly string[]) {
-    this.#sys = sys;
     try {
       for (const directory of directories) this.#scan(new LayerFiles(sys, directory));
     } catch (cause) {
@@ -178,21 +175,11 @@ export class LayerEntries implements Disposable {
 
   #openFile(files: LayerFiles, { place, record }: Piece, entry: number) {
     try {
-      return this.#uncached(files.open(place, record));
+      return files.open(place, record);
     } catch (cause) {
       const path = toText(this.table.path(entry));
       throw dataLoss(`cannot read /${path} of the base: ${messageOf(cause)}`, { cause });
     }
-  }
-
-  /** What reading a file brings into the page cache is taken out again, unless somebody uses it. */
-  #uncached(file: Disposable & { readonly fd: number }): Disposable & { readonly fd: number } {
-    const isUsed = (this.#sys.cachedPages(file.fd) ?? 0) > 0;
-    const dispose = (): void => {
-      if (!isUsed) this.#sys.fadvise(file.fd, 0, 0, FADV.DONTNEED);
-      file[Symbol.dispose]();
-    };
-    return { fd: file.fd, [Symbol.dispose]: dispose };
   }
 
   [Symbol.dispose](): void {

@@ -9,7 +9,7 @@ import {
   type LayerRecord,
   readLayerHeaders,
 } from '../../formats/layer-headers.ts';
-import { O_CLOEXEC, O_NOATIME, RESOLVE } from '../../kernel/constants.ts';
+import { FADV, O_CLOEXEC, O_NOATIME, RESOLVE } from '../../kernel/constants.ts';
 import type { Syscalls } from '../../kernel/syscalls.ts';
 import { dataRootOf, objectOf } from './objects.ts';
 
@@ -204,13 +204,25 @@ export class LayerFiles implements Disposable {
     return { fd, read, [Symbol.dispose]: () => closeSync(fd) };
   }
 
-  /** Opens the content that record number `index` of its kind speaks of. */
+  /**
+   * Opens the content that record number `index` of its kind speaks of. What reading it brings into
+   * the page cache is taken out again in the end, unless somebody uses it.
+   */
   open(place: ContentPlace, index: number): Disposable & { readonly fd: number } {
     const fd =
       place.kind === 'apart'
         ? this.#openIn(this.#apartFd, String(place.number) as ByteString)
         : this.#openContent(place.path, index);
-    return { fd, [Symbol.dispose]: () => closeSync(fd) };
+    return this.#uncached(fd);
+  }
+
+  #uncached(fd: number): Disposable & { readonly fd: number } {
+    const isUsed = (this.#sys.cachedPages(fd) ?? 0) > 0;
+    const dispose = (): void => {
+      if (!isUsed) this.#sys.fadvise(fd, 0, 0, FADV.DONTNEED);
+      closeSync(fd);
+    };
+    return { fd, [Symbol.dispose]: dispose };
   }
 
   /** Opens the file that a tail is the beginning of. @throws dataLoss */
@@ -219,7 +231,7 @@ export class LayerFiles implements Disposable {
     const fd = isObject
       ? openSync(path.join(this.#objects, file), READ)
       : this.#sys.openat2(this.#diffFd, pathArg(file), { flags: READ, resolve: INSIDE });
-    return { fd, [Symbol.dispose]: () => closeSync(fd) };
+    return this.#uncached(fd);
   }
 
   #openContent(file: ByteString, index: number): number {
