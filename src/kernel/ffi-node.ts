@@ -4,7 +4,10 @@ import { type Koffi, loadKoffi } from './native-library.ts';
  * Functions of the libraries that Node itself is made of (zlib, OpenSSL): it exports them for
  * addons. A build of Node that links them otherwise may not have them.
  */
-export type Native = (...args: unknown[]) => number;
+export type Native = ((...args: unknown[]) => number) & {
+  /** The same on a thread of the pool; the last argument is told the result. */
+  readonly async: (...args: unknown[]) => void;
+};
 
 /** Bytes of a pointer and of `long`. */
 export const WORD: 4 | 8 = process.arch === 'arm' || process.arch === 'ia32' ? 4 : 8;

@@ -8,6 +8,7 @@ import {
   type Output,
   type SyncInflater,
 } from './sync-inflate.ts';
+import { Z_STREAM } from './zlib-stream.ts';
 
 /**
  * Gunzip that can stop between two blocks of deflate and be gone on with from there later, in
@@ -34,12 +35,6 @@ const TRAILER_BYTES = 8;
 const WINDOW_BYTES = 32 << 10;
 const AT_BLOCK = 128;
 const IN_LAST_BLOCK = 64;
-
-/** Offsets of z_stream's fields (zlib.h), for both sizes of a word. */
-const AT =
-  WORD === 8
-    ? { nextIn: 0, availIn: 8, nextOut: 24, availOut: 32, msg: 48, dataType: 88, size: 112 }
-    : { nextIn: 0, availIn: 4, nextOut: 12, availOut: 16, msg: 24, dataType: 44, size: 56 };
 
 const zlib = (): ReturnType<typeof load> => {
   functions ??= { found: load() };
@@ -72,7 +67,7 @@ export type ResumableInflateOptions = {
 export class ResumableInflater implements SyncInflater {
   readonly #zlib: Zlib;
   readonly #options: ResumableInflateOptions;
-  readonly #stream = Buffer.alloc(AT.size);
+  readonly #stream = Buffer.alloc(Z_STREAM.size);
   readonly #output = Buffer.allocUnsafeSlow(OUTPUT_BYTES);
   #inputBytes: number;
   #outputBytes: number;
@@ -90,7 +85,9 @@ export class ResumableInflater implements SyncInflater {
     this.#outputBytes = from?.outputBytes ?? 0;
     this.#lastByte = from?.lastByte ?? 0;
     this.#isRaw = from !== undefined;
-    this.#check(native.init(this.#stream, from === undefined ? GZIP_BITS : RAW_BITS, '1', AT.size));
+    this.#check(
+      native.init(this.#stream, from === undefined ? GZIP_BITS : RAW_BITS, '1', Z_STREAM.size),
+    );
     if (from === undefined) return;
     if (from.bits > 0) {
       this.#check(native.prime(this.#stream, from.bits, from.lastByte >> (8 - from.bits)));
@@ -114,7 +111,7 @@ export class ResumableInflater implements SyncInflater {
     return {
       inputBytes: this.#inputBytes,
       outputBytes: this.#outputBytes,
-      bits: this.#stream.readInt32LE(AT.dataType) & 7,
+      bits: this.#stream.readInt32LE(Z_STREAM.dataType) & 7,
       lastByte: this.#lastByte,
       window: window.subarray(0, length.readUInt32LE()),
     };
@@ -155,13 +152,13 @@ export class ResumableInflater implements SyncInflater {
     const stream = this.#stream;
     const base = addressOf(chunk);
     for (let at = from; ; ) {
-      putWord(stream, base + BigInt(at), AT.nextIn);
-      stream.writeUInt32LE(chunk.length - at, AT.availIn);
-      putWord(stream, addressOf(this.#output), AT.nextOut);
-      stream.writeUInt32LE(this.#output.length, AT.availOut);
+      putWord(stream, base + BigInt(at), Z_STREAM.nextIn);
+      stream.writeUInt32LE(chunk.length - at, Z_STREAM.availIn);
+      putWord(stream, addressOf(this.#output), Z_STREAM.nextOut);
+      stream.writeUInt32LE(this.#output.length, Z_STREAM.availOut);
       const result = this.#zlib.inflate(stream, Z.BLOCK);
-      const taken = chunk.length - at - stream.readUInt32LE(AT.availIn);
-      const made = this.#output.length - stream.readUInt32LE(AT.availOut);
+      const taken = chunk.length - at - stream.readUInt32LE(Z_STREAM.availIn);
+      const made = this.#output.length - stream.readUInt32LE(Z_STREAM.availOut);
       at += taken;
       this.#inputBytes += taken;
       this.#outputBytes += made;
@@ -174,7 +171,7 @@ export class ResumableInflater implements SyncInflater {
       }
       if (result === Z.BUF_ERROR) return at - from;
       this.#check(result);
-      const where = stream.readInt32LE(AT.dataType);
+      const where = stream.readInt32LE(Z_STREAM.dataType);
       // A block's end, not of the last one, and not the end of the header.
       if ((where & AT_BLOCK) !== 0 && (where & IN_LAST_BLOCK) === 0 && this.#outputBytes > 0) {
         this.#options.onBlock();
@@ -199,7 +196,9 @@ export class ResumableInflater implements SyncInflater {
   /** zlib's own words for what is wrong. */
   #message(): string {
     const at =
-      WORD === 8 ? this.#stream.readBigUInt64LE(AT.msg) : this.#stream.readUInt32LE(AT.msg);
+      WORD === 8
+        ? this.#stream.readBigUInt64LE(Z_STREAM.msg)
+        : this.#stream.readUInt32LE(Z_STREAM.msg);
     return textAt(BigInt(at), 64) || 'invalid data';
   }
 

@@ -1,9 +1,8 @@
 import { createHash } from 'node:crypto';
-import { pipeline } from 'node:stream/promises';
-import { createGzip } from 'node:zlib';
 import { Semaphore } from '../../base/async.ts';
 import { type Digest, parseDigest, shortId } from '../../base/digest.ts';
 import { openSyscalls } from '../../kernel/ffi.ts';
+import { gzipped } from '../../kernel/gzip-packer.ts';
 import {
   candidateBlobs,
   newManifest,
@@ -22,9 +21,6 @@ import { LayerProgress, tellAgain } from '../layer-progress.ts';
 import type { PulledManifest, PushInput, PushLayer, PushResult } from '../pull-protocol.ts';
 import { openWorkerSession } from '../registry-session.ts';
 import { Transfers } from '../transfers.ts';
-
-/** gzip's own default; the digest of what is pushed depends on it. */
-const GZIP_LEVEL = 6;
 
 /**
  * The job `push`: each layer by the cheapest way (there already, mounted from another repository,
@@ -206,13 +202,19 @@ class Push {
     line: LayerProgress,
   ): Promise<{ digest: Digest; sizeBytes: number }> {
     const { path, attempts } = this.#job;
-    const { directory, diffId } = layer;
-    const gzip = createGzip({ level: GZIP_LEVEL });
+    const sys = this.#sys;
+    const { directory, diffId, tarBytes } = layer;
+    let takenBytes = 0;
     // It ends with an error when it is not what its diffID says.
-    const packing = pipeline(layerTar({ sys: this.#sys, directory, diffId }), gzip);
+    const tar = function* (): Generator<Buffer> {
+      for (const chunk of layerTar({ sys, directory, diffId })) {
+        takenBytes += chunk.length;
+        yield chunk;
+      }
+    };
     let packedBytes = 0;
     const source = async function* (): AsyncGenerator<Uint8Array> {
-      for await (const chunk of gzip as AsyncIterable<Buffer>) {
+      for await (const chunk of gzipped(tar())) {
         packedBytes += chunk.length;
         yield chunk;
       }
@@ -220,29 +222,22 @@ class Push {
     let doneBytes = 0;
     // What was packed waits to be sent: the tar is through as far as what came of it is.
     const onSent = (sentBytes: number): void => {
-      const throughBytes = Math.round(gzip.bytesWritten * (sentBytes / packedBytes));
+      const throughBytes = Math.round(takenBytes * (sentBytes / packedBytes));
       const before = doneBytes;
-      doneBytes = Math.max(before, Math.min(throughBytes, layer.tarBytes));
+      doneBytes = Math.max(before, Math.min(throughBytes, tarBytes));
       this.#transfers.moved(doneBytes - before);
-      line.bytes('Pushing', doneBytes, layer.tarBytes);
+      line.bytes('Pushing', doneBytes, tarBytes);
     };
-    // Whoever fails first takes the other down; the failure of the source is the one that tells.
-    const [packed, sent] = await Promise.allSettled([
-      packing,
-      uploadBlob(this.#session, {
-        path,
-        source: source(),
-        attempts,
-        onSent,
-        onRetry: (waitMs) => line.say(`Retrying in ${Math.ceil(waitMs / 1000)} seconds`),
-      }).finally(() => gzip.destroy()),
-    ]);
-    if (sent.status === 'rejected') {
-      throw isClosed(sent.reason) && packed.status === 'rejected' ? packed.reason : sent.reason;
-    }
-    this.#uploadedBytes += sent.value.sizeBytes;
-    line.bytes('Pushing', layer.tarBytes, layer.tarBytes, true);
-    return sent.value;
+    const sent = await uploadBlob(this.#session, {
+      path,
+      source: source(),
+      attempts,
+      onSent,
+      onRetry: (waitMs) => line.say(`Retrying in ${Math.ceil(waitMs / 1000)} seconds`),
+    });
+    this.#uploadedBytes += sent.sizeBytes;
+    line.bytes('Pushing', tarBytes, tarBytes, true);
+    return sent;
   }
 
   async #pushConfig(): Promise<{ digest: Digest; sizeBytes: number }> {
@@ -255,9 +250,4 @@ class Push {
     }
     return { digest: imageId, sizeBytes: bytes.length };
   }
-}
-
-/** True for the error of a stream that was destroyed because the other end failed. */
-function isClosed(error: unknown): boolean {
-  return error instanceof Error && 'code' in error && error.code === 'ERR_STREAM_PREMATURE_CLOSE';
 }
