@@ -1,8 +1,16 @@
 import { createHash } from 'node:crypto';
 import { type Digest, parseDigest } from '../base/digest.ts';
-import { dataLoss, EngineError, invalidArgument } from '../base/errors.ts';
+import { dataLoss, EngineError, invalidArgument, messageOf } from '../base/errors.ts';
 import { LIMITS } from '../base/limits.ts';
-import { type Decoded, decodeJson, int, json, string, struct } from '../spec/decode.ts';
+import {
+  type Decoded,
+  type Decoder,
+  decodeJson,
+  int,
+  json,
+  string,
+  struct,
+} from '../spec/decode.ts';
 import { type Index, index, type Manifest, MEDIA_TYPE, manifest } from '../spec/oci/image.ts';
 import { registryError } from './registry-error.ts';
 import type { RegistrySession } from './session.ts';
@@ -57,18 +65,7 @@ export function decodeManifest(
 ): { mediaType: string; content: FetchedManifest['content'] } {
   const text = Buffer.from(bytes).toString('utf8');
   const served = bareType(contentType);
-  let head: Decoded<typeof outline>;
-  try {
-    head = decodeJson(outline, text);
-  } catch (cause) {
-    if (served === 'text/html' || /^\s*</.test(text)) {
-      throw invalidArgument(
-        'the registry answered with a web page instead of a manifest: is there a proxy or a login page in between?',
-        { cause },
-      );
-    }
-    throw invalidArgument(`the manifest is not valid: ${(cause as Error).message}`, { cause });
-  }
+  const head = decodeAnswer(outline, { text, contentType, what: 'manifest' });
   const said = head.mediaType === '' ? served : head.mediaType;
   const mediaType = isKnown(said) ? said : (guess(head) ?? said);
   if (SCHEMA1_TYPES.includes(mediaType) || head.schemaVersion === 1) {
@@ -93,6 +90,33 @@ export function decodeManifest(
     return { mediaType, content: { kind: 'image', manifest: decoded } };
   }
   throw invalidArgument(`unsupported manifest media type ${JSON.stringify(said.slice(0, 200))}`);
+}
+
+/**
+ * Decodes a document of a registry.
+ * @throws invalidArgument for what is no such document, a web page above all
+ */
+export function decodeAnswer<T>(
+  decoder: Decoder<T>,
+  answer: {
+    readonly text: string;
+    readonly contentType: string | undefined;
+    /** `list of tags`. */
+    readonly what: string;
+  },
+): T {
+  const { text, contentType, what } = answer;
+  try {
+    return decodeJson(decoder, text);
+  } catch (cause) {
+    if (bareType(contentType) === 'text/html' || /^\s*</.test(text)) {
+      throw invalidArgument(
+        `the registry answered with a web page instead of a ${what}: is there a proxy or a login page in between?`,
+        { cause },
+      );
+    }
+    throw invalidArgument(`the ${what} is not valid: ${messageOf(cause)}`, { cause });
+  }
 }
 
 function isKnown(mediaType: string): boolean {

@@ -1,9 +1,8 @@
 import { type Digest, hexOf } from '../base/digest.ts';
 import { EngineError, isEngineError } from '../base/errors.ts';
 import { LIMITS } from '../base/limits.ts';
-import { decodeJson } from '../spec/decode.ts';
 import { type Descriptor, index, MEDIA_TYPE } from '../spec/oci/image.ts';
-import { fetchManifest, pullScope, readAll } from './manifests.ts';
+import { decodeAnswer, fetchManifest, pullScope, readAll } from './manifests.ts';
 import type { RegistrySession } from './session.ts';
 import { putManifest } from './upload.ts';
 
@@ -45,8 +44,10 @@ export async function findReferrers(
   });
   let manifests: readonly Descriptor[];
   if (answer.status === 200) {
-    const text = await readAll(answer.body, LIMITS.manifestBytesMax, 'list of referrers');
-    ({ manifests } = decodeJson(index, text.toString('utf8')));
+    const what = 'list of referrers';
+    const text = (await readAll(answer.body, LIMITS.manifestBytesMax, what)).toString('utf8');
+    const contentType = answer.headers.get('content-type');
+    ({ manifests } = decodeAnswer(index, { text, contentType, what }));
   } else {
     await answer.discard();
     manifests = await fallbackList(session, path, subject);

@@ -1,6 +1,6 @@
 import { LIMITS } from '../base/limits.ts';
 import { array, bool, decodeJson, int, string, struct } from '../spec/decode.ts';
-import { readAll } from './manifests.ts';
+import { decodeAnswer, readAll } from './manifests.ts';
 import type { RegistrySession } from './session.ts';
 import { nextPage } from './tags.ts';
 
@@ -72,8 +72,10 @@ async function searchCatalog(
   let target: string | URL = `/v2/_catalog?n=${CATALOG_PAGE}`;
   while (looked < LIMITS.catalogEntriesMax && found.length < limit) {
     const answer = await session.send({ method: 'GET', target, scopes: ['registry:catalog:*'] });
-    const text = await readAll(answer.body, LIMITS.manifestBytesMax, 'catalog');
-    const { repositories } = decodeJson(catalog, text.toString('utf8'));
+    const what = 'catalog';
+    const text = (await readAll(answer.body, LIMITS.manifestBytesMax, what)).toString('utf8');
+    const contentType = answer.headers.get('content-type');
+    const { repositories } = decodeAnswer(catalog, { text, contentType, what });
     looked += repositories.length;
     found.push(...repositories.filter((name) => name.includes(term)));
     const link = nextPage(answer.headers.get('link'));

@@ -1,8 +1,8 @@
 import { invalidArgument } from '../base/errors.ts';
 import { LIMITS } from '../base/limits.ts';
 import { isTag } from '../base/reference.ts';
-import { array, decodeJson, string, struct } from '../spec/decode.ts';
-import { pullScope, readAll } from './manifests.ts';
+import { array, string, struct } from '../spec/decode.ts';
+import { decodeAnswer, pullScope, readAll } from './manifests.ts';
 import type { RegistrySession } from './session.ts';
 
 const tagList = struct('tags', { name: string, tags: array(string) });
@@ -23,8 +23,10 @@ export async function listTags(session: RegistrySession, path: string): Promise<
   let target: string | URL = `/v2/${path}/tags/list`;
   for (;;) {
     const answer = await session.send({ method: 'GET', target, scopes: [pullScope(path)] });
-    const text = await readAll(answer.body, LIMITS.manifestBytesMax, 'list of tags');
-    tags.push(...decodeJson(tagList, text.toString('utf8')).tags.filter(isTag));
+    const what = 'list of tags';
+    const text = (await readAll(answer.body, LIMITS.manifestBytesMax, what)).toString('utf8');
+    const contentType = answer.headers.get('content-type');
+    tags.push(...decodeAnswer(tagList, { text, contentType, what }).tags.filter(isTag));
     if (tags.length > LIMITS.tagsMax) {
       throw invalidArgument(`the repository has more than ${LIMITS.tagsMax} tags`);
     }

@@ -363,6 +363,27 @@ test('all tags come, page by page', async () => {
   assert.deepEqual(await listTags(session, 'app'), ['a', 'b', 'c']);
 });
 
+test('a list of tags that is none, or never ends, is one clear error', async () => {
+  await using registry = await startFaultyRegistry();
+  await using session = await testSession(registry.host);
+  const answerWith = (type: string, text: string, link?: (before: number) => string): void => {
+    registry.fault = ({ before }, answer) => {
+      const more = link === undefined ? {} : { link: link(before) };
+      answer.writeHead(200, { 'content-type': type, ...more }).end(text);
+      return true;
+    };
+  };
+  answerWith('text/html', '<html>log in</html>');
+  await assert.rejects(listTags(session, 'app'), /web page instead of a list of tags/);
+  answerWith('application/json', '{"tags":');
+  await assert.rejects(listTags(session, 'app'), /the list of tags is not valid: invalid JSON/);
+  answerWith('application/json', '{"tags":"all"}');
+  await assert.rejects(listTags(session, 'app'), /the list of tags is not valid: /);
+  const tags = JSON.stringify({ tags: Array.from({ length: 5000 }, (_, i) => `t${i}`) });
+  answerWith('application/json', tags, (n) => `</v2/app/tags/list?last=${n}>; rel="next"`);
+  await assert.rejects(listTags(session, 'app'), /the repository has more than \d+ tags/);
+});
+
 /** A self-signed certificate. */
 function certificate(folder: string, address: string): { key: string; cert: string } {
   const key = path.join(folder, 'key.pem');
