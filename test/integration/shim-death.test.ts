@@ -70,7 +70,9 @@ test('a dozen of them, with networks, leave nothing', async () => {
     left = takeStock(box.daemon, ids);
     return left.descriptors.length <= before.descriptors.length && left.netns.length === 0;
   }).catch(() => undefined);
-  assert.deepEqual(left, before);
+  const { descriptors, ...rest } = left;
+  assert.deepEqual({ ...rest, descriptors: before.descriptors }, before);
+  assert.ok(descriptors.length <= before.descriptors.length, descriptors.join(' '));
   for (const id of ids) await box.remove(id);
 });
 
