@@ -112,7 +112,14 @@ function firstError(error: unknown): unknown {
 export function toEngineError(error: unknown): EngineError {
   const first = firstError(error);
   if (first instanceof EngineError) return first;
-  return new EngineError('internal', messageOf(error), { cause: error });
+  const isFull = ['ENOSPC', 'EDQUOT'].includes(errnoOf(first) ?? '') || isFullDatabase(first);
+  const wayOut = isFull ? '. Make room, as with "container prune" or "image prune"' : '';
+  return new EngineError('internal', `${messageOf(error)}${wayOut}`, { cause: error });
+}
+
+/** SQLITE_FULL, as node:sqlite tells it. */
+function isFullDatabase(error: unknown): boolean {
+  return error instanceof Error && 'errcode' in error && error.errcode === 13;
 }
 
 /** Throws a plain Error when a programmer's assumption does not hold. Never catch it. */

@@ -17,6 +17,7 @@ import { openLayerStore } from '../store/layers/open.ts';
 import { adoptLayers, isWithoutDatabase } from '../store/lost-database.ts';
 import { dataRootAt, execRootAt } from '../store/paths.ts';
 import { recoverStore } from '../store/recover.ts';
+import { freeReserve, keepReserve, reserveLog } from '../store/reserve.ts';
 import { createWorkers, type WorkerCommand } from '../worker/workers.ts';
 import { Containers } from './containers/containers.ts';
 import { openRemap } from './containers/remap.ts';
@@ -72,8 +73,11 @@ export async function openEngine(parts: EngineParts): Promise<OpenEngine> {
   }
   await using opening = new AsyncDisposableStack();
   const isWithout = isWithoutDatabase(dataRoot);
+  freeReserve(dataRoot.database);
+  opening.defer(() => keepReserve(sys, dataRoot.database));
   const database = openDatabase(dataRoot.database);
   opening.defer(() => database.close());
+  reserveLog(sys, dataRoot.database);
   const tasks = new TaskGroup((name, error) =>
     log.error('background work failed', { task: name, error: messageOf(error) }),
   );

@@ -6,6 +6,7 @@ import path from 'node:path';
  *
  *   data root /var/lib/coracle            exec root /run/coracle
  *     coracle.db      all metadata          coracle.pid, lock
+ *       -reserve        room for its log
  *     layers/DIR/     one layer:            containers/ID/
  *       diff/           its files             rootfs      mount point of the container
  *       headers         its tar headers       bundle/     config.json for the runtime

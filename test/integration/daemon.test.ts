@@ -293,6 +293,9 @@ test('a data root with another file in place of its database is named, and nothi
   }
   const file = path.join(daemon.dataRoot, 'coracle.db');
   writeFileSync(file, 'this is no database, and somebody may want it');
-  await assert.rejects(daemon.start(), /cannot open the database .*coracle\.db/);
+  await assert.rejects(
+    daemon.start(),
+    /the database .*coracle\.db is damaged \(file is not a database\)/,
+  );
   assert.equal(readFileSync(file, 'utf8'), 'this is no database, and somebody may want it');
 });

@@ -1,8 +1,7 @@
-import { once } from 'node:events';
 import { closeSync, constants, mkdirSync, openSync, renameSync, rmdirSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import path from 'node:path';
-import type { KeyedLock, TaskGroup } from '../../base/async.ts';
+import { type KeyedLock, type TaskGroup, unlessAborted } from '../../base/async.ts';
 import type { Clock } from '../../base/clock.ts';
 import type { DiffId } from '../../base/digest.ts';
 import { errnoOf, notFound } from '../../base/errors.ts';
@@ -97,7 +96,7 @@ export function layerCatalog(
   const trimContents = (): void => {
     const before = [...stages];
     tasks.spawn('trim shared contents', async (signal) => {
-      await Promise.race([Promise.all(before), aborted(signal)]);
+      await unlessAborted(Promise.all(before), signal);
       if (!signal.aborted) await trimObjects(context, signal);
     });
   };
@@ -260,10 +259,6 @@ export async function trimObjects(
     const removed = await trimGroups({ sys, objects, layers }, signal);
     if (removed > 0) log.debug('removed shared contents that nothing uses', { files: removed });
   });
-}
-
-async function aborted(signal: AbortSignal): Promise<void> {
-  if (!signal.aborted) await once(signal, 'abort');
 }
 
 /** syncfs on a thread. */
