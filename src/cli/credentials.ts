@@ -5,6 +5,7 @@ import { type Decoded, decodeJson, string, struct } from '../spec/decode.ts';
 import { type AuthConfig, authConfig } from '../spec/docker/auth.ts';
 import type { ConfigFile } from './config-file.ts';
 import { EXIT, ExitError } from './exit.ts';
+import type { Session } from './session.ts';
 
 /**
  * Credentials of registries: in `config.json`, or kept by a helper program
@@ -29,10 +30,7 @@ function helperOf(config: ConfigFile, server: string): string {
  * What a pull or push from the server is to send; undefined when nothing is known.
  * @throws ExitError when a helper fails
  */
-export async function credentialsFor(
-  config: ConfigFile,
-  server: string,
-): Promise<AuthConfig | undefined> {
+async function credentialsFor(config: ConfigFile, server: string): Promise<AuthConfig | undefined> {
   const helper = helperOf(config, server);
   if (helper !== '') return await fromHelper(helper, server);
   const { auths } = config.settings;
@@ -51,6 +49,20 @@ export async function credentialsFor(
     identitytoken: stored.identitytoken,
     registrytoken: stored.registrytoken,
   };
+}
+
+/** The same for who can do without: a helper that fails is told of, and nothing is known then. */
+export async function credentialsIfAny(
+  session: Pick<Session, 'config' | 'errorLine'>,
+  server: string,
+): Promise<AuthConfig | undefined> {
+  try {
+    return await credentialsFor(await session.config(), server);
+  } catch (error) {
+    if (!(error instanceof ExitError)) throw error;
+    await session.errorLine(`WARNING: ${error.message}`);
+    return undefined;
+  }
 }
 
 function unpack(auth: string): [string, string] {

@@ -1,8 +1,7 @@
 import { type Reference, repositoryOf } from '../base/reference.ts';
 import type { AuthConfig } from '../spec/docker/auth.ts';
 import type { CliOutput } from './context.ts';
-import { credentialsFor, HUB_SERVER } from './credentials.ts';
-import { ExitError } from './exit.ts';
+import { credentialsIfAny, HUB_SERVER } from './credentials.ts';
 import { hideProgress, showProgress } from './progress.ts';
 import type { Session } from './session.ts';
 
@@ -40,19 +39,13 @@ export async function pullImage(
 }
 
 /**
- * What to send along to the registry of an image; undefined when no credentials are known. A helper
- * that fails is told of, and the registry is asked without: it may take anybody.
+ * What to send along to the registry of an image; undefined when no credentials are known, also
+ * because a helper fails: the registry may take anybody.
  */
 export async function authFor(
   session: Session,
   reference: Pick<Reference, 'domain'>,
 ): Promise<AuthConfig | undefined> {
   const server = reference.domain === 'docker.io' ? HUB_SERVER : reference.domain;
-  try {
-    return await credentialsFor(await session.config(), server);
-  } catch (error) {
-    if (!(error instanceof ExitError)) throw error;
-    await session.errorLine(`WARNING: ${error.message}`);
-    return undefined;
-  }
+  return await credentialsIfAny(session, server);
 }

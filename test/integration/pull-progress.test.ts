@@ -89,17 +89,33 @@ test('bytes, speed and the time that is left are those of the link', async () =>
   assert(remote.every(({ progressDetail }) => progressDetail?.start === undefined));
 });
 
+/** Pulls at 1.6 MB a second for as long as takes a checkpoint, and goes away. */
+async function pullInPart(daemon: TestDaemon, name: string): Promise<void> {
+  const cut = new AbortController();
+  const going = pull(daemon, name, { rate: '1600k', signal: cut.signal }).catch(() => undefined);
+  await sleep(5500);
+  cut.abort();
+  await going;
+}
+
+/** The next pull, when the one that was cut off is over. */
+async function pullAgain(daemon: TestDaemon, name: string, rate: string): Promise<Heard[]> {
+  return await eventually(
+    async () => {
+      const lines = await pull(daemon, name, { rate });
+      return lines.length > 0 ? lines : undefined;
+    },
+    { timeoutMs: 20_000 },
+  );
+}
+
 test('a layer that is gone on with counts with what is missing; a link that stands still is told of', async () => {
   await using registry = await startFaultyRegistry();
   await using daemon = await startDaemon();
   const built = await image([12_000_000]);
   registry.add('app', 'v1', built);
   const name = `${registry.host}/app`;
-  const cut = new AbortController();
-  const first = pull(daemon, name, { rate: '1600k', signal: cut.signal }).catch(() => []);
-  await sleep(5500);
-  cut.abort();
-  await first;
+  await pullInPart(daemon, name);
   // In the middle of the rest nothing comes for a while.
   const going = Promise.withResolvers<void>();
   registry.fault = async ({ path, headers }, answer) => {
@@ -115,13 +131,7 @@ test('a layer that is gone on with counts with what is missing; a link that stan
     return true;
   };
   setTimeout(going.resolve, 4000);
-  const lines = await eventually(
-    async () => {
-      const lines = await pull(daemon, name, { rate: '4m' });
-      return lines.length > 0 ? lines : undefined;
-    },
-    { timeoutMs: 20_000 },
-  );
+  const lines = await pullAgain(daemon, name, '4m');
   const resumed = lines.find(({ status }) => status?.startsWith('Resuming at'));
   assert(resumed !== undefined, JSON.stringify(lines.slice(0, 5)));
   const sums = summed(lines);
@@ -143,18 +153,8 @@ test('a frame of zstd that was cut off comes again, and its files are not writte
   const built = await image([10_000_000], 'zstd');
   registry.add('app', 'v1', built);
   const name = `${registry.host}/app`;
-  const cut = new AbortController();
-  const first = pull(daemon, name, { rate: '1600k', signal: cut.signal }).catch(() => []);
-  await sleep(5500);
-  cut.abort();
-  await first;
-  const lines = await eventually(
-    async () => {
-      const lines = await pull(daemon, name, { rate: '0' });
-      return lines.length > 0 ? lines : undefined;
-    },
-    { timeoutMs: 20_000 },
-  );
+  await pullInPart(daemon, name);
+  const lines = await pullAgain(daemon, name, '0');
   const said = lines.map(({ status }) => status ?? '');
   const kept = said.find((line) => line.startsWith('Fetching it again, keeping '));
   assert(kept !== undefined, said.join('\n'));

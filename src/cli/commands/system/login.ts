@@ -1,6 +1,6 @@
-import { type AuthConfig, authConfig } from '../../../spec/docker/auth.ts';
+import { authConfig } from '../../../spec/docker/auth.ts';
 import { atMost, defineCommand } from '../../command.ts';
-import { credentialsFor, HUB_SERVER, storeCredentials } from '../../credentials.ts';
+import { credentialsIfAny, HUB_SERVER, storeCredentials } from '../../credentials.ts';
 import { EXIT, ExitError } from '../../exit.ts';
 import { bool, text } from '../../flags.ts';
 import { ask } from '../../prompt.ts';
@@ -106,7 +106,7 @@ async function fromUser(
   username: string,
   password: string,
 ): Promise<Given> {
-  const known = username === '' ? await knownFor(session, server) : undefined;
+  const known = username === '' ? await credentialsIfAny(session, server) : undefined;
   if (known !== undefined && known.username !== '' && known.password !== '') {
     const { program } = session.context;
     await session.errorLine(
@@ -125,15 +125,4 @@ async function fromUser(
   const secret = password || (await ask(session.context, 'Password: ', { hidden: true }));
   if (secret === '') throw new ExitError(EXIT.failure, 'Error: Password Required');
   return { username: name, password: secret, isKnown: false };
-}
-
-/** Credentials of an earlier login. A helper that fails is told of: there is the user to ask. */
-async function knownFor(session: Session, server: string): Promise<AuthConfig | undefined> {
-  try {
-    return await credentialsFor(await session.config(), server);
-  } catch (error) {
-    if (!(error instanceof ExitError)) throw error;
-    await session.errorLine(`WARNING: ${error.message}`);
-    return undefined;
-  }
 }
