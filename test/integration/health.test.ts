@@ -3,11 +3,10 @@ import { after, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { HealthView } from '../../src/spec/docker/container-view.ts';
 import { type Box, openBox } from '../support/box.ts';
-import { fingerprint } from '../support/fingerprint.ts';
 import { eventually } from '../support/processes.ts';
 import { takeStock } from '../support/resources.ts';
 
-/** Healthchecks, as inspect shows them and as the disk does not. */
+/** Healthchecks, as inspect and the list show them. */
 
 let box: Box;
 before(async () => {
@@ -116,20 +115,6 @@ describe('results', () => {
       assert.ok(Date.parse(Start) <= Date.parse(End));
     }
     await box.remove(id);
-  });
-
-  test('nothing of them is written to the data root', async () => {
-    const Healthcheck = { Test: ['CMD-SHELL', 'echo fine'], Interval: 1e8 };
-    const ids = [];
-    for (let i = 0; i < 3; i += 1) ids.push(await box.up({ Cmd: ['sleep', '100'], Healthcheck }));
-    for (const id of ids) await eventually(async () => (await healthOf(id))?.Status === 'healthy');
-    const { dataRoot } = box.daemon;
-    const before = fingerprint(dataRoot);
-    const first = (await healthOf(ids[0] ?? ''))?.Log?.at(-1)?.Start;
-    await sleep(2000);
-    assert.notEqual((await healthOf(ids[0] ?? ''))?.Log?.at(-1)?.Start, first, 'it was probed');
-    assert.deepEqual(fingerprint(dataRoot), before);
-    for (const id of ids) await box.remove(id);
   });
 
   test('the next daemon begins anew with them', async () => {

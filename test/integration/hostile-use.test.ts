@@ -5,6 +5,7 @@ import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Box, openBox } from '../support/box.ts';
+import { fingerprint } from '../support/fingerprint.ts';
 import { eventually } from '../support/processes.ts';
 import { takeStock } from '../support/resources.ts';
 
@@ -205,16 +206,6 @@ describe('containers that take all they can get', () => {
   });
 });
 
-/** Sizes and times of everything below a folder. */
-function fingerprint(folder: string): string[] {
-  return readdirSync(folder, { recursive: true, encoding: 'utf8' })
-    .map((name) => {
-      const { size, mtimeMs, ctimeMs } = statSync(path.join(folder, name));
-      return `${name} ${size} ${mtimeMs} ${ctimeMs}`;
-    })
-    .sort();
-}
-
 test('probes of healthchecks and restarts by a policy write nothing to the data root', async () => {
   const Healthcheck = { Test: ['CMD-SHELL', 'echo fine'], Interval: 1e8 };
   const probed = await box.up({ Cmd: ['sleep', '100'], Healthcheck });
@@ -226,8 +217,10 @@ test('probes of healthchecks and restarts by a policy write nothing to the data 
     (await box.inspect(probed)).State.Health?.Log?.length ?? 0;
   const { dataRoot } = box.daemon;
   // Not the writable layers' working folders, which each mount of an overlay makes anew.
-  const look = (): string[] =>
-    fingerprint(dataRoot).filter((line) => !/^containers\/\w+\/(?:work|upper)?\b/.test(line));
+  const look = (): [name: string, what: string][] =>
+    Object.entries(fingerprint(dataRoot)).filter(
+      ([name]) => !/^containers\/\w+\/(?:work|upper)?\b/.test(name),
+    );
   await eventually(async () => (await probes()) > 1);
   const before = look();
   const { RestartCount } = await box.inspect(restarted);
