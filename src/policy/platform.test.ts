@@ -35,6 +35,8 @@ test('a newer arm takes what was built for an older one, the nearest first', () 
   assert.equal(choose('linux/arm64', ['linux/arm/v6', 'linux/arm/v7']), 'linux/arm/v7');
   assert.equal(choose('linux/arm/v6', ['linux/arm/v7']), undefined);
   assert.equal(choose('linux/386'), undefined);
+  assert.equal(choose('linux/amd64', ['linux/arm64', 'linux/386']), 'linux/386');
+  assert.equal(choose('linux/amd64', ['linux/386', 'linux/amd64']), 'linux/amd64');
   assert.equal(
     platformRank(parsePlatform('amd64', AMD64), parsePlatform('linux/amd64/v3', AMD64)),
     undefined,

@@ -77,7 +77,8 @@ function variantNumber(variant: string, bare: number): number {
 
 /**
  * How well an image for `have` runs where `want` is wanted: 0 is best, undefined not at all. A
- * newer arm runs what was built for an older one, and arm64 what was built for arm.
+ * newer arm runs what was built for an older one, arm64 what was built for arm, and amd64 what was
+ * built for 386 (containerd's `platforms.Only`).
  */
 export function platformRank(want: ImagePlatform, have: ImagePlatform): number | undefined {
   const wanted = normalize(want);
@@ -92,6 +93,7 @@ export function platformRank(want: ImagePlatform, have: ImagePlatform): number |
   if (wanted.architecture === 'arm64' && given.architecture === 'arm') {
     return 10 + 8 - variantNumber(given.variant, 7);
   }
+  if (wanted.architecture === 'amd64' && given.architecture === '386') return 10;
   return undefined;
 }
 
