@@ -112,6 +112,26 @@ describe('a removal', () => {
   });
 });
 
+test('files of a container that is removed while they wait for it are not there', async () => {
+  for (let round = 0; round < 5; round += 1) {
+    const id = await box.create({ Cmd: ['true'] });
+    const calls = await Promise.all([
+      call('DELETE', `/containers/${id}`),
+      call('GET', `/containers/${id}/export`),
+      call('GET', `/containers/${id}/changes`),
+      call('GET', `/containers/${id}/archive?path=/etc/passwd`),
+      call('POST', `/commit?container=${id}`),
+    ]);
+    assert.equal(calls[0], 204);
+    for (const status of calls) assert.ok([200, 201, 204, 404, 409].includes(status), `${status}`);
+    const { mounts } = takeStock(box.daemon);
+    assert.deepEqual(
+      mounts.filter((each) => each.includes(id)),
+      [],
+    );
+  }
+});
+
 describe('clients', () => {
   test('that leave while their exec is being made end its input', async () => {
     const id = await box.up({ ...SLOW });

@@ -58,6 +58,17 @@ export class Containers {
     return container;
   }
 
+  /**
+   * For who waited for a container's lock: it may have been removed meanwhile, and its name may be
+   * another's by now.
+   * @throws notFound
+   */
+  checkThere(container: Container): void {
+    if (this.#byId.get(container.id) !== container) {
+      throw notFound(`No such container: ${container.id}`);
+    }
+  }
+
   /** Containers made from an image, whatever their state. */
   usersOfImage(imageId: ImageId): Container[] {
     return [...this.#byId.values()].filter((each) => each.document.imageId === imageId);

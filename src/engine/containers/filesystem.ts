@@ -84,6 +84,7 @@ async function whileItStays<T>(
   const seen = await whileRunning(container, how.whileRunning);
   if (seen !== undefined) return seen.value;
   return await engine.locks.run(lockOf(container), async () => {
+    engine.containers.checkThere(container);
     const again = await whileRunning(container, how.whileRunning);
     return again === undefined
       ? await whileMounted(engine, container, how.whileMounted)

@@ -1,4 +1,4 @@
-import { conflict, invalidArgument, notFound } from '../../base/errors.ts';
+import { conflict, invalidArgument } from '../../base/errors.ts';
 import { SIGKILL } from '../../policy/signals.ts';
 import type { Engine } from '../engine.ts';
 import { type Container, lockOf } from './container.ts';
@@ -37,10 +37,7 @@ export async function removeNow(
   if (!options.force) checkEnded(container);
   await engine.locks.run(lockOf(container), async () => {
     if (container.removal !== undefined) return await container.removal;
-    // Someone else's removal was done while this one waited, and its name may be another's by now.
-    if (engine.containers.byId(container.id) === undefined) {
-      throw notFound(`No such container: ${container.id}`);
-    }
+    engine.containers.checkThere(container);
     if (!options.force) checkEnded(container);
     container.removing = true;
     try {

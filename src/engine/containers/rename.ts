@@ -1,4 +1,4 @@
-import { conflict, invalidArgument } from '../../base/errors.ts';
+import { invalidArgument } from '../../base/errors.ts';
 import { NAME_PATTERN } from '../../base/id.ts';
 import type { Engine } from '../engine.ts';
 import { lockOf } from './container.ts';
@@ -18,9 +18,7 @@ export async function containerRename(
     );
   }
   await engine.locks.run(lockOf(container), () => {
-    if (container.removing) {
-      throw conflict(`container ${container.id} is marked for removal and cannot be renamed`);
-    }
+    engine.containers.checkThere(container);
     const oldName = container.name;
     if (name === oldName) {
       throw invalidArgument('Renaming a container with the same name as its current name');

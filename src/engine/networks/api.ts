@@ -237,6 +237,7 @@ export async function networkDisconnect(
     throw notFound(`No such container: ${args.body.Container}`);
   }
   await engine.locks.run(`container/${container.id}`, async () => {
+    engine.containers.checkThere(container);
     if (network.driver === 'host') {
       throw invalidArgument(
         'container cannot be disconnected from host network or connected to host network',
