@@ -36,8 +36,9 @@ export function hasFilesystem(kind: FilesystemKind): boolean {
 /**
  * A filesystem on a loop device whose power can be cut: from then on nothing reaches the disk, and
  * what was not yet on it is lost, the journal's tail included. ext4 and xfs do that themselves when
- * asked. Another filesystem lies in a file on such an ext4, which is then the disk with its volatile
- * cache: what was flushed to it is kept, what was only written may be lost, in any order.
+ * asked; what they have written by then is kept. Another filesystem, or one that wants a cache, lies in a
+ * file on such an ext4, which is then the disk with its volatile cache: what was flushed to it is kept,
+ * what was only written may be lost, in any order.
  */
 export class CrashDisk implements AsyncDisposable {
   /** Where the filesystem is mounted. */
@@ -47,18 +48,17 @@ export class CrashDisk implements AsyncDisposable {
   /** The mounts, outermost first; the power is cut at the first. */
   readonly #stages: readonly Stage[];
 
-  private constructor(kind: FilesystemKind) {
+  private constructor(kind: FilesystemKind, isNested: boolean) {
     this.#kind = kind;
     const at = (name: string): string => path.join(this.#folder.path, name);
     const outer = new Stage(at('disk.img'), at('mnt'));
-    const isNested = kind === 'btrfs' || kind === 'f2fs';
     this.#stages = isNested ? [outer, new Stage(at('mnt/inner.img'), at('inner'))] : [outer];
     this.mountPoint = at(isNested ? 'inner' : 'mnt');
   }
 
-  /** A fresh one, mounted. */
-  static async make(kind: FilesystemKind): Promise<CrashDisk> {
-    const disk = new CrashDisk(kind);
+  /** A fresh one, mounted; `hasCache`: with a volatile cache in any case. */
+  static async make(kind: FilesystemKind, hasCache = false): Promise<CrashDisk> {
+    const disk = new CrashDisk(kind, hasCache || kind === 'btrfs' || kind === 'f2fs');
     try {
       for (const [depth, stage] of disk.#stages.entries()) {
         const isLast = depth === disk.#stages.length - 1;

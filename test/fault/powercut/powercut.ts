@@ -20,6 +20,8 @@ import { type Draw, keys, nameOf, type Operation, type World } from './world.ts'
 
 export type PowercutOptions = {
   readonly filesystem: FilesystemKind;
+  /** Its disk has a volatile cache: what was written but not flushed may be lost, in any order. */
+  readonly hasCache?: boolean;
   readonly cuts: number;
   /**
    * The same seed gives the same operations, and the same steps and moments for the power to go;
@@ -45,7 +47,7 @@ const CUT_AGAIN_SHARE = 0.6;
 export async function cutPower(options: PowercutOptions): Promise<void> {
   const draw = generator(options.seed);
   await using supplies = await makeSupplies();
-  await using disk = await CrashDisk.make(options.filesystem);
+  await using disk = await CrashDisk.make(options.filesystem, options.hasCache);
   const dataRoot = path.join(disk.mountPoint, 'data');
   using steps = await Steps.open({ disk: disk.cutPoint, data: dataRoot });
   await using daemon = new TestDaemon({ dataRoot, env: steps.env });
