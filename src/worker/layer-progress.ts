@@ -6,7 +6,7 @@ import type { Transfers } from './transfers.ts';
 const INTERVAL_MS = 100;
 
 /** A transfer about which nothing was said for so long is told of again: its speed has changed. */
-const SILENCE_MS = 1000;
+const SILENCE_MS = 800;
 
 /** What goes over the link. */
 const TRANSFERS: ReadonlySet<string> = new Set(['Downloading', 'Pushing']);

@@ -76,9 +76,11 @@ test('bytes, speed and the time that is left are those of the link', async () =>
   const late = sums.filter(({ current }) => current > total * 0.3 && current < total * 0.8);
   assert(late.length > 5);
   for (const { atMs, current, bytesPerSec = 0 } of late) {
-    assert(Math.abs(bytesPerSec / (400 * 1024) - 1) < 0.25, `${bytesPerSec} bytes in a second`);
+    // A busy machine may be slower than the limit, but not faster.
+    const share = bytesPerSec / (400 * 1024);
+    assert(share > 0.5 && share < 1.25, `${bytesPerSec} bytes in a second`);
     const saidMs = ((total - current) / bytesPerSec) * 1000;
-    assert(Math.abs(endMs - atMs - saidMs) < 1500, `${saidMs} ms for ${endMs - atMs} ms`);
+    assert(Math.abs(endMs - atMs - saidMs) < 2500, `${saidMs} ms for ${endMs - atMs} ms`);
   }
   // Docker's client reckons by its clock, which is this one only on this machine.
   assert(lines.some(({ progressDetail }) => (progressDetail?.start ?? 0) > Date.now() / 1000 - 60));
@@ -144,7 +146,7 @@ test('a layer that is gone on with counts with what is missing; a link that stan
   const { bytesPerSec: atStill = 0 } = sums.findLast(({ current }) => current < total * 0.6) ?? {};
   assert(atStill < fastest * 0.6, `${atStill} of ${fastest} while nothing comes`);
   const tells = sums.filter(({ current }) => current > total * 0.4 && current < total * 0.6);
-  assert(tells.length >= 4, 'each second, also while nothing comes');
+  assert(tells.length >= 3, 'each second, also while nothing comes');
 });
 
 test('a frame of zstd that was cut off comes again, and its files are not written again', async () => {
