@@ -15,7 +15,7 @@ import { containerEvent } from '../containers/events.ts';
 import type { Engine } from '../engine.ts';
 import type { Exec } from './exec.ts';
 import { forgetExec, saveExec } from './exec-records.ts';
-import { commandLine, launchExec, startExec } from './run-exec.ts';
+import { commandLine, endExec, launchExec, startExec } from './run-exec.ts';
 
 /** The exec calls of the API. Texts are Docker's. */
 
@@ -129,6 +129,9 @@ async function begin(
   return { client, socket };
 }
 
+/** Exit code of an exec that could not be run. */
+const CANNOT_RUN = 126;
+
 /** Starts the shim, and connects with it before its process can say a word. */
 async function launch<T = undefined>(
   engine: Engine,
@@ -140,11 +143,8 @@ async function launch<T = undefined>(
     const shim = await launchExec(engine, exec, size);
     return { shim, socket: await connect(shim) };
   } catch (error) {
-    exec.shim?.detach();
-    exec.shim = undefined;
-    exec.state = 'ended';
-    exec.exitCode = 126;
-    saveExec(engine, exec);
+    // Without us a shim that was not started goes as well.
+    endExec(engine, exec, CANNOT_RUN);
     throw error;
   }
 }

@@ -180,7 +180,8 @@ function endFailed(engine: Engine, exec: Exec, shim: Shim, cause: unknown): Engi
   return isRefusal ? invalidArgument(text, { cause }) : internal(text, { cause });
 }
 
-function endExec(engine: Engine, exec: Exec, exitCode: number): void {
+/** Lets go of an exec that has ended, or will never run; its record stays while its container does. */
+export function endExec(engine: Engine, exec: Exec, exitCode: number): void {
   exec.shim?.detach();
   exec.shim = undefined;
   settle(engine, exec, exitCode);
