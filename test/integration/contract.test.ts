@@ -44,6 +44,7 @@ const MISSING = [
   ...['ImageManifestDescriptor', 'Descriptor', 'Manifests', 'annotations', 'urls', 'data'],
   ...['artifactType', 'os.version', 'os.features', 'variant', 'OsVersion', 'Variant'],
   ...['AttestationData', 'ContainerConfig', 'Container', 'Port.IP', 'Port.PublicPort'],
+  ...['OCIDescriptor.platform'],
   ...['MountPoint.Name', 'MountPoint.Driver', 'ContainerConfig.ExposedPorts'],
   ...['ExposedPorts', 'Healthcheck', 'ArgsEscaped', 'NetworkDisabled', 'MacAddress'],
   ...['StopSignal', 'StopTimeout', 'Shell', 'Mounts', 'StorageOpt', 'Tmpfs', 'Sysctls', 'Init'],
@@ -70,6 +71,9 @@ const MISSING = [
   // Null where Go has a pointer, though the definitions do not say so.
   ...['HostConfig.MemorySwappiness', 'HostConfig.OomKillDisable', 'ExitCode'],
 ];
+
+/** Its definition has names in capitals, which no daemon has ever written. */
+const MISDRAWN = new Set(['imageDistribution v1.41']);
 
 /** What Docker's daemon writes beyond its own definitions. */
 const EXTRA = [
@@ -140,6 +144,7 @@ class Run {
       return;
     }
     if (status !== 304) this.called.add(name);
+    if (MISDRAWN.has(`${name} v${this.version}`)) return;
     const { kind } = endpoint.answer;
     const isJson = kind === 'value' || kind === 'later' || text.startsWith('{');
     const bodies = isJson ? this.#values(text).map((value) => ({ value })) : [undefined];
@@ -202,6 +207,7 @@ async function imageCalls(run: Run): Promise<void> {
   await run.call('imageTag', { params: { name: image }, query: 'repo=BAD', status: 400 });
   await run.call('imageTag', { params: { name: 'nothing' }, query: 'repo=a', status: 404 });
   await run.call('imageSearch', { query: 'term=', status: 400 });
+  await run.call('imageDistribution', { params: { name: image } });
   const archive = Buffer.from((await run.call('imageSave', { query: 'names=mine:v1' })) as string);
   assert.ok(archive.length > 0);
   await run.call('imageSaveOne', { params: { name: 'mine:v1' } });
@@ -409,13 +415,7 @@ async function endCalls(run: Run, id: string): Promise<void> {
 }
 
 /** Of Docker's API, what this engine leaves to others or to later. */
-const LEFT_OUT = [
-  'POST /build',
-  'POST /build/prune',
-  'GET /distribution/{name}/json',
-  'POST /session',
-  'PUT /volumes/{name}',
-];
+const LEFT_OUT = ['POST /build', 'POST /build/prune', 'POST /session', 'PUT /volumes/{name}'];
 
 /** Needs an account or the network beyond this machine. */
 const NOT_CALLED: readonly OperationName[] = ['systemAuth', 'imageSearch', 'imageLoad'];

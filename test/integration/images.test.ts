@@ -90,10 +90,10 @@ const list = (engine: Engine, filters: Filters = {}, minor = 51, more = {}) =>
     call(minor),
   );
 
-const inspect = (engine: Engine, name: string, minor = 51) =>
+const inspect = (engine: Engine, name: string, minor = 51, userAgent = '') =>
   imageInspect(
     engine,
-    { params: { name }, query: { manifests: false, platform: null } },
+    { params: { name }, query: { manifests: false, platform: null }, headers: { userAgent } },
     call(minor),
   );
 
@@ -190,6 +190,17 @@ test('an image is found by name, digest, ID and the beginning of an ID', async (
   ];
   for (const name of names) assert.equal((await inspect(engine, name)).Id, id(app), name);
   const none = { kind: 'notFound' };
+  // docker-compose 1 cannot do without what later versions left out.
+  const compose = 'docker-compose/1.29.2 docker-py/5.0.3 Linux/6.1';
+  for (const [minor, agent, isThere] of [
+    [44, '', true],
+    [51, '', false],
+    [51, 'docker-compose/2.30', false],
+    [51, compose, true],
+  ] as const) {
+    const { ContainerConfig } = await inspect(engine, names[0] ?? '', minor, agent);
+    assert.equal(ContainerConfig !== undefined, isThere, `${minor} ${agent}`);
+  }
   await assert.rejects(inspect(engine, at.appName), {
     ...none,
     message: `No such image: ${at.appName}:latest`,
@@ -240,7 +251,7 @@ test('inspect and history show what the image says', async () => {
   assert.ok(!('ContainerConfig' in now) && !('VirtualSize' in now));
   const old = await inspect(engine, `${at.appName}:v2`, 41);
   assert.equal(old.VirtualSize, 1003);
-  assert.equal(old.ContainerConfig, null);
+  assert.equal(old.ContainerConfig?.Hostname, '');
   assert.equal(old.Config?.Hostname, '');
   assert.equal(old.Config?.Volumes, null);
 

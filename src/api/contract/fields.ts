@@ -113,3 +113,9 @@ export const contentType: HeaderField<string> = {
   decode: (value) => value ?? '',
   encode: (value) => (value === '' ? undefined : value),
 };
+/** What program asks, by its own account; '' when it does not say. */
+export const userAgent: HeaderField<string> = {
+  name: 'User-Agent',
+  decode: (value) => value ?? '',
+  encode: (value) => (value === '' ? undefined : value),
+};

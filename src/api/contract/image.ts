@@ -10,7 +10,16 @@ import {
   platformWish,
 } from '../../spec/docker/image.ts';
 import { bytes, type EndpointSpec, empty, progress, rawBody, value } from './endpoint.ts';
-import { filters, flag, integer, jsonText, registryAuth, text, texts } from './fields.ts';
+import {
+  filters,
+  flag,
+  integer,
+  jsonText,
+  registryAuth,
+  text,
+  texts,
+  userAgent,
+} from './fields.ts';
 
 /** `platform={"os":"linux","architecture":"arm64"}`, from v1.48; null when absent. */
 const platform = jsonText(nullable(platformWish));
@@ -102,6 +111,7 @@ export const imageEndpoints = {
     method: 'GET',
     path: '/images/{name...}/json',
     query: { manifests: flag, platform },
+    headers: { userAgent },
     answer: value<ImageInspect>(),
   },
   imageHistory: {

@@ -1,6 +1,7 @@
 import { formatTimeMs, ZERO_TIME } from '../../base/clock.ts';
 import { decodeJson } from '../../spec/decode.ts';
 import { containerConfigView, imageConfigView } from '../../spec/docker/config-view.ts';
+import { type ContainerConfig, containerConfig } from '../../spec/docker/container.ts';
 import type { GraphDriver, ImageInspect, PlatformWish } from '../../spec/docker/image.ts';
 import { type ImageConfig, imageConfig } from '../../spec/oci/image.ts';
 import type { ImageRecord } from '../../store/images.ts';
@@ -16,6 +17,7 @@ type Context = Pick<Engine, 'store' | 'layers' | 'containers'>;
 export type ImageInspectArgs = {
   readonly params: { readonly name: string };
   readonly query: { readonly manifests: boolean; readonly platform: PlatformWish | null };
+  readonly headers: { readonly userAgent: string };
 };
 
 /** @throws notFound; invalidArgument for a name that is none */
@@ -35,7 +37,7 @@ export async function imageInspect(
     Parent: '',
     Comment: config.comment,
     ...(config.created === '' ? {} : { Created: config.created }),
-    ...legacyFields(config, call),
+    ...legacyFields(config, args.headers.userAgent, call),
     DockerVersion: config.docker_version,
     Author: config.author,
     Config: (atLeast(call, 1, 50) ? imageConfigView : containerConfigView)(config.config),
@@ -57,12 +59,15 @@ export async function imageInspect(
   };
 }
 
-function legacyFields(config: ImageConfig, call: Call): Partial<ImageInspect> {
-  if (atLeast(call, 1, 45)) return {};
-  const { container_config: made } = config;
+/** docker-compose 1 speaks the newest version, and cannot do without what v1.45 took away. */
+const NEEDS_LEGACY = /\bdocker-compose\/1\./;
+
+function legacyFields(config: ImageConfig, userAgent: string, call: Call): Partial<ImageInspect> {
+  if (atLeast(call, 1, 45) && !NEEDS_LEGACY.test(userAgent)) return {};
+  const made = config.container_config ?? containerConfig.zero();
   return {
     Container: config.container,
-    ContainerConfig: made === null ? null : (containerConfigView(made) as typeof made),
+    ContainerConfig: containerConfigView(made) as ContainerConfig,
   };
 }
 

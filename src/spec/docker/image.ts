@@ -85,7 +85,7 @@ export type ImageInspect = {
   readonly Comment: string;
   readonly Created?: string;
   readonly Container?: string;
-  readonly ContainerConfig?: ContainerConfig | null;
+  readonly ContainerConfig?: ContainerConfig;
   readonly DockerVersion: string;
   readonly Author: string;
   readonly Config: Partial<ContainerConfig> | null;
