@@ -17,6 +17,7 @@ import type { Engine } from '../engine.ts';
 import { shimLog } from '../logs/shim-log.ts';
 import type { Sandbox } from '../networks/networks.ts';
 import { bindFacts } from '../volumes/bind-facts.ts';
+import type { MountPoint } from '../volumes/volumes.ts';
 import type { Container } from './container.ts';
 import { blockDeviceAt, grantedDevices } from './devices.ts';
 import { logSubjectOf } from './logs.ts';
@@ -54,7 +55,6 @@ export async function prepareRun(
   await using _holder = mapped.holder;
   undo.defer(() => unbindSubpaths(engine, container));
   const mountPaths = bindSubpaths(engine, container, mapped.hostPaths);
-  const facts = bindFacts(engine.sys, document.mounts, mountPaths);
   undo.defer(() => engine.networks.close(id));
   const sandbox = await engine.networks.open({
     ...networkClientOf(container),
@@ -80,14 +80,7 @@ export async function prepareRun(
     user,
     hostname: document.config.Hostname,
     mounts: {
-      own: document.mounts.map(
-        (mount, i): PreparedMount => ({
-          ...mount,
-          hostPath: mountPaths[i] ?? '',
-          sourceFlags: facts[i]?.sourceFlags ?? [],
-          readOnlyBelow: facts[i]?.readOnlyBelow ?? false,
-        }),
-      ),
+      own: preparedMounts(engine, document.mounts, mountPaths),
       hosts: paths.hosts,
       hostname: paths.hostname,
       resolvConf: paths.resolvConf,
@@ -104,6 +97,20 @@ export async function prepareRun(
   writeFileSync(paths.config, JSON.stringify(compiled), { mode: 0o600 });
   const owner = mapped.users === undefined ? undefined : rootOf(mapped.users);
   return { ...(await shimSpecOf(engine, container)), owner };
+}
+
+function preparedMounts(
+  engine: Engine,
+  mounts: readonly MountPoint[],
+  hostPaths: readonly string[],
+): PreparedMount[] {
+  const facts = bindFacts(engine.sys, mounts, hostPaths);
+  return mounts.map((mount, i) => ({
+    ...mount,
+    hostPath: hostPaths[i] ?? '',
+    sourceFlags: facts[i]?.sourceFlags ?? [],
+    readOnlyBelow: facts[i]?.readOnlyBelow ?? false,
+  }));
 }
 
 /** What a run in a user namespace has instead of what the engine itself sees. */
