@@ -82,8 +82,8 @@ export class ContentWriter implements Disposable {
     const bytes = head.subarray(0, this.#headBytes);
     this.#sum = headSum(bytes);
     for (const content of local.find({ sum: this.#sum, bytes: sizeBytes, place })) {
-      const open = local.open(content);
-      this.#isSource = source !== undefined && open?.isFile(source) === true;
+      const open = local.open(content, source);
+      this.#isSource = open?.isSource === true;
       if (this.#isSource || open?.equals(bytes, 0) === true) {
         this.#candidate = open;
         return;

@@ -1,4 +1,4 @@
-import { closeSync, constants, fstatSync, mkdirSync, openSync, writeSync } from 'node:fs';
+import { closeSync, constants, mkdirSync, openSync, writeSync } from 'node:fs';
 import path from 'node:path';
 import { errnoOf } from '../base/errors.ts';
 import type { ByteString } from '../formats/byte-string.ts';
@@ -106,8 +106,8 @@ export class LayerSharing implements Disposable {
     return true;
   }
 
-  #isSame({ fd, file }: OpenContent, entry: TarEntry): boolean {
-    const stats = fstatSync(fd, { bigint: true });
+  #isSame(found: OpenContent, entry: TarEntry): boolean {
+    const { file, stats } = found;
     const mtimeNs = BigInt(entry.mtime.sec) * BILLION + BigInt(entry.mtime.nsec);
     if (
       stats.mtimeNs !== mtimeNs ||
@@ -123,7 +123,7 @@ export class LayerSharing implements Disposable {
     return (
       names.length === wanted.length &&
       wanted.every(({ name, value }) => {
-        const has = this.#sys.fgetxattr(fd, name);
+        const has = this.#sys.fgetxattr(found.fd, name);
         return has !== undefined && Buffer.compare(has, value) === 0;
       })
     );

@@ -1,8 +1,9 @@
 import {
+  type BigIntStats,
   closeSync,
   constants,
   existsSync,
-  fstatSync,
+  lstatSync,
   openSync,
   readdirSync,
   readFileSync,
@@ -159,11 +160,14 @@ export class LocalContents {
     };
   }
 
-  /** Opens a content's object; undefined when it is not there (any more). */
-  open(content: LocalContent): OpenContent | undefined {
+  /**
+   * Opens a content's object; undefined when it is not there (any more). One that is `source` itself
+   * is not read, and so only opened when it has to be.
+   */
+  open(content: LocalContent, source?: FileIdentity): OpenContent | undefined {
     const file = path.join(this.objects, content.group, String(content.number));
     try {
-      return new OpenContent(this.#sys, openSync(file, READ), { content, file }, this.#buffer);
+      return new OpenContent(this.#sys, { content, file, source }, this.#buffer);
     } catch (error) {
       if (errnoOf(error) === 'ENOENT') return undefined;
       throw error;
@@ -176,34 +180,45 @@ export type FileIdentity = { readonly dev: bigint; readonly ino: bigint };
 
 /** An object open for comparison. What it brings into the page cache it takes out again. */
 export class OpenContent implements Disposable {
-  readonly fd: number;
   readonly content: LocalContent;
   /** Absolute path of the object. */
   readonly file: string;
+  /** It is the very file that the content is being read from. */
+  readonly isSource: boolean;
+  readonly stats: BigIntStats;
   readonly #sys: Syscalls;
   readonly #buffer: Buffer;
+  #fd = -1;
   /** In use by somebody: its pages stay. */
-  readonly #isCached: boolean;
+  #isCached = true;
   #dropFrom = 0;
 
   constructor(
     sys: Syscalls,
-    fd: number,
-    what: { content: LocalContent; file: string },
+    {
+      content,
+      file,
+      source,
+    }: { content: LocalContent; file: string; source?: FileIdentity | undefined },
     buffer: Buffer,
   ) {
     this.#sys = sys;
-    this.fd = fd;
-    this.content = what.content;
-    this.file = what.file;
+    this.content = content;
+    this.file = file;
     this.#buffer = buffer;
-    this.#isCached = (sys.cachedPages(fd) ?? 0) > 0;
+    this.stats = lstatSync(file, { bigint: true });
+    this.isSource = this.stats.dev === source?.dev && this.stats.ino === source.ino;
+    if (!this.isSource) this.#open();
   }
 
-  /** True when it is this very file. */
-  isFile({ dev, ino }: FileIdentity): boolean {
-    const stats = fstatSync(this.fd, { bigint: true });
-    return stats.dev === dev && stats.ino === ino;
+  get fd(): number {
+    if (this.#fd < 0) this.#open();
+    return this.#fd;
+  }
+
+  #open(): void {
+    this.#fd = openSync(this.file, READ);
+    this.#isCached = (this.#sys.cachedPages(this.#fd) ?? 0) > 0;
   }
 
   /** True when these bytes are what it has at `offset`. */
@@ -223,13 +238,14 @@ export class OpenContent implements Disposable {
   }
 
   #drop(bytes: number): void {
-    if (!this.#isCached) this.#sys.fadvise(this.fd, this.#dropFrom, bytes, FADV.DONTNEED);
+    if (!this.#isCached) this.#sys.fadvise(this.#fd, this.#dropFrom, bytes, FADV.DONTNEED);
   }
 
   [Symbol.dispose](): void {
     this.#dropFrom = 0;
+    if (this.#fd < 0) return;
     this.#drop(0);
-    closeSync(this.fd);
+    closeSync(this.#fd);
   }
 }
 
