@@ -58,6 +58,24 @@ test('a name with another port than the insecure one is not insecure', () => {
   assert.equal(isInsecure('r.example:5000', [], ['r.example:5000']), true);
 });
 
+test('a proxy that cannot be used is an error that keeps its password to itself, and not gone around', () => {
+  const at = new URL('https://r.example/v2/');
+  for (const httpsProxy of [
+    'socks5://u:pass@p:1080',
+    'https://u:pass@p',
+    'http://',
+    'u:pass@p:x',
+  ]) {
+    assert.throws(() => proxyFor(at, { httpProxy: '', httpsProxy, noProxy: '' }), {
+      kind: 'invalidArgument',
+      message: 'cannot use the https-proxy: it must be http://[USER:PASSWORD@]HOST[:PORT]',
+    });
+    assert.equal(proxyFor(at, { httpProxy: '', httpsProxy, noProxy: 'r.example' }), undefined);
+  }
+  const bare = proxyFor(at, { httpProxy: '', httpsProxy: 'p:3128', noProxy: '' });
+  assert.equal(bare?.href, 'http://p:3128/');
+});
+
 test('the proxy follows scheme and NO_PROXY', () => {
   const config = {
     httpProxy: 'http://p:3128',

@@ -152,6 +152,7 @@ export function parseMirror(text: string): string {
  * The proxy for a URL, if any, by the rules of Go's `golang.org/x/net/http/httpproxy`: loopback
  * never; `no_proxy` holds `*`, host names (which also stand for their subdomains; with a leading
  * dot only for those), addresses and CIDRs, each with an optional port.
+ * @throws invalidArgument for a proxy that is none, or is spoken to in another way than HTTP
  */
 export function proxyFor(
   url: URL,
@@ -168,7 +169,13 @@ export function proxyFor(
     if (entry === '*' || bypasses(entry, host, port)) return undefined;
   }
   const full = text.includes('://') ? text : `http://${text}`;
-  return URL.canParse(full) ? new URL(full) : undefined;
+  const proxy = URL.canParse(full) ? new URL(full) : undefined;
+  // What cannot be used is not gone around: whoever set it wants no direct connections.
+  if (proxy?.protocol !== 'http:' || proxy.hostname === '') {
+    const name = url.protocol === 'https:' ? 'https-proxy' : 'http-proxy';
+    throw invalidArgument(`cannot use the ${name}: it must be http://[USER:PASSWORD@]HOST[:PORT]`);
+  }
+  return proxy;
 }
 
 function bypasses(entry: string, host: string, port: string): boolean {
