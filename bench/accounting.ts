@@ -66,10 +66,12 @@ export function writtenBytes(pid: number): number {
   return Number(/^write_bytes: (\d+)/m.exec(text)?.[1] ?? 0);
 }
 
-/** Page cache of the machine, MB, after what is dirty was written. */
+/** Page cache of the machine without what lies in tmpfs, MB, after what is dirty was written. */
 export function pageCacheMb(): number {
   const text = readFileSync('/proc/meminfo', 'utf8');
-  return Number(/^Cached:\s+(\d+)/m.exec(text)?.[1] ?? 0) / 1024;
+  const kb = (name: string): number =>
+    Number(new RegExp(`^${name}:\\s+(\\d+)`, 'm').exec(text)?.[1] ?? 0);
+  return (kb('Cached') - kb('Shmem')) / 1024;
 }
 
 /** Drops clean pages, dentries and inodes, so that what follows starts equal. */

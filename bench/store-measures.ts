@@ -61,8 +61,8 @@ export const again: Scenario = async (engine, report, images) => {
     await body();
     await quiet(engine);
     const name = `${what}: written`;
-    const least = { name, unit: 'kB', target: { shareOfDocker: 1 } };
-    report(least, (writtenBytes(engine.pid) - before) / 1e3);
+    const row = { name, unit: 'kB', target: { most: 64 } };
+    report(row, (writtenBytes(engine.pid) - before) / 1e3);
   };
   await written('the same pull again', () => pullOf(engine, images.large));
   await written('a second tag', () =>
@@ -73,7 +73,7 @@ export const again: Scenario = async (engine, report, images) => {
   await engine.start();
   await quiet(engine);
   const name = 'a new start of the daemon: written';
-  report({ name, unit: 'kB', target: { shareOfDocker: 1 } }, writtenBytes(engine.pid) / 1e3);
+  report({ name, unit: 'kB', target: { most: 64 } }, writtenBytes(engine.pid) / 1e3);
 };
 
 /** Delete of the large image, until its files are gone. */
