@@ -9,7 +9,7 @@ import {
   type Columns,
   GROUP_ENTRIES_MAX,
 } from './layer-codec.ts';
-import { LikenessIndex, pathWithoutVersion } from './likeness.ts';
+import { LikenessIndex, pathWithoutVersion, samplesOf, sharedSamples } from './likeness.ts';
 import { matchFiles } from './match.ts';
 import { ReferenceOrder } from './order.ts';
 import { ByteWriter } from './varint.ts';
@@ -44,6 +44,8 @@ export type Coded = {
 const GROUP_BYTES = 4 << 20;
 /** Smaller files are not worth a search for a source by content. */
 const LIKENESS_BYTES_MIN = 2048;
+/** A file of a like path is compared with when it shares this part of what the likeliest does. */
+const LIKELY_SHARE = 0.7;
 /** Files above this are not held in memory twice for a comparison; they go literally. */
 const MATCH_BYTES_MAX = 512 << 20;
 
@@ -74,19 +76,26 @@ export class SourceIndex {
     return this.#byDigest.get(digest);
   }
 
-  /** Files that a file may have been made from, the most promising first. */
+  /**
+   * Files that a file may have been made from, the most promising first: those of a like path, or
+   * where another file has clearly more in common with it, that one.
+   */
   candidates(path: string, content: Uint8Array): number[] {
-    const found: number[] = [];
-    for (const index of [this.#byPath.get(path), this.#byShape.get(pathWithoutVersion(path))]) {
-      const entry = index === undefined ? undefined : this.entries[index];
-      if (index === undefined || entry === undefined || entry.contentBytes === 0) continue;
-      if (!found.includes(index)) found.push(index);
-    }
-    if (found.length === 0 && content.length >= LIKENESS_BYTES_MIN) {
-      const like = this.#likenessIndex().find(content);
-      if (like !== undefined) found.push(like);
-    }
-    return found;
+    const named = [this.#byPath.get(path), this.#byShape.get(pathWithoutVersion(path))];
+    const found = [...new Set(named)].filter(
+      (index): index is number =>
+        index !== undefined && (this.entries[index]?.contentBytes ?? 0) > 0,
+    );
+    if (content.length < LIKENESS_BYTES_MIN) return found;
+    const samples = samplesOf(content);
+    const like = this.#likenessIndex().find(samples);
+    if (like === undefined) return found;
+    const good = found.filter((index) => {
+      if (index === like.file) return true;
+      const bytes = this.entries[index]?.read();
+      return bytes && sharedSamples(samples, bytes) >= like.shared * LIKELY_SHARE;
+    });
+    return good.length > 0 ? good : [like.file];
   }
 
   /** Made at the first file that needs it: it reads the whole base. */
@@ -94,7 +103,9 @@ export class SourceIndex {
     if (this.#likeness === undefined) {
       this.#likeness = new LikenessIndex();
       for (const [i, entry] of this.entries.entries()) {
-        if (entry.contentBytes >= LIKENESS_BYTES_MIN) this.#likeness.add(i, entry.read());
+        if (entry.contentBytes < LIKENESS_BYTES_MIN || entry.digest === undefined) continue;
+        // Of equal contents one is enough: that which copies refer to as well.
+        if (this.#byDigest.get(entry.digest) === i) this.#likeness.add(i, entry.read());
       }
     }
     return this.#likeness;

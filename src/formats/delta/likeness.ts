@@ -31,34 +31,56 @@ export function samplesOf(bytes: Uint8Array): Set<number> {
   return samples;
 }
 
-/** A path with its digits taken out, so that versions and hashes in names do not matter. */
+/** A path with its numbers and hexadecimal hashes taken out: those of two versions often agree. */
 export function pathWithoutVersion(path: string): string {
-  return path.replace(/[0-9]+/g, '#');
+  return path.replace(/[0-9a-f]*[0-9][0-9a-f]*/g, '#');
+}
+
+/** Files that are remembered for one sample: content that more of them have tells little. */
+const FILES_PER_SAMPLE_MAX = 4;
+/** Of a file's samples, the share that a likely source has of it. */
+const SHARE_MIN = 0.05;
+
+/** A file of the base that shares content with another one. */
+export type Alike = {
+  readonly file: number;
+  /** Samples that both have. */
+  readonly shared: number;
+};
+
+/** Samples that two contents share. */
+export function sharedSamples(samples: ReadonlySet<number>, bytes: Uint8Array): number {
+  let shared = 0;
+  for (const sample of samplesOf(bytes)) if (samples.has(sample)) shared += 1;
+  return shared;
 }
 
 /** An index of base files by their samples. */
 export class LikenessIndex {
-  readonly #files = new Map<number, number>();
+  readonly #files = new Map<number, number[]>();
 
-  /** Takes a file in; of files that share a sample the first one counts. */
+  /** Takes a file in. */
   add(file: number, bytes: Uint8Array): void {
     for (const sample of samplesOf(bytes)) {
-      if (!this.#files.has(sample)) this.#files.set(sample, file);
+      const files = this.#files.get(sample);
+      if (files === undefined) this.#files.set(sample, [file]);
+      else if (files.length < FILES_PER_SAMPLE_MAX) files.push(file);
     }
   }
 
-  /** The file that shares most samples with these bytes; undefined when too few agree. */
-  find(bytes: Uint8Array): number | undefined {
+  /** The file that shares most of these samples, the earliest of equal ones; undefined: too few. */
+  find(samples: ReadonlySet<number>): Alike | undefined {
     const votes = new Map<number, number>();
-    let most: { file: number; votes: number } | undefined;
-    const samples = samplesOf(bytes);
     for (const sample of samples) {
-      const file = this.#files.get(sample);
-      if (file === undefined) continue;
-      const count = (votes.get(file) ?? 0) + 1;
-      votes.set(file, count);
-      if (most === undefined || count > most.votes) most = { file, votes: count };
+      for (const file of this.#files.get(sample) ?? []) {
+        votes.set(file, (votes.get(file) ?? 0) + 1);
+      }
     }
-    return most !== undefined && most.votes * 20 >= samples.size ? most.file : undefined;
+    let most: Alike | undefined;
+    for (const [file, shared] of votes) {
+      const isMore = most === undefined || shared > most.shared;
+      if (isMore || (shared === most?.shared && file < most.file)) most = { file, shared };
+    }
+    return most !== undefined && most.shared >= samples.size * SHARE_MIN ? most : undefined;
   }
 }
