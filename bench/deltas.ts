@@ -3,20 +3,30 @@
  * by a builder and used by a device over a registry, and those of Debian's delta tools beside them.
  * Started by script/bench-delta.
  *
- *   deltas.ts [--pairs DIR] [--no-peers] [PAIR...]
+ *   deltas.ts [--pairs DIR] [--no-peers] [--quick] [--sizes] [PAIR...]
  *
  * DIR has `pairs/NAME/{old,new}.tar`; of `ctx/NAME/{old,new}/` and `roots/p3`, where they are there,
- * the same filesystems are made as images of several layers.
+ * the same filesystems are made as images of several layers; `bin/node-{old,new}` is the pair
+ * `binary`. `--sizes`: only what it takes to make deltas, without engines; `--quick`: without the
+ * tools that take minutes.
  */
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+  rmSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { buildImage, pushImage } from '../test/support/images.ts';
 import { type Registry, startRegistry } from '../test/support/registry.ts';
 import { Peak, writtenBytes } from './accounting.ts';
-import { measurePeers } from './delta-peers.ts';
+import { measureOurs, measurePeers, type PeerPair } from './delta-peers.ts';
 import { type Figures, type Format, print, printTable } from './delta-table.ts';
 import { BenchEngine } from './engines.ts';
 
@@ -191,32 +201,58 @@ async function measure(pair: Pair, folder: string, format: Format): Promise<Figu
   };
 }
 
+/** A large program alone, and what a delta of it may take. */
+const BINARY = 'binary';
+const BINARY_BYTES = 3_900_000;
+
+/** Coracle's delta between two programs, each as the only file of an image. */
+async function measureBinary(old: string, target: string, work: string): Promise<void> {
+  const [from = '', to = ''] = [old, target].map((file, i) => {
+    const tar = path.join(work, `binary-${i}.tar`);
+    execFileSync('tar', ['-C', path.dirname(realpathSync(file)), '-cf', tar, 'node']);
+    return tar;
+  });
+  const bytes = await measureOurs({ name: BINARY, old: from, target: to, work });
+  const most = BINARY_BYTES.toLocaleString('en');
+  console.log(`  ≤ ${most}  ${bytes <= BINARY_BYTES ? 'reached' : 'MISSED'}`);
+}
+
+async function measureEngines(pairs: readonly Pair[], work: string): Promise<Map<string, Figures>> {
+  const ours = new Map<string, Figures>();
+  for (const pair of pairs) {
+    for (const format of ['coracle', 'balena'] as const) {
+      const figures = await measure(pair, work, format);
+      print(pair.name, figures, format);
+      if (format === 'coracle') ours.set(pair.name, figures);
+    }
+  }
+  return ours;
+}
+
 async function main(args: readonly string[]): Promise<void> {
   const at = args.indexOf('--pairs');
   const pairs = at < 0 ? '/var/tmp/coracle-pairs' : (args[at + 1] ?? '');
   const words = args.filter((arg, i) => !arg.startsWith('-') && (at < 0 || i !== at + 1));
-  const names = words.length > 0 ? words : ['P1', 'P2', 'P5'];
+  const names = words.length > 0 ? words : [...readdirSync(path.join(pairs, 'pairs')), BINARY];
   const ours = new Map<string, Figures>();
   const work = mkdtempSync(path.join(tmpdir(), 'coracle-bench-'));
   try {
     for (const name of names) {
-      for (const pair of pairsIn(pairs, name, work)) {
-        for (const format of ['coracle', 'balena'] as const) {
-          const figures = await measure(pair, work, format);
-          print(pair.name, figures, format);
-          if (format === 'coracle') ours.set(pair.name, figures);
-        }
+      const fileOf = (which: string): string =>
+        name === BINARY
+          ? path.join(pairs, 'bin', `node-${which}`)
+          : path.join(pairs, 'pairs', name, `${which}.tar`);
+      const pair: PeerPair = { name, old: fileOf('old'), target: fileOf('new'), work };
+      if (!existsSync(pair.target)) continue;
+      if (name === BINARY) await measureBinary(pair.old, pair.target, work);
+      else if (args.includes('--sizes')) await measureOurs(pair);
+      else {
+        const measured = await measureEngines(pairsIn(pairs, name, work), work);
+        for (const [each, figures] of measured) ours.set(each, figures);
       }
-      if (args.includes('--no-peers')) continue;
-      const [old, target] = ['old', 'new'].map((w) => path.join(pairs, 'pairs', name, `${w}.tar`));
-      await measurePeers({ name, old: old ?? '', target: target ?? '', work });
+      if (!args.includes('--no-peers')) await measurePeers(pair, args.includes('--quick'));
     }
-    const binaries = ['old', 'new'].map((which) => path.join(pairs, 'bin', `node-${which}`));
-    if (!args.includes('--no-peers') && binaries.every((file) => statSync(file).isFile())) {
-      const [old = '', target = ''] = binaries;
-      await measurePeers({ name: 'node binary', old, target, work, all: true });
-    }
-    printTable(ours);
+    if (ours.size > 0) printTable(ours);
   } finally {
     rmSync(work, { recursive: true, force: true });
   }
