@@ -102,7 +102,8 @@ export function cgroupPids(cgroups: Cgroups, folder: string): number[] {
   const pids: number[] = [];
   const visit = (dir: string): void => {
     for (const line of readIfThere(path.join(dir, 'cgroup.procs')).split('\n')) {
-      if (line !== '') pids.push(Number(line));
+      // 0 is a process that this one's PID namespace does not hold.
+      if (Number(line) > 0) pids.push(Number(line));
     }
     for (const entry of entriesOf(dir)) {
       if (entry.isDirectory()) visit(path.join(dir, entry.name));
