@@ -46,7 +46,9 @@ export class TreeUnpacker implements TarSink {
     try {
       this.#entry(entry);
     } catch (error) {
-      if (errnoOf(error) === undefined) throw error;
+      const errno = errnoOf(error);
+      // What the archive asks for cannot be had; a disk that is full or broken is not its fault.
+      if (errno === undefined || ['ENOSPC', 'EDQUOT', 'EIO'].includes(errno)) throw error;
       throw invalidArgument(`cannot extract ${toText(entry.path)}: ${messageOf(error)}`, {
         cause: error,
       });

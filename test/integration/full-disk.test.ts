@@ -79,6 +79,9 @@ test('a full disk keeps nobody from stopping and removing, and the next start fi
   await refused('POST', '/containers/create?name=more', wish([]));
   await refused('POST', '/volumes/create', { Name: 'more' });
   await refused('POST', imported('more'), tar);
+  const copied = await call('PUT', '/containers/ends/archive?path=/', tar);
+  assert.equal(copied.status, 500, copied.text);
+  assert.match(copied.text, /no space left on device/);
   const made = JSON.parse(await done('POST', '/containers/ends/exec', { Cmd: ['true'] }));
   await done('POST', `/exec/${(made as { Id: string }).Id}/start`, { Detach: true });
 

@@ -1,5 +1,8 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { readFileSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import path from 'node:path';
 import { Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
@@ -316,4 +319,41 @@ test('a tar of files becomes an image with the changes asked for', async () => {
   assert.deepEqual(config.config.ExposedPorts, { '80/tcp': {} });
   assert.equal(config.architecture, 'arm64');
   assert.equal(config.history[0].comment, 'made by hand');
+});
+
+test('a root is imported from an address, over redirects; what leads nowhere is said', async () => {
+  await using here = await open();
+  const tar = await layerTar(LAYERS[0] ?? []);
+  const places: Readonly<Record<string, string>> = {
+    ...{ '/hop': '/root.tar', '/loop': '/loop', '/nowhere': 'http://[' },
+  };
+  const server = createServer(({ url = '' }, answer) => {
+    const place = places[url];
+    if (place !== undefined) answer.writeHead(302, { location: place }).end();
+    else if (url === '/root.tar') answer.end(tar);
+    else answer.writeHead(404).end();
+  }).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  const take = async (place: string): Promise<void> => {
+    const fromSrc = `http://127.0.0.1:${port}${place}`;
+    const query = { fromSrc, repo: 'got', tag: 'v1', message: '', changes: [], platform: '' };
+    const call: ProgressCall = { ...CALL, progress: () => undefined };
+    await imageImport(here.engine, { query, body: Readable.from([]) }, call);
+  };
+  try {
+    await take('/hop');
+    assert.deepEqual(getImage(here.engine, 'got:v1').image.diffIds, [digestOf(tar)]);
+    const failures: readonly [string, RegExp][] = [
+      ['/loop', /^cannot download http:\/\/127\.0\.0\.1:\d+: too many redirects$/],
+      ['/nowhere', /: it redirects to no address$/],
+      ['/gone', /: the server answers 404$/],
+    ];
+    for (const [place, message] of failures) {
+      await assert.rejects(take(place), { kind: 'unavailable', message });
+    }
+  } finally {
+    server.close();
+  }
+  await emptied(here.staging);
 });

@@ -64,6 +64,9 @@ async function download(
     if (redirects >= LIMITS.redirectsMax) {
       throw unavailable(`cannot download ${parsed.origin}: too many redirects`);
     }
+    if (!URL.canParse(headers.location, parsed)) {
+      throw unavailable(`cannot download ${parsed.origin}: it redirects to no address`);
+    }
     return await download(new URL(headers.location, parsed).href, signal, redirects + 1);
   }
   if (statusCode !== 200) {
