@@ -112,11 +112,11 @@ export async function findUnusedObjects(
   }
   const found: UnusedObjects[] = [];
   for (const [group, needed] of orphans) {
-    const names = await readdir(path.join(objects, group));
-    const files = names
-      .filter((each) => !needed.has(Number(each)))
-      .map((each) => path.join(objects, group, each));
+    const folder = path.join(objects, group);
+    const names = await readdir(folder);
     const isWhole = needed.size === 0;
+    const unused = isWhole ? names : names.filter((each) => !needed.has(Number(each)));
+    const files = unused.map((each) => `${folder}/${each}`);
     if (files.length > 0 || isWhole) found.push({ group, files, isWhole });
   }
   return found;
