@@ -54,3 +54,26 @@ test('envelopes that do not add up are refused', () => {
   ];
   for (const [text, message] of cases) assert.throws(() => decodeEnvelope(text), message);
 });
+
+test('a cut or a flipped bit anywhere in an envelope is a refusal, or an envelope that adds up', () => {
+  const text = encodeEnvelope(envelope);
+  const orRefused = (bad: string, why: string): boolean => {
+    try {
+      const { target, parts } = decodeEnvelope(bad);
+      assert.equal(parts.length, target.diffIds.length, why);
+      return false;
+    } catch (error) {
+      assert.ok(error instanceof EngineError, `${why}: ${String(error)}`);
+      assert.equal(error.message.split('\n').length, 1, error.message);
+      return true;
+    }
+  };
+  let refused = 0;
+  for (let at = 0; at < text.length; at++) {
+    assert.ok(orRefused(text.slice(0, at), `cut at ${at}`), `cut at ${at}`);
+    const flipped = Buffer.from(text);
+    flipped[at] = (flipped[at] ?? 0) ^ (1 << (at % 8));
+    if (orRefused(flipped.toString('utf8'), `flipped at ${at}`)) refused += 1;
+  }
+  assert.ok(refused > text.length / 3, `${refused} of ${text.length}`);
+});

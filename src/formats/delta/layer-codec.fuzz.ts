@@ -13,22 +13,35 @@ const options = {
   ...(seed === undefined ? {} : { seed: Number(seed) }),
 };
 
+const known = (index: number): void => assert.ok(index >= 0 && index < 3, `entry ${index}`);
 const base = {
   count: 3,
-  head: () => new Uint8Array(512),
-  contentBytes: (index: number) => [10, undefined, 5000][index],
+  head: (index: number) => {
+    known(index);
+    return new Uint8Array(512);
+  },
+  contentBytes: (index: number) => {
+    known(index);
+    return [10, undefined, 5000][index];
+  },
   read: (index: number, into: Uint8Array, position: number) =>
     position >= 0 && position + into.length <= ([10, 0, 5000][index] ?? 0),
 };
 
-/** A group with plausible lengths of its columns, and any bytes in them. */
+const leb = (value: number): number[] =>
+  value < 128 ? [value] : [(value % 128) | 128, ...leb(Math.floor(value / 128))];
+const length = fc.oneof(
+  { weight: 20, arbitrary: fc.nat(12) },
+  { weight: 1, arbitrary: fc.constantFrom(2 ** 22, 2 ** 25, 2 ** 50) },
+);
+/** A group with plausible lengths of its columns, or some that lie, and any bytes in them. */
 const group = fc
   .tuple(
     fc.integer({ min: 1, max: 5 }),
-    fc.array(fc.nat(12), { minLength: 10, maxLength: 10 }),
+    fc.array(length, { minLength: 10, maxLength: 10 }),
     fc.uint8Array({ minLength: 120, maxLength: 400 }),
   )
-  .map(([entries, columns, rest]) => Uint8Array.from([entries, ...columns, ...rest]));
+  .map(([entries, columns, rest]) => Uint8Array.from([entries, ...columns.flatMap(leb), ...rest]));
 /** Small numbers, which mean something everywhere. */
 const small = fc.array(fc.constantFrom(0, 0, 1, 1, 2, 3, 4, 5, 127, 128, 255), { maxLength: 300 });
 
