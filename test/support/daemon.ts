@@ -220,10 +220,10 @@ export class TestDaemon implements AsyncDisposable {
     return answer.text === '' ? undefined : answer.json();
   }
 
-  /** Removes every container, stops the daemon, and drops its folders, mounts and bridge. */
+  /** Removes every container and network, stops the daemon, and drops its folders, mounts and bridge. */
   async [Symbol.asyncDispose](): Promise<void> {
     try {
-      if (this.#child !== undefined) await this.#removeContainers();
+      if (this.#child !== undefined) await this.#removeAll();
     } finally {
       await this.stop();
       unmountAllBelow(this.dataRoot, this.execRoot);
@@ -234,12 +234,14 @@ export class TestDaemon implements AsyncDisposable {
     }
   }
 
-  async #removeContainers(): Promise<void> {
+  async #removeAll(): Promise<void> {
     const answer = await this.api('GET', '/containers/json?all=true');
     if (answer.status !== 200) return; // the test has made it so
     for (const { Id } of answer.json() as { Id: string }[]) {
       await this.api('DELETE', `/containers/${Id}?force=true&v=true`);
     }
+    // Their bridges would outlive the daemon, and keep its address pools from the next.
+    await this.api('POST', '/networks/prune');
   }
 }
 
