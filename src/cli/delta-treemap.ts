@@ -15,6 +15,12 @@ type Shown = {
   readonly title: string;
   readonly bytes: number;
   readonly unpacked: number;
+  readonly layers: readonly (readonly [
+    id: string,
+    unpacked: number,
+    heads: number,
+    bytes: number,
+  ])[];
   readonly files: readonly (readonly [path: string, kind: string, size: number, bytes: number])[];
 };
 
@@ -36,6 +42,12 @@ function shown(delta: InspectedDelta): Shown {
     title: `${shortId(delta.Base)} → ${shortId(delta.Target)}`,
     bytes,
     unpacked: delta.Report.layers.reduce((sum, layer) => sum + layer.tarBytes, 0),
+    layers: delta.Report.layers.map((layer) => [
+      shortId(layer.diffId),
+      layer.tarBytes,
+      layer.headBytes,
+      layer.bytes,
+    ]),
     files: rows,
   };
 }
@@ -60,6 +72,7 @@ export function deltaPage(name: string, deltas: readonly InspectedDelta[]): stri
 <main id="map"></main>
 <footer id="legend"></footer>
 <section><h2>The most expensive files</h2><table id="worst"></table></section>
+<section><h2>Layers</h2><table id="layers"></table></section>
 <script type="application/json" id="data">${json}</script>
 <script>${SCRIPT}</script>
 </html>
@@ -99,7 +112,8 @@ footer s { display: inline-block; width: 11px; height: 11px; border-radius: 3px;
 table { border-collapse: collapse; width: 100%; font-size: 13.5px; font-variant-numeric: tabular-nums; }
 td { padding: 5px 18px 5px 0; border-top: 1px solid var(--line); white-space: nowrap; }
 td:first-child { white-space: normal; overflow-wrap: anywhere; width: 100%; }
-td.n { text-align: right; }
+td.n, th.n { text-align: right; }
+th { padding: 5px 18px 5px 0; text-align: left; font-weight: 500; color: var(--soft); white-space: nowrap; }
 `;
 
 const SCRIPT = `
@@ -218,6 +232,20 @@ function trailTo(from, to) {
     : node.inside ? [...node.inside.values()].map(find).filter(Boolean).map((rest) => [node, ...rest])[0] : undefined;
   return [...trail.slice(0, -1), ...(find(from) ?? [from])];
 }
+// Numbers are sizes.
+function table(id, heads, rows) {
+  const made = at(id);
+  made.replaceChildren();
+  const head = make('tr', '', made);
+  heads.forEach((each, i) => make('th', each, head, typeof rows[0]?.[i] === 'number' ? 'n' : ''));
+  for (const cells of rows) {
+    const row = make('tr', '', made);
+    for (const cell of cells) {
+      if (typeof cell === 'number') make('td', size(cell), row, 'n');
+      else make('td', cell, row);
+    }
+  }
+}
 function choose(i) {
   delta = data.deltas[i];
   [...at('tabs').children].forEach((tab, n) => tab.setAttribute('aria-selected', n === i));
@@ -225,14 +253,18 @@ function choose(i) {
   sum.replaceChildren();
   make('b', size(delta.bytes), sum);
   sum.append(' make ' + size(delta.unpacked) + ' of layers, ' + delta.title);
-  const worst = at('worst');
-  worst.replaceChildren();
-  for (const [path, kind, content, bytes] of delta.files.slice(0, 25)) {
-    const row = make('tr', '', worst);
-    make('td', content ? '/' + path : path, row);
-    make('td', data.kinds[kind] ?? kind, row);
-    make('td', content ? size(content) : '', row, 'n');
-    make('td', size(bytes), row, 'n');
+  table('worst', ['File', 'Content', 'Unpacked', 'Bytes'], delta.files.slice(0, 25).map(
+    ([path, kind, content, bytes]) =>
+      [content ? '/' + path : path, data.kinds[kind] ?? kind, content || '', bytes]));
+  table('layers', ['Layer', 'Unpacked', 'Headers', 'Bytes'], delta.layers);
+  const legend = at('legend');
+  legend.replaceChildren();
+  for (const [kind, name] of Object.entries(data.kinds)) {
+    const bytes = delta.files.reduce((sum, file) => sum + (file[1] === kind ? file[3] : 0), 0);
+    if (bytes === 0) continue;
+    const item = make('div', '', legend);
+    make('s', '', item).style.background = 'var(--' + kind + ')';
+    item.append((kind === 'none' ? 'headers' : name) + ' ' + size(bytes));
   }
   trail = [treeOf(delta)];
   draw();
@@ -240,12 +272,6 @@ function choose(i) {
 document.querySelector('h1').textContent = data.name;
 if (data.deltas.length > 1) {
   data.deltas.forEach(({ title }, i) => { make('button', title, at('tabs')).onclick = () => choose(i); });
-}
-for (const [kind, name] of Object.entries(data.kinds)) {
-  if (kind === 'same') continue;
-  const item = make('div', '', at('legend'));
-  make('s', '', item).style.background = 'var(--' + kind + ')';
-  item.append(kind === 'none' ? 'headers' : name);
 }
 addEventListener('resize', draw);
 choose(0);

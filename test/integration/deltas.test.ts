@@ -4,6 +4,7 @@ import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'no
 import path from 'node:path';
 import { after, before, test } from 'node:test';
 import { humanSize } from '../../src/base/bytes.ts';
+import type { InspectedDelta } from '../../src/spec/delta-inspect.ts';
 import type { DeltaPlan } from '../../src/spec/delta-plan.ts';
 import type { ProgressMessage } from '../../src/spec/docker/progress.ts';
 import { clientCommand, startDaemon, type TestDaemon } from '../support/daemon.ts';
@@ -312,6 +313,44 @@ test('several bases, one read of the target; the same images give the same bytes
     assert.ok((await pull(device, 'many', 'v3')).some((line) => line.startsWith('Using a delta')));
     assert.equal(await idOf(device, 'many:v3'), images[2]?.config.digest);
   }
+});
+
+test('inspect says where the bytes of the deltas in a registry go', async () => {
+  const [, , image] = await prepare('inspected', 1, 2, 3);
+  await publish('inspected', 'v3', 'v1', 'v2');
+  const name = `${registry.host}/inspected:v3`;
+  const address = `/deltas/inspect?target=${encodeURIComponent(name)}`;
+  const found = (await builder.json('GET', address)) as InspectedDelta[];
+  assert.equal(found.length, 2);
+  assert.equal(new Set(found.map(({ Base }) => Base)).size, 2);
+  for (const { Target, Report } of found) {
+    assert.equal(Target, image?.config.digest);
+    // One part for each of the two layers that changed, the program dearest in its own.
+    assert.deepEqual(
+      Report.layers.map(({ diffId }) => diffId),
+      image?.layers.slice(1).map(({ diffId }) => diffId),
+    );
+    const [first] = Report.layers[0]?.files ?? [];
+    assert.deepEqual([first?.path, first?.kind], ['app/program', 'addSame']);
+    const coded = Report.layers[0]?.files.reduce((sum, { bytes }) => sum + bytes, 0) ?? 0;
+    const all = coded + (Report.layers[0]?.headBytes ?? 0);
+    assert.ok(Math.abs(all - (Report.layers[0]?.bytes ?? 0)) < 20, 'shares add up to the part');
+  }
+  const inspect = (...args: string[]) =>
+    run(clientCommand(), ['-H', builder.host, 'image', 'delta', 'inspect', ...args]);
+  const shown = await inspect(name);
+  assert.equal(shown.code, 0, shown.stderr);
+  for (const line of [
+    /^LAYER +BYTES/m,
+    /^CONTENT +BYTES/m,
+    /^DIRECTORY +BYTES/m,
+    /^FILE +BYTES/m,
+  ]) {
+    assert.equal(shown.stdout.match(new RegExp(line, 'gm'))?.length, 2);
+  }
+  const none = await inspect(`${registry.host}/inspected:v1`);
+  assert.notEqual(none.code, 0);
+  assert.match(none.stderr, /there is no delta to .*inspected:v1/);
 });
 
 test('the base may lie in another data root, as for updates of the host', async () => {
