@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
+import { once } from 'node:events';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
-import { startDaemon, type TestDaemon } from '../support/daemon.ts';
+import { clientCommand, startDaemon, type TestDaemon } from '../support/daemon.ts';
 import { buildImage, type LayerEntry, pushImage } from '../support/images.ts';
 import { eventually } from '../support/processes.ts';
 import { type Registry, startRegistry } from '../support/registry.ts';
@@ -117,5 +119,29 @@ test('a pull by a delta goes on where it was when the engine was killed', async 
   assert.equal(image.Id, id);
   const verified = await device.api('POST', `/images/${registry.host}/killed:v2/verify`);
   assert.match(verified.text, /is whole/);
+  await eventually(() => folders(device, 'partial').length === 0);
+});
+
+test('a pull by a delta that is given up goes on from there as well', async () => {
+  const { id, partBytes } = await prepare('given-up');
+  await using device = await startDaemon();
+  const reference = `${registry.host}/given-up:v2`;
+  await device.api('POST', `/images/create?fromImage=${registry.host}/given-up&tag=v1`);
+  const words = ['-H', device.host, 'pull', '--delta=require', '--limit-rate=800k', reference];
+  const client = spawn(clientCommand(), words, { stdio: 'ignore' });
+  const ended = once(client, 'exit');
+  await eventually(() => checkpoints(device).length > 0, {
+    what: 'a checkpoint',
+    timeoutMs: 20_000,
+  });
+  client.kill('SIGINT');
+  await ended;
+  await eventually(() => folders(device, 'partial').length === 1);
+  const query = `fromImage=${registry.host}/given-up&tag=v2&delta=require`;
+  const answer = (await device.api('POST', `/images/create?${query}`)).text;
+  const [, at = ''] = /Resuming at (\d+(?:\.\d+)?)MB/.exec(answer) ?? [];
+  assert.ok(Number(at) * 1e6 > partBytes / 8, answer.slice(-1000));
+  const image = (await device.json('GET', `/images/${reference}/json`)) as { Id: string };
+  assert.equal(image.Id, id);
   await eventually(() => folders(device, 'partial').length === 0);
 });
