@@ -1,3 +1,4 @@
+import type { TestDaemon } from '../../support/daemon.ts';
 import { type Draw, type Kind, keys, nameOf, pick, SOME_ID, withEntry, without } from './world.ts';
 
 const fresh = (draw: Draw, word: string): string =>
@@ -131,15 +132,20 @@ function unusedVolumes(world: ReadonlyMap<string, string>): string[] {
   return keys(world, 'volume').filter((key) => !used.includes(key));
 }
 
+/** The only one there is at a time. */
+export const networkBridge = ({ bridge }: TestDaemon): string => `${bridge}n`;
+
 export const createNetwork: Kind = (draw, world) => {
   if (keys(world, 'network').length > 0) return undefined;
   const name = fresh(draw, 'net');
   return {
     name: `network create ${name}`,
     run: async (daemon) => {
-      // A bridge of this name is the daemon's own, and goes with it.
-      const Options = { 'com.docker.network.bridge.name': `${daemon.bridge}n` };
-      await daemon.json('POST', '/networks/create', { Name: name, Internal: true, Options });
+      const Options = { 'com.docker.network.bridge.name': networkBridge(daemon) };
+      // The default pools are the machine's, and few.
+      const Config = [{ Subnet: `10.199.${process.pid % 256}.0/28` }];
+      const wish = { Name: name, Internal: true, Options, IPAM: { Config } };
+      await daemon.json('POST', '/networks/create', wish);
     },
     after: (before) => withEntry(before, `network ${name}`, ''),
   };

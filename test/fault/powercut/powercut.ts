@@ -4,8 +4,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { CrashDisk, type FilesystemKind } from '../../support/crash-disk.ts';
 import { TestDaemon } from '../../support/daemon.ts';
 import { unmountAllBelow } from '../../support/mounts.ts';
-import { eventually } from '../../support/processes.ts';
+import { eventually, run } from '../../support/processes.ts';
 import { takeStock } from '../../support/resources.ts';
+import { networkBridge } from './container-operations.ts';
 import {
   assertBeforeOrAfter,
   assertContainersStart,
@@ -262,6 +263,9 @@ async function reboot({ daemon, disk, steps }: Round): Promise<void> {
   await eventually(() => takeStock(owner).processes.length === 0, {
     what: 'the end of what the daemon had started',
   });
+  for (const bridge of [daemon.bridge, networkBridge(daemon)]) {
+    await run('ip', ['link', 'delete', bridge]); // where there is one
+  }
   unmountAllBelow(daemon.execRoot);
   rmSync(daemon.execRoot, { recursive: true, force: true });
   await disk.reboot();
