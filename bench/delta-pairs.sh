@@ -2,7 +2,6 @@
 # Makes pairs of root filesystems of other kinds than the app of script/bench-delta's own, so that
 # delta sizes are seen to come from general mechanisms. From Debian's and npm's registries only.
 #   debian     a point release: packages of a minimal system, libraries and git, python, samba
-#   upgrade    the same from one Debian release to the next (names of libraries move)
 #   arm64      libraries, node and mariadb of another architecture
 #   python     a Django app, its dependencies patched, byte code compiled again at every build
 #   java       a runtime of 190 MB with its jars and module image, patched
@@ -23,8 +22,7 @@ apt_for() { # architecture, command...
   local site=${MIRROR:-http://deb.debian.org}
   if [ ! -d "$dir" ]; then
     mkdir -p "$dir"/{state/lists/partial,cache/archives/partial}; : >"$dir/status"
-    for suite in 'debian bookworm' 'debian bookworm-updates' 'debian-security bookworm-security' \
-      'debian trixie'; do
+    for suite in 'debian bookworm' 'debian bookworm-updates' 'debian-security bookworm-security'; do
       echo "deb [signed-by=$keys] $site/${suite% *} ${suite#* } main"
     done >"$dir/sources.list"
     apt_for "$1" apt-get update >/dev/null
@@ -35,10 +33,8 @@ apt_for() { # architecture, command...
     -o APT::Sandbox::User=root -o quiet=2)
   "$2" "${options[@]}" "${@:3}"
 }
-versions() { # architecture package release: lowest first
-  apt_for "$1" apt-cache madison "$2" | awk -F'|' -v r="$3" '
-    { gsub(/ /, "", $2) } index($3, "bookworm") && r == "bookworm" || index($3, r) { print $2 }' |
-    sort -u | while read -r v; do echo "$v"; done | sort -V
+versions() { # architecture package: lowest first
+  apt_for "$1" apt-cache madison "$2" | awk -F'|' '{ gsub(/ /, "", $2); print $2 }' | sort -uV
 }
 unpack() { # architecture package version folder
   mkdir -p "debs/$1" "$4"
@@ -49,11 +45,11 @@ unpack() { # architecture package version folder
   fi
   dpkg-deb -x "$file" "$4"
 }
-packages() { # pair architecture package...: oldest and newest of one release
+packages() { # pair architecture package...: oldest and newest
   local pair=$1 arch=$2; shift 2
   for p in "$@"; do
-    unpack "$arch" "$p" "$(versions "$arch" "$p" bookworm | head -n 1)" "trees/$pair/old"
-    unpack "$arch" "$p" "$(versions "$arch" "$p" bookworm | tail -n 1)" "trees/$pair/new"
+    unpack "$arch" "$p" "$(versions "$arch" "$p" | head -n 1)" "trees/$pair/old"
+    unpack "$arch" "$p" "$(versions "$arch" "$p" | tail -n 1)" "trees/$pair/new"
   done
 }
 npm_package() { # name version folder
@@ -66,18 +62,10 @@ npm_package() { # name version folder
   mkdir -p "$3"; cp -a "$at/package/." "$3"
 }
 
-SYSTEM=(libc6 libc-bin perl-base systemd util-linux tzdata ca-certificates curl bash coreutils dpkg
-  apt git openssl)
 make_debian() {
-  packages debian amd64 "${SYSTEM[@]}" libcurl4 libgnutls30 libssl3 libpython3.11-minimal libpython3.11-stdlib \
+  packages debian amd64 libc6 libc-bin perl-base systemd util-linux tzdata ca-certificates curl bash \
+    coreutils dpkg apt git openssl libcurl4 libgnutls30 libssl3 libpython3.11-minimal libpython3.11-stdlib \
     python3.11-minimal samba-libs libsystemd0
-}
-make_upgrade() {
-  for p in "${SYSTEM[@]}" libicu72:libicu76 libssl3:libssl3t64 python3.11-minimal:python3.13-minimal \
-    libpython3.11-minimal:libpython3.13-minimal libpython3.11-stdlib:libpython3.13-stdlib; do
-    unpack amd64 "${p%:*}" "$(versions amd64 "${p%:*}" bookworm | tail -n 1)" trees/upgrade/old
-    unpack amd64 "${p#*:}" "$(versions amd64 "${p#*:}" trixie | tail -n 1)" trees/upgrade/new
-  done
 }
 make_arm64() {
   packages arm64 arm64 libc6 libssl3 openssl libcurl4 systemd libnode108 mariadb-server-core
@@ -110,7 +98,7 @@ make_pnpm() {
 }
 make_data() { mkdir -p trees/data/{old,new}; python3 "$HERE/delta-data.py" trees/data; }
 
-for pair in "${@:-debian upgrade arm64 python java go rust pnpm data}"; do for name in $pair; do
+for pair in "${@:-debian arm64 python java go rust pnpm data}"; do for name in $pair; do
   [ -f "pairs/$name/new.tar" ] && continue
   rm -rf "trees/$name"; "make_$name"; mkdir -p "pairs/$name"
   for side in old new; do
