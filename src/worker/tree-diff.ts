@@ -105,8 +105,8 @@ async function walk(constant: Constant, level: Level): Promise<void> {
  * All that is in a directory that lay elsewhere before: in the writable layer it is only what
  * changed since, and a layer has no way to say where the rest came from.
  */
-async function walkNew(
-  constant: Constant,
+export async function walkNew(
+  constant: Pick<Constant, 'visitor' | 'ignored'>,
   directory: OpenDirectory,
   path: ByteString,
 ): Promise<void> {
@@ -136,7 +136,7 @@ function holdsOnlyIgnored(
 }
 
 /** Undefined when the container has removed the directory meanwhile. */
-function enterIfThere(parent: OpenDirectory, name: ByteString): OpenDirectory | undefined {
+export function enterIfThere(parent: OpenDirectory, name: ByteString): OpenDirectory | undefined {
   try {
     return parent.enter(name);
   } catch (error) {
@@ -145,7 +145,8 @@ function enterIfThere(parent: OpenDirectory, name: ByteString): OpenDirectory | 
   }
 }
 
-function isOpaqueDirectory(sys: Syscalls, parent: OpenDirectory, name: ByteString): boolean {
+/** A directory that hides what the layers below have of it. */
+export function isOpaqueDirectory(sys: Syscalls, parent: OpenDirectory, name: ByteString): boolean {
   return Buffer.from(attribute(sys, parent, name, OPAQUE) ?? []).toString() === 'y';
 }
 
@@ -154,7 +155,8 @@ function isRenamed(sys: Syscalls, parent: OpenDirectory, name: ByteString): bool
   return attribute(sys, parent, name, REDIRECT) !== undefined;
 }
 
-function attribute(
+/** An extended attribute of a name in a directory, of the file itself; undefined when it has none. */
+export function attribute(
   sys: Syscalls,
   parent: OpenDirectory,
   name: ByteString,

@@ -58,6 +58,8 @@ export type TreeUnpackInput = {
 export type TreeDiffInput = {
   /** The writable layer. */
   readonly upper: string;
+  /** That is a whole copy of what is below, with the changes in it (vfs). */
+  readonly isCopy: boolean;
   /** The layers below it, top first. */
   readonly lower: readonly string[];
   /** Where stubs in them have their contents. */

@@ -1,5 +1,5 @@
 import { closeSync, constants, openSync } from 'node:fs';
-import { errnoOf, isEngineError, notFound, notImplemented } from '../../base/errors.ts';
+import { errnoOf, isEngineError, notFound } from '../../base/errors.ts';
 import { INIT_DESTINATION } from '../../policy/runtime-spec-mounts.ts';
 import type { UserRemap } from '../../policy/user-remap.ts';
 import { MISSING, type TreeDiffInput, type TreeView } from '../../worker/tree-protocol.ts';
@@ -163,20 +163,16 @@ const OURS = [
   INIT_DESTINATION,
 ];
 
-/** Runs `body` with where the container's changes are. @throws notImplemented for a driver without layers */
+/** Runs `body` with where the container's changes are. */
 export async function withDiff<T>(
   engine: Engine,
   container: Container,
   body: (input: TreeDiffInput) => Promise<T>,
 ): Promise<T> {
-  if (engine.layers.driver !== 'overlay2') {
-    throw notImplemented(
-      `changes of a container cannot be told with the storage driver ${engine.layers.driver}: use overlay2`,
-    );
-  }
   const { upper, lower, data } = engine.layers.rootfsPaths(container.id, container.document.layers);
+  const isCopy = engine.layers.driver === 'vfs';
   return await withRoot(engine, container, (merged, users) =>
-    body({ upper, lower, data, merged, users, ignored: OURS }),
+    body({ upper, isCopy, lower, data, merged, users, ignored: OURS }),
   );
 }
 
