@@ -14,7 +14,7 @@ import { openDatabase } from '../store/db.ts';
 import { containerStore, networkStore, volumeStore } from '../store/documents.ts';
 import { imageStore } from '../store/images.ts';
 import { openLayerStore } from '../store/layers/open.ts';
-import { adoptLayers, isWithoutDatabase } from '../store/lost-database.ts';
+import { adoptLayers, checkDatabase, checkMayBeNew } from '../store/lost-database.ts';
 import { dataRootAt, execRootAt } from '../store/paths.ts';
 import { recoverStore } from '../store/recover.ts';
 import { freeReserve, keepReserve, reserveLog } from '../store/reserve.ts';
@@ -72,10 +72,14 @@ export async function openEngine(parts: EngineParts): Promise<OpenEngine> {
     mkdirSync(folder, { recursive: true, mode: 0o711 });
   }
   await using opening = new AsyncDisposableStack();
-  const isWithout = isWithoutDatabase(dataRoot);
+  checkDatabase(dataRoot);
   freeReserve(dataRoot.database);
   opening.defer(() => keepReserve(sys, dataRoot.database));
-  const database = openDatabase(dataRoot.database);
+  let isNew = false;
+  const database = openDatabase(dataRoot.database, () => {
+    checkMayBeNew(dataRoot, 'empty');
+    isNew = true;
+  });
   opening.defer(() => database.close());
   reserveLog(sys, dataRoot.database);
   const tasks = new TaskGroup((name, error) =>
@@ -101,7 +105,7 @@ export async function openEngine(parts: EngineParts): Promise<OpenEngine> {
     pulls: new Pulls(),
     locks: new KeyedLock(),
   };
-  if (isWithout) adoptLayers(base);
+  if (isNew) adoptLayers(base);
   const layers = await openLayerStore(
     base,
     config().storageDriver,

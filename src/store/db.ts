@@ -124,15 +124,16 @@ CREATE TABLE wear (                      -- bytes written to the data root, by c
 /**
  * Opens (and at first makes) the database. All of it is checked: it is small, and what a bad card has
  * made of it must not come out in the middle of an operation.
+ * @param onNew called before its first schema is made; may refuse by an error
  * @throws dataLoss when the file is damaged; unavailable when a newer version wrote it or it cannot
  * be opened
  */
-export function openDatabase(file: string): Database {
+export function openDatabase(file: string, onNew: () => void = () => undefined): Database {
   const db = openFile(file);
   try {
     db.exec('PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;');
     db.exec('PRAGMA wal_autocheckpoint=64; PRAGMA cache_size=-512; PRAGMA busy_timeout=5000;');
-    migrate(db, file);
+    migrate(db, file, onNew);
     const problem = db.prepare('PRAGMA quick_check(1)').get()?.['quick_check'];
     if (problem !== 'ok') throw damaged(file, String(problem));
   } catch (error) {
@@ -209,8 +210,9 @@ function databaseOn(db: DatabaseSync): Database {
   };
 }
 
-function migrate(db: DatabaseSync, file: string): void {
+function migrate(db: DatabaseSync, file: string, onNew: () => void): void {
   if (checkVersion(db, file) === SCHEMA_VERSION) return;
+  onNew();
   db.exec(`BEGIN; ${SCHEMA} PRAGMA user_version=${SCHEMA_VERSION}; COMMIT;`);
 }
 

@@ -16,21 +16,25 @@ import type { DataRoot } from './paths.ts';
  */
 
 /**
- * True when there is no database yet, or none any more.
- * @throws dataLoss when there is none any more, and containers are
+ * For before it is opened. A log without its database says nothing: SQLite begins anew, and empties
+ * the log, which may be wanted for a copy of the database that is put back.
+ * @throws dataLoss when there is no database any more, but containers are
  */
-export function isWithoutDatabase({ database: file, containers }: DataRoot): boolean {
-  const sizes = [file, `${file}-wal`].map(
-    (each) => statSync(each, { throwIfNoEntry: false })?.size,
+export function checkDatabase(dataRoot: DataRoot): void {
+  const size = statSync(dataRoot.database, { throwIfNoEntry: false })?.size;
+  if (size === undefined) checkMayBeNew(dataRoot, 'missing');
+  if (size === 0) checkMayBeNew(dataRoot, 'empty');
+}
+
+/** For a database that turns out to be new. @throws dataLoss when containers are older than it */
+export function checkMayBeNew(
+  { database: file, containers }: DataRoot,
+  state: 'missing' | 'empty',
+): void {
+  if (entries(containers).length === 0) return;
+  throw dataLoss(
+    `the database ${file} is ${state}, but there are containers: put a copy of it back, or move ${containers} aside to start anew with the layers and volumes that are here`,
   );
-  if (sizes.some((size) => size !== undefined && size > 0)) return false;
-  if (entries(containers).length > 0) {
-    const state = sizes[0] === undefined ? 'missing' : 'empty';
-    throw dataLoss(
-      `the database ${file} is ${state}, but there are containers: put a copy of it back, or move ${containers} aside to start anew with the layers and volumes that are here`,
-    );
-  }
-  return true;
 }
 
 /** Enters the layers that are here into a new database, kept by leases for the next pull. */

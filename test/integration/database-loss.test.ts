@@ -6,6 +6,7 @@ import {
   mkdirSync,
   openSync,
   readdirSync,
+  readFileSync,
   renameSync,
   rmSync,
   statSync,
@@ -14,6 +15,7 @@ import {
   writeSync,
 } from 'node:fs';
 import path from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
 import { test } from 'node:test';
 import { startDaemon, type TestDaemon } from '../support/daemon.ts';
 import { busyboxImage, pushImage } from '../support/images.ts';
@@ -28,7 +30,17 @@ const DAMAGES: readonly (readonly [what: string, damage: (file: string) => void,
     ['is something else', (file) => writeFileSync(file, 'x'.repeat(9000)), /is damaged/],
     ['is empty', (file) => truncateSync(file, 0), /is empty/],
     ['is gone', (file) => rmSync(file), /is missing/],
+    ['is as a new one', begin, /is empty/],
   ];
+
+/** What is in the file until what SQLite has in its log is brought over. */
+function begin(file: string): void {
+  rmSync(file);
+  const database = new DatabaseSync(file);
+  database.exec('PRAGMA journal_mode=WAL');
+  database.close();
+  assert(statSync(file).size > 0);
+}
 
 function zeroMiddle(file: string): void {
   const { size } = statSync(file);
@@ -79,8 +91,33 @@ test('a database that is lost is said in one sentence, and nothing is deleted fo
       copyFileSync(kept, file);
     });
   }
+  const log = `${file}-wal`;
+  for (const [what, damage, says] of [
+    ['is empty', (): void => truncateSync(file, 0), /is empty/],
+    ['is gone', (): void => rmSync(file), /is missing/],
+  ] as const) {
+    await t.test(`it ${what} after a crash, which left its log`, async () => {
+      await daemon.start();
+      await daemon.json('POST', '/volumes/create', { Name: 'data' });
+      await daemon.json('POST', `/containers/${Id}/rename?name=${what.replaceAll(' ', '-')}`);
+      await daemon.stop('SIGKILL');
+      const logBytes = readFileSync(log);
+      assert(logBytes.length > 0);
+      copyFileSync(file, kept);
+      damage();
+      const said = await refusal(daemon);
+      assert.equal(said.length, 1, said.join('\n'));
+      assert.match(said[0] ?? '', says);
+      assert(existsSync(path.join(containers, Id, 'upper/root/mine')));
+      assert.equal(readdirSync(path.join(daemon.dataRoot, 'layers')).length, image.layers.length);
+      assert.deepEqual(readFileSync(log), logBytes);
+      copyFileSync(kept, file);
+    });
+  }
   await t.test('with the database put back all is as it was', async () => {
     await daemon.restart();
+    const { Name } = (await daemon.json('GET', `/containers/${Id}/json`)) as { Name: string };
+    assert.equal(Name, '/is-gone');
     await daemon.json('POST', `/containers/${Id}/start`);
     await daemon.stop();
   });
