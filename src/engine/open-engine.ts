@@ -112,7 +112,7 @@ export async function openEngine(parts: EngineParts): Promise<OpenEngine> {
     parseStorageOptions(config().storageOpts),
   );
   // After the mount recipes of hosts have become true: what they named goes now.
-  recoverStore(base);
+  recoverStore(base, layers);
   const { usernsRemap } = config();
   const remap =
     usernsRemap === '' ? undefined : await openRemap(base, usernsRemap, parts.usernsProgram);

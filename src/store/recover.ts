@@ -3,7 +3,8 @@ import path from 'node:path';
 import type { ImageId } from '../base/digest.ts';
 import { unmountIfMounted } from '../kernel/mount.ts';
 import { removeTree } from '../kernel/remove-tree.ts';
-import { type LayerStoreContext, mountedLayers, trimObjects } from './layers/catalog.ts';
+import type { LayerStore } from './layer-store.ts';
+import { type LayerStoreContext, mountedLayers } from './layers/catalog.ts';
 import { layerTable } from './layers/layer-table.ts';
 import { keepPartials, stalePartials } from './layers/partials.ts';
 import { dirsOfLayers, entries, idsOfContainers } from './orphans.ts';
@@ -17,7 +18,10 @@ import { dirsOfLayers, entries, idsOfContainers } from './orphans.ts';
  *
  * Deletion goes on in the background; what is in the way is moved aside at once.
  */
-export function recoverStore(context: LayerStoreContext): void {
+export function recoverStore(
+  context: LayerStoreContext,
+  store: Pick<LayerStore, 'trimContents'>,
+): void {
   const { sys, dataRoot, tasks, log, clock } = context;
   dropDamagedLayers(context);
   for (const operation of entries(dataRoot.staging)) keepPartials(dataRoot, operation);
@@ -34,7 +38,7 @@ export function recoverStore(context: LayerStoreContext): void {
   }
   tasks.spawn('recovery', async (signal) => {
     for (const tree of garbage) await removeTree(sys, tree, { signal });
-    if (existsSync(dataRoot.objects)) await trimObjects(context, signal);
+    store.trimContents();
   });
 }
 

@@ -19,6 +19,7 @@ import {
   unmountIfMounted,
 } from '../../src/kernel/mount.ts';
 import { imageStore } from '../../src/store/images.ts';
+import { layerTar as readLayerTar } from '../../src/store/layers/layer-tar.ts';
 import { recoverStore } from '../../src/store/recover.ts';
 import { verifyLayer } from '../../src/worker/layer-verify.ts';
 import { layerTar } from '../support/images.ts';
@@ -150,7 +151,7 @@ test('recovery takes away what has no row and names what lost its files', async 
   await using here = await openStore('overlay2', root.path);
   const errors: string[] = [];
   const log = { ...here.context.log, error: (message: string) => errors.push(message) };
-  recoverStore({ ...here.context, log });
+  recoverStore({ ...here.context, log }, here.store);
   await here.settle();
   assert.deepEqual(errors, ['dropped an image that lost a layer: pull it again']);
   const images = imageStore(here.database).list();
@@ -162,4 +163,35 @@ test('recovery takes away what has no row and names what lost its files', async 
   assert.equal(readdirSync(path.join(root.path, 'layers')).length, 1);
   assert.deepEqual(readdirSync(path.join(root.path, 'staging')), []);
   assert.deepEqual(readdirSync(path.join(root.path, 'containers')), ['known']);
+});
+
+test('what a layer that goes shares with one that is being extracted stays', async () => {
+  await using here = await openStore('overlay2');
+  const { store, context } = here;
+  const file = (name: string, fill: string): Promise<Uint8Array> =>
+    layerTar([{ name, content: fill.repeat(100_000) }]);
+  const [shares] = await here.add(await file('old', 'x'));
+  assert(shares !== undefined);
+  const held = store.hold([shares]);
+  await here.add(await file('other', 'y'));
+
+  const slow = store.stage();
+  await store.collect(); // takes the other layer away, whose contents wait for the slow operation
+  await using pulling = store.stage();
+  const staged = await here.stage(await file('new', 'x'));
+  assert.equal(staged.sharedBytes, 100_000);
+  held[Symbol.dispose]();
+  assert.deepEqual(await store.collect(), [shares]);
+  await slow[Symbol.asyncDispose]();
+  await context.locks.run('objects', async () => undefined);
+  await store.commit([staged], () => undefined);
+  await pulling[Symbol.asyncDispose]();
+  await here.settle();
+
+  const directory = path.dirname(store.directoryOf(staged.diffId));
+  const tar = Buffer.concat([...readLayerTar({ ...context, directory, diffId: staged.diffId })]);
+  assert(tar.includes('x'.repeat(100_000)));
+  // The other layer's are gone: one group is left.
+  const groups = readdirSync(context.dataRoot.objects).filter((name) => !name.startsWith('.'));
+  assert.equal(groups.length, 1);
 });

@@ -93,11 +93,16 @@ export function layerCatalog(
     tasks.spawn(`delete ${grave}`, (signal) => removeTree(sys, grave, { signal }));
   };
 
+  /** Of those that are asked for only the last one trims: it waits for all that the others do. */
+  let trims = 0;
   const trimContents = (): void => {
     const before = [...stages];
+    trims += 1;
+    const number = trims;
+    const isLast = (): boolean => number === trims;
     tasks.spawn('trim shared contents', async (signal) => {
       await unlessAborted(Promise.all(before), signal);
-      if (!signal.aborted) await trimObjects(context, signal);
+      if (!signal.aborted && isLast()) await trimObjects(context, signal, isLast);
     });
   };
 
@@ -249,14 +254,18 @@ export function mountedLayers(): Set<string> {
   );
 }
 
-/** Takes away what is left of removed layers and no layer uses. */
-export async function trimObjects(
+/**
+ * Takes away what is left of removed layers and no layer uses; nothing when it is not `isCurrent`
+ * any more: what a layer that went meanwhile has used may be on its way into a new one.
+ */
+async function trimObjects(
   { sys, dataRoot, locks, log }: LayerStoreContext,
   signal: AbortSignal,
+  isCurrent: () => boolean,
 ): Promise<void> {
   const { objects, layers } = dataRoot;
   await locks.run('objects', async () => {
-    const removed = await trimGroups({ sys, objects, layers }, signal);
+    const removed = await trimGroups({ sys, objects, layers, isCurrent }, signal);
     if (removed > 0) log.debug('removed shared contents that nothing uses', { files: removed });
   });
 }

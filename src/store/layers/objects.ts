@@ -80,6 +80,8 @@ export type TrimContext = {
   readonly sys: Syscalls;
   readonly objects: string;
   readonly layers: string;
+  /** False when a layer has gone since it was begun. */
+  readonly isCurrent: () => boolean;
 };
 
 /** What of the group of a layer that is gone no layer uses. */
@@ -126,7 +128,9 @@ export async function findUnusedObjects(
 export async function trimGroups(context: TrimContext, signal: AbortSignal): Promise<number> {
   const { sys, objects } = context;
   let removed = 0;
-  for (const { group, files, isWhole } of await findUnusedObjects(context, signal)) {
+  const unused = await findUnusedObjects(context, signal);
+  if (!context.isCurrent()) return 0;
+  for (const { group, files, isWhole } of unused) {
     removed += files.length;
     if (isWhole) {
       await removeTree(sys, path.join(objects, group), { signal });
