@@ -335,9 +335,16 @@ export class LayerExtraction implements AsyncDisposable {
     if (this.#tarBytes > LIMITS.layerBytesMax) {
       throw invalidArgument(`layer of more than ${LIMITS.layerBytesMax} bytes`);
     }
-    // Without compression both digests are one.
-    if (this.#compression !== 'none') this.#plain.update(bytes);
+    if (this.#hasPlainSum) this.#plain.update(bytes);
     this.#tar.push(bytes);
+  }
+
+  /**
+   * Without compression both digests are one; but where an earlier extraction is gone on with, the
+   * blob's does not go over the files that are here.
+   */
+  get #hasPlainSum(): boolean {
+    return this.#compression !== 'none' || this.#options.from !== undefined;
   }
 
   #entryEnd(): void {
@@ -407,7 +414,7 @@ export class LayerExtraction implements AsyncDisposable {
       throw error;
     }
     this.#checkBlob(digest);
-    const sum = this.#compression === 'none' ? received : this.#plain.digest();
+    const sum = this.#hasPlainSum ? this.#plain.digest() : received;
     const diffId = parseDiffId(`sha256:${sum.toString('hex')}`);
     const { expected, directory, origin } = this.#options;
     if (expected.diffId !== undefined && diffId !== expected.diffId) {

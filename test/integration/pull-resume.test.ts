@@ -352,16 +352,24 @@ test('what is damaged of an earlier extraction is found out', async () => {
     name: `f${i}`,
     content: randomBytes(20_000),
   }));
-  const tar = await layerTar(entries);
-  const blob = gzipSync(tar);
-  await assert.rejects(extract(here, blob, 'cut', { cut: { atByte: blob.length * 0.9 } }));
-  const earlier = path.join(here.context.dataRoot.staging, 'cut');
-  const file = path.join(earlier, 'diff/f3');
-  const bytes = readFileSync(file);
-  bytes[100] = (bytes[100] ?? 0) ^ 1;
-  writeFileSync(file, bytes);
+  const tar = Buffer.from(await layerTar(entries));
   const diffId = parseDiffId(digestOf(tar));
-  await assert.rejects(extract(here, blob, 'rest', { earlier, diffId }), { kind: 'dataLoss' });
+  for (const packing of PACKINGS) {
+    const blob = PACK[packing](tar);
+    const cut = { atByte: blob.length * 0.9 };
+    await assert.rejects(extract(here, blob, `cut-${packing}`, { cut }));
+    const earlier = path.join(here.context.dataRoot.staging, `cut-${packing}`);
+    assert(findCheckpoint(earlier, KINDS));
+    const file = path.join(earlier, 'diff/f3');
+    const bytes = readFileSync(file);
+    bytes[100] = (bytes[100] ?? 0) ^ 1;
+    writeFileSync(file, bytes);
+    await assert.rejects(
+      extract(here, blob, `rest-${packing}`, { earlier, diffId }),
+      { kind: 'dataLoss' },
+      packing,
+    );
+  }
 });
 
 test('a pull goes on where it was when the engine was killed', async () => {
