@@ -44,7 +44,7 @@ export function findOrphans(
   const containers = idsOfContainers(context);
   const found: Orphan[] = [
     ...entries(dataRoot.staging)
-      .filter((folder) => !options.isActive(folder) && !path.basename(folder).startsWith('gone-'))
+      .filter((folder) => !options.isActive(folder) && !isGoing(folder))
       .map((folder) => ({ path: folder, kind: 'staging' }) as const),
     ...entries(dataRoot.layers)
       .filter((folder) => !layers.has(path.basename(folder)))
@@ -54,6 +54,11 @@ export function findOrphans(
       .map((folder) => ({ path: folder, kind: 'container' }) as const),
   ];
   return found.filter((each) => bornMs(each.path) <= options.bornBeforeMs);
+}
+
+/** A folder of staging that is being deleted. */
+export function isGoing(folder: string): boolean {
+  return path.basename(folder).startsWith('gone-');
 }
 
 /** Entries of a folder, absolute; none when it is not there. */

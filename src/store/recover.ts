@@ -7,7 +7,7 @@ import type { LayerStore } from './layer-store.ts';
 import { type LayerStoreContext, mountedLayers } from './layers/catalog.ts';
 import { layerTable } from './layers/layer-table.ts';
 import { keepPartials, stalePartials } from './layers/partials.ts';
-import { dirsOfLayers, entries, idsOfContainers } from './orphans.ts';
+import { dirsOfLayers, entries, idsOfContainers, isGoing } from './orphans.ts';
 
 /**
  * Puts the data root in order at start, before anything else uses it. A power cut or a crash leaves
@@ -24,7 +24,10 @@ export function recoverStore(
 ): void {
   const { sys, dataRoot, tasks, log, clock } = context;
   dropDamagedLayers(context);
-  for (const operation of entries(dataRoot.staging)) keepPartials(dataRoot, operation);
+  for (const operation of entries(dataRoot.staging)) {
+    // What is being deleted has names of an image's or a container's, and nothing to go on with.
+    if (!isGoing(operation)) keepPartials(dataRoot, operation);
+  }
   for (const stale of stalePartials(dataRoot, clock.nowMs())) {
     renameSync(stale, path.join(dataRoot.staging, `gone-${path.basename(stale)}`));
   }

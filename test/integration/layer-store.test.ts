@@ -10,7 +10,7 @@ import {
 } from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
-import type { DiffId } from '../../src/base/digest.ts';
+import type { DiffId, Digest } from '../../src/base/digest.ts';
 import { openSyscalls } from '../../src/kernel/ffi.ts';
 import {
   mountByData,
@@ -19,6 +19,7 @@ import {
   unmountIfMounted,
 } from '../../src/kernel/mount.ts';
 import { imageStore } from '../../src/store/images.ts';
+import { findCheckpoint, writeCheckpoint } from '../../src/store/layers/layer-checkpoint.ts';
 import { layerTar as readLayerTar } from '../../src/store/layers/layer-tar.ts';
 import { recoverStore } from '../../src/store/recover.ts';
 import { verifyLayer } from '../../src/worker/layer-verify.ts';
@@ -146,6 +147,15 @@ test('recovery takes away what has no row and names what lost its files', async 
     mkdirSync(path.join(root.path, 'layers/norow/diff'), { recursive: true });
     mkdirSync(path.join(root.path, 'staging/left/1/diff'), { recursive: true });
     chmodSync(path.join(root.path, 'staging/left/1'), 0);
+    // A layer that was being deleted: its image has a file of this name, and it is no checkpoint.
+    const going = path.join(root.path, 'staging/gone-layer/diff');
+    mkdirSync(going, { recursive: true });
+    writeCheckpoint(going, {
+      ...{ digest: layers[0] as string as Digest, compression: 'none', headersBytes: 0 },
+      ...{ hashedBytes: 1, hashState: Buffer.alloc(112), dropBytes: 0, tail: undefined },
+      point: { inputBytes: 1, outputBytes: 1, bits: 0, lastByte: 0, window: Buffer.alloc(0) },
+    });
+    assert(findCheckpoint(going, ['none']));
     rmSync(path.dirname(here.store.directoryOf(damaged as DiffId)), { recursive: true });
   }
   await using here = await openStore('overlay2', root.path);
@@ -162,6 +172,7 @@ test('recovery takes away what has no row and names what lost its files', async 
   assert.equal(here.store.find(damaged as DiffId), undefined);
   assert.equal(readdirSync(path.join(root.path, 'layers')).length, 1);
   assert.deepEqual(readdirSync(path.join(root.path, 'staging')), []);
+  assert.equal(existsSync(here.context.dataRoot.partial), false);
   assert.deepEqual(readdirSync(path.join(root.path, 'containers')), ['known']);
 });
 
