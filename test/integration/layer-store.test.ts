@@ -130,6 +130,36 @@ test('the recipe of a container that is booted follows a repaired layer, and goe
   await here.settle();
 });
 
+test('a container that is booted does not do without a lost layer, and has it when it comes', async () => {
+  using root = temporaryFolder('boot');
+  const tars = [await layerTar(BASE_LAYER), await layerTar(TOP_LAYER)] as const;
+  const recipe = path.join(root.path, 'containers/c1/mount');
+  let layers: readonly DiffId[] = [];
+  {
+    await using here = await openStore('overlay2', root.path);
+    layers = await here.add(...tars);
+    await here.store.createRootfs('c1', layers, { forBoot: true });
+    here.database
+      .sql('INSERT INTO containers VALUES (?, ?, ?, ?, ?)')
+      .run('c1', 'c1', 'x', '{}', '{}');
+    rmSync(path.dirname(here.store.directoryOf(layers[0] as DiffId)), { recursive: true });
+  }
+  const before = readFileSync(recipe, 'utf8');
+  {
+    await using here = await openStore('overlay2', root.path);
+    recoverStore(here.context, here.store);
+    await here.settle();
+  }
+  await using here = await openStore('overlay2', root.path);
+  assert.equal(readFileSync(recipe, 'utf8'), before);
+  await here.add(tars[0]);
+  here.store.adoptRootfs('c1', layers);
+  for (const layer of layers) {
+    const lower = path.relative(root.path, here.store.directoryOf(layer));
+    assert(readFileSync(recipe, 'utf8').includes(`lowerdir+=${lower}\n`), lower);
+  }
+});
+
 test('recovery takes away what has no row and names what lost its files', async () => {
   using root = temporaryFolder('recovery');
   let damaged: DiffId | undefined;

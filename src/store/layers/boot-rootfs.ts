@@ -47,7 +47,10 @@ export function bootRootfs(dataRoot: DataRoot, describe: Describe): BootRootfs {
       target: inside(at(containerId, 'rootfs')),
       parameters: mount.parameters.map(([key, value]) => [key, inside(value)]),
     });
-    if (text !== readIfThere(recipe(containerId))) writeFileDurably(recipe(containerId), text);
+    const before = readIfThere(recipe(containerId));
+    // A lost layer is struck off its containers until it comes again: none boots without it.
+    if (before !== undefined && lowersIn(text) < lowersIn(before)) return;
+    if (text !== before) writeFileDurably(recipe(containerId), text);
   };
 
   return {
@@ -66,6 +69,11 @@ export function bootRootfs(dataRoot: DataRoot, describe: Describe): BootRootfs {
       for (const containerId of known) write(containerId);
     },
   };
+}
+
+/** How many lower layers a recipe has: a container's are as many as ever. */
+function lowersIn(text: string): number {
+  return text.match(/^lowerdir\+=/gm)?.length ?? 0;
 }
 
 function readIfThere(file: string): string | undefined {

@@ -51,7 +51,7 @@ export type LayerCatalog = Omit<
 
 /** How a storage driver wants its catalog. */
 export type CatalogOptions = {
-  /** Called when layers have got other folders, while the old ones are still there. */
+  /** Called when layers have got other folders, while the old ones are still there, or are lost. */
   readonly onRepaired: () => void;
   /** False: layers are committed without being written to the disk. */
   readonly syncDiffs: boolean;
@@ -214,6 +214,7 @@ export function layerCatalog(
     adoptRootfs: (containerId, layers) => {
       if (table.layersOfRootfs(containerId).length === layers.length) return;
       database.transaction(() => table.adoptRootfsInTransaction(containerId, layers));
+      onRepaired();
     },
     isStaging: (folder) => stageFolders.has(folder),
     hold: (diffIds) => {
