@@ -2,14 +2,13 @@
  * Measures Coracle, and Docker beside it in the same run where dockerd is installed, and prints a
  * table. Started by script/bench, in a network namespace of its own.
  *
- *   main.ts [--engine coracle|docker] [--json FILE] [--pairs DIR] [--probe-seconds N] [SCENARIO...]
- *
  * The scenario `probes` looks on for N seconds, 60 unless told.
  * The scenario `update` needs pairs of root filesystems (see update.ts).
  */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { parseArgs } from 'node:util';
 import {
   buildImage,
   busyboxImage,
@@ -101,18 +100,47 @@ function hasDocker(): boolean {
   }
 }
 
-async function main(args: string[]): Promise<void> {
-  const json = args.includes('--json') ? args[args.indexOf('--json') + 1] : undefined;
-  const pairs = args.includes('--pairs') ? args[args.indexOf('--pairs') + 1] : undefined;
-  const probeSec = args.includes('--probe-seconds')
-    ? Number(args[args.indexOf('--probe-seconds') + 1])
-    : 60;
-  const chosen = args.filter((arg) => arg in SCENARIOS || arg === 'update');
-  const wantedScenarios = chosen.length > 0 ? new Set<string>(chosen) : undefined;
-  const only = args.includes('--engine') ? args[args.indexOf('--engine') + 1] : undefined;
-  const wanted: EngineName[] = ['docker', 'coracle'];
-  const engines = wanted.filter((name) => name === (only ?? name));
-  if (only === undefined && !hasDocker()) {
+const USAGE = `usage: script/bench [--engine coracle|docker] [--json FILE] [--pairs DIR]
+                    [--probe-seconds N] [SCENARIO...]
+scenarios: ${[...Object.keys(SCENARIOS), 'update'].join(' ')}`;
+
+type Wish = {
+  readonly engines: EngineName[];
+  readonly json: string | undefined;
+  readonly pairs: string | undefined;
+  readonly probeSec: number;
+  readonly isWanted: (scenario: string) => boolean;
+};
+
+/** @throws Error with what is wrong with the command line */
+function parse(args: readonly string[]): Wish {
+  const text = { type: 'string' } as const;
+  const { values, positionals } = parseArgs({
+    args: [...args],
+    allowPositionals: true,
+    options: { engine: text, json: text, pairs: text, 'probe-seconds': text },
+  });
+  const unknown = positionals.find((name) => !(name in SCENARIOS) && name !== 'update');
+  if (unknown !== undefined) throw new Error(`no such scenario: ${unknown}`);
+  const engines = (['docker', 'coracle'] as const).filter(
+    (name) => name === (values.engine ?? name),
+  );
+  if (engines.length === 0) throw new Error(`no such engine: ${values.engine ?? ''}`);
+  const probeSec = Number(values['probe-seconds'] ?? 60);
+  if (!(probeSec > 0)) throw new Error('--probe-seconds is a number of seconds');
+  return {
+    engines,
+    json: values.json,
+    pairs: values.pairs,
+    probeSec,
+    isWanted: (scenario) => positionals.length === 0 || positionals.includes(scenario),
+  };
+}
+
+async function main(wish: Wish): Promise<void> {
+  const { json, pairs, probeSec, isWanted } = wish;
+  const engines = wish.engines;
+  if (engines.length > 1 && !hasDocker()) {
     console.log('dockerd is not installed (Debian: docker.io): measuring Coracle alone');
     engines.shift();
   }
@@ -142,12 +170,12 @@ async function main(args: string[]): Promise<void> {
         await engine.start();
         await engine.call('POST', `/images/create?fromImage=${encodeURIComponent(images.busybox)}`);
         for (const [scenario, body] of Object.entries(SCENARIOS)) {
-          if (wantedScenarios?.has(scenario) === false) continue;
+          if (!isWanted(scenario)) continue;
           process.stderr.write(`${name}: ${scenario}\n`);
           await body(engine, report, images);
         }
       }
-      if (wantedScenarios?.has('update') === false) continue;
+      if (!isWanted('update')) continue;
       if (pairs === undefined) {
         console.log('update is left out: --pairs DIR says where pairs of root filesystems are');
         continue;
@@ -162,4 +190,11 @@ async function main(args: string[]): Promise<void> {
   if (json !== undefined) writeFileSync(json, JSON.stringify([...rows.values()], undefined, 2));
 }
 
-await main(process.argv.slice(2));
+let wish: Wish;
+try {
+  wish = parse(process.argv.slice(2));
+} catch (error) {
+  console.error(`script/bench: ${(error as Error).message}\n\n${USAGE}`);
+  process.exit(2);
+}
+await main(wish);
