@@ -78,7 +78,8 @@ test('a full disk keeps nobody from stopping and removing, and the next start fi
   fill();
   await refused('POST', '/containers/create?name=more', wish([]));
   await refused('POST', '/volumes/create', { Name: 'more' });
-  await refused('POST', imported('more'), tar);
+  // No more than the socket takes: it is answered before it is read, and the connection closed.
+  await refused('POST', imported('more'), tar.subarray(0, 32 << 10));
   const copied = await call('PUT', '/containers/ends/archive?path=/', tar);
   assert.equal(copied.status, 500, copied.text);
   assert.match(copied.text, /no space left on device/);
