@@ -1,7 +1,7 @@
 import { lstatSync, readdirSync } from 'node:fs';
 import path from 'node:path';
 import { errnoOf } from '../base/errors.ts';
-import { type LayerStoreContext, mountedLayers } from './layers/catalog.ts';
+import { type LayerStoreContext, mountedLayers, OBJECTS_LOCK } from './layers/catalog.ts';
 import { layerTable } from './layers/layer-table.ts';
 import { findUnusedObjects } from './layers/objects.ts';
 
@@ -13,10 +13,11 @@ export type OrphanedObjects = { readonly path: string; readonly bytes: number };
 
 /** Shared contents that nothing uses. Those of a layer that is being removed go in a moment. */
 export async function findOrphanedObjects(
-  { dataRoot }: Pick<LayerStoreContext, 'dataRoot'>,
+  { dataRoot, locks }: Pick<LayerStoreContext, 'dataRoot' | 'locks'>,
   options: { readonly bornBeforeMs: number; readonly signal: AbortSignal },
 ): Promise<OrphanedObjects[]> {
-  const unused = await findUnusedObjects(dataRoot, options.signal);
+  const { signal } = options;
+  const unused = await locks.run(OBJECTS_LOCK, () => findUnusedObjects(dataRoot, signal));
   return unused
     .map(({ group, files }) => ({
       path: path.join(dataRoot.objects, group),

@@ -19,8 +19,10 @@ import {
   unmountIfMounted,
 } from '../../src/kernel/mount.ts';
 import { imageStore } from '../../src/store/images.ts';
+import { OBJECTS_LOCK } from '../../src/store/layers/catalog.ts';
 import { findCheckpoint, writeCheckpoint } from '../../src/store/layers/layer-checkpoint.ts';
 import { layerTar as readLayerTar } from '../../src/store/layers/layer-tar.ts';
+import { findOrphanedObjects } from '../../src/store/orphans.ts';
 import { recoverStore } from '../../src/store/recover.ts';
 import { verifyLayer } from '../../src/worker/layer-verify.ts';
 import { layerTar } from '../support/images.ts';
@@ -224,7 +226,7 @@ test('what a layer that goes shares with one that is being extracted stays', asy
   held[Symbol.dispose]();
   assert.deepEqual(await store.collect(), [shares]);
   await slow[Symbol.asyncDispose]();
-  await context.locks.run('objects', async () => undefined);
+  await context.locks.run(OBJECTS_LOCK, async () => undefined);
   await store.commit([staged], () => undefined);
   await pulling[Symbol.asyncDispose]();
   await here.settle();
@@ -235,4 +237,20 @@ test('what a layer that goes shares with one that is being extracted stays', asy
   // The other layer's are gone: one group is left.
   const groups = readdirSync(context.dataRoot.objects).filter((name) => !name.startsWith('.'));
   assert.equal(groups.length, 1);
+});
+
+test('shared contents are looked through while others of them are removed', async () => {
+  await using here = await openStore('overlay2');
+  const { context, store } = here;
+  for (let i = 0; i < 300; i += 1) {
+    const group = path.join(context.dataRoot.objects, `group${i}`);
+    mkdirSync(group);
+    writeFileSync(path.join(group, '1'), 'content');
+  }
+  const { signal } = new AbortController();
+  store.trimContents();
+  const bornBeforeMs = Number.POSITIVE_INFINITY;
+  const found = await findOrphanedObjects(context, { bornBeforeMs, signal });
+  await here.settle();
+  assert(found.length === 0 || found.length === 300, `${found.length}`);
 });

@@ -31,6 +31,9 @@ export type LayerStoreContext = {
   readonly locks: KeyedLock;
 };
 
+/** Who looks through `objects/` has it, so that no folder goes meanwhile. */
+export const OBJECTS_LOCK = 'objects';
+
 /** Folders of layers; eight letters, so that 127 of them fit one page of mount data. */
 const DIR_CHARS = 8;
 
@@ -265,7 +268,7 @@ async function trimObjects(
   isCurrent: () => boolean,
 ): Promise<void> {
   const { objects, layers } = dataRoot;
-  await locks.run('objects', async () => {
+  await locks.run(OBJECTS_LOCK, async () => {
     const removed = await trimGroups({ sys, objects, layers, isCurrent }, signal);
     if (removed > 0) log.debug('removed shared contents that nothing uses', { files: removed });
   });
