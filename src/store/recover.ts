@@ -1,6 +1,7 @@
-import { existsSync, renameSync } from 'node:fs';
+import { lstatSync, renameSync } from 'node:fs';
 import path from 'node:path';
 import type { ImageId } from '../base/digest.ts';
+import { errnoOf } from '../base/errors.ts';
 import { unmountIfMounted } from '../kernel/mount.ts';
 import { removeTree } from '../kernel/remove-tree.ts';
 import type { LayerStore } from './layer-store.ts';
@@ -102,5 +103,15 @@ function dropDamagedLayers({ database, dataRoot, log }: LayerStoreContext): void
 }
 
 function isWhole(folder: string): boolean {
-  return existsSync(path.join(folder, 'diff')) && existsSync(path.join(folder, 'headers'));
+  return ['diff', 'headers'].every((name) => isThere(path.join(folder, name)));
+}
+
+/** False when it is gone; what cannot be looked at for another reason may be there the next time. */
+function isThere(file: string): boolean {
+  try {
+    lstatSync(file);
+    return true;
+  } catch (error) {
+    return !['ENOENT', 'ENOTDIR'].includes(errnoOf(error) ?? '');
+  }
 }

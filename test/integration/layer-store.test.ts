@@ -6,6 +6,7 @@ import {
   readdirSync,
   readFileSync,
   rmSync,
+  symlinkSync,
   writeFileSync,
 } from 'node:fs';
 import path from 'node:path';
@@ -206,6 +207,20 @@ test('recovery takes away what has no row and names what lost its files', async 
   assert.deepEqual(readdirSync(path.join(root.path, 'staging')), []);
   assert.equal(existsSync(here.context.dataRoot.partial), false);
   assert.deepEqual(readdirSync(path.join(root.path, 'containers')), ['known']);
+});
+
+test('recovery takes a layer that cannot be looked at for none that is lost', async () => {
+  using root = temporaryFolder('unreadable');
+  await using here = await openStore('overlay2', root.path);
+  const layers = await here.add(await layerTar(BASE_LAYER));
+  addImage(here, layers, 'a');
+  const folder = path.dirname(here.store.directoryOf(layers[0] as DiffId));
+  // Fails as a bad card does, with something else than ENOENT.
+  rmSync(folder, { recursive: true });
+  symlinkSync(path.basename(folder), folder);
+  recoverStore(here.context, here.store);
+  await here.settle();
+  assert.equal(imageStore(here.database).list().length, 1);
 });
 
 test('what a layer that goes shares with one that is being extracted stays', async () => {
