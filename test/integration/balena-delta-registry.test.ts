@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { readdirSync, readFileSync } from 'node:fs';
+import { type IncomingMessage, request } from 'node:http';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
 import { coracle } from '../support/cli.ts';
@@ -211,6 +213,83 @@ test('a daemon that is killed in the middle of a delta leaves nothing of it', as
   await ok(device, 'pull', name('v1-v2'));
   assert.equal(await idOf(device, name('v1-v2')), target.config.digest);
   assert.match(await inside(device, name('v1-v2'), 'cat /version'), /^2$/m);
+});
+
+/**
+ * One call whose answer is a progress stream; runs `act` once when the stream has said `when`.
+ * Gives the whole stream. The body's second half is sent after `between`.
+ */
+async function during(
+  device: TestDaemon,
+  address: string,
+  options: {
+    readonly body?: Uint8Array;
+    readonly between?: () => Promise<unknown>;
+    readonly when?: string;
+    readonly act?: () => Promise<unknown>;
+  },
+): Promise<string> {
+  const { body = new Uint8Array(), between, when, act } = options;
+  const headers = { 'content-type': 'application/x-tar' };
+  const call = request({ socketPath: device.socket, method: 'POST', path: address, headers });
+  const answered = once(call, 'response') as Promise<[IncomingMessage]>;
+  if (between !== undefined) {
+    call.write(body.subarray(0, body.length / 2));
+    await eventually(async () => readdirSync(stagingOf(device)).length > 0, { what: 'the load' });
+    await between();
+    call.end(body.subarray(body.length / 2));
+  } else call.end(body);
+  const [answer] = await answered;
+  let said = '';
+  let acted: Promise<unknown> | undefined;
+  for await (const piece of answer) {
+    said += String(piece);
+    if (when !== undefined && said.includes(when)) acted ??= act?.();
+  }
+  if (when !== undefined) assert.ok(acted !== undefined, `it never said ${when}: ${said}`);
+  await acted;
+  return said;
+}
+
+test('a base that is removed while its delta comes is there until it is applied', async () => {
+  await using device = await startDaemon();
+  const script = 'cat /version; ls /app; md5sum /app/data /app/link';
+  const wanted = await inside(builder, name('v2'), script);
+  const archive = await builder.api('GET', `/images/get?names=${name('v1-v2')}`);
+  const pull = `/images/create?fromImage=${encodeURIComponent(name('v1-v2'))}&limitRate=2m`;
+  const ways: [address: string, body: Uint8Array | undefined, when: string][] = [
+    [pull, undefined, '"Downloading"'],
+    ['/images/load', archive.bytes, '"Applying delta"'],
+  ];
+  for (const [address, body, when] of ways) {
+    await ok(device, 'pull', name('v1'));
+    let isOver = false;
+    const act = async (): Promise<void> => {
+      await ok(device, 'rmi', name('v1'));
+      assert.equal(await ok(device, 'images', '-qa'), '');
+      if (address === pull) assert.ok(!isOver, 'the pull was over before its base was removed');
+    };
+    const said = await during(device, address, { ...(body && { body }), when, act });
+    isOver = true;
+    assert.doesNotMatch(said, /"error"/);
+    assert.equal(await ok(device, 'images', '-qa', '--no-trunc'), `${target.config.digest}\n`);
+    assert.equal(await inside(device, name('v1-v2'), script), wanted);
+    await ok(device, 'rmi', name('v1-v2'));
+    await emptied(stagingOf(device));
+  }
+});
+
+test('a base that is removed before its delta is known is missing, in one sentence', async () => {
+  await using device = await startDaemon();
+  await ok(device, 'pull', name('v1'));
+  const archive = await builder.api('GET', `/images/get?names=${name('v1-v2')}`);
+  const said = await during(device, '/images/load', {
+    body: archive.bytes,
+    between: async () => await ok(device, 'rmi', name('v1')),
+  });
+  assert.match(said, new RegExp(`loading delta base image \\W*${base.config.digest}`));
+  assert.equal(await ok(device, 'images', '-qa'), '');
+  await emptied(stagingOf(device));
 });
 
 test('bad names are refused before anything is made', async () => {
