@@ -14,7 +14,7 @@ import path from 'node:path';
 import { after, before, suite, test } from 'node:test';
 import { type Box, openBox } from '../support/box.ts';
 import { clientCommand } from '../support/daemon.ts';
-import { type DockerCli, docker, dockerClis } from '../support/docker-cli.ts';
+import { type DockerCli, docker, dockerClis, hasOurWords } from '../support/docker-cli.ts';
 import { type Outcome, run } from '../support/processes.ts';
 import { temporaryFolder } from '../support/temp.ts';
 
@@ -211,9 +211,9 @@ suite('cp', () => {
       );
       const problems: string[] = [];
       for (const [i, [from, to, ...flags]] of cases.entries()) {
-        const [expected, actual] = [theirs[i], ours[i]].map(comparable);
+        const withWords = hasOurWords(newest);
         try {
-          assert.deepEqual(actual, expected);
+          assert.deepEqual(comparable(ours[i], withWords), comparable(theirs[i], withWords));
         } catch (error) {
           problems.push(`cp ${flags.join(' ')} ${from} ${to}: ${String(error)}`);
         }
@@ -223,11 +223,11 @@ suite('cp', () => {
   }
 });
 
-function comparable(result: { outcome: Outcome; tree: string } | undefined) {
+function comparable(result: { outcome: Outcome; tree: string } | undefined, withWords: boolean) {
   return {
     code: result?.outcome.code,
-    said: result?.outcome.stderr
-      .replaceAll(/\/tmp\/coracle-copy-[A-Za-z0-9]+/g, 'HERE')
+    said: (withWords ? result?.outcome.stderr : '')
+      ?.replaceAll(/[^\s"]*\/coracle-copy-[A-Za-z0-9]+/g, 'HERE')
       // What Go's tar writer has to say of a copy that was refused.
       .replaceAll(/^time=.*\n/gm, '')
       .trim(),

@@ -34,6 +34,11 @@ export async function dockerClis(): Promise<readonly DockerCli[]> {
   );
 }
 
+/** Whether its words are those that ours are held against; older clients have others here and there. */
+export function hasOurWords(cli: DockerCli): boolean {
+  return Number.parseInt(cli.version, 10) >= 28;
+}
+
 /** Runs `docker ARGS` against a daemon, with a configuration folder of its own. */
 export async function docker(
   cli: DockerCli,
