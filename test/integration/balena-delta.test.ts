@@ -200,6 +200,8 @@ test('a delta that does not fit together is refused, and changes nothing', async
   const base = getImage(here.engine, 'base:1').image.id;
   const common = Buffer.alloc(1024);
   const delta = deltaLayer(rdiffOf(one, two));
+  // A copy of one byte, a petabyte into the base: balenaEngine's load never comes back from it.
+  const past = deltaLayer(Buffer.from('72730236540004000000000000000000000000000100', 'hex'));
   const target = configOf([two]);
   const tries: [layers: Buffer[], base: string, target: string, message: RegExp][] = [
     [[], base, target, /^invalid delta: it has 0 layers, and its target has 1$/],
@@ -207,6 +209,7 @@ test('a delta that does not fit together is refused, and changes nothing', async
     [[common], base, target, /^invalid delta: its layer 0 is empty, but base and target do not/],
     [[delta], 'sha256:abc', target, /^invalid image ID "sha256:abc"/],
     [[delta], base, '{', /^invalid delta: the config of its target: /],
+    [[past], base, target, /^cannot apply the delta: .*goes beyond the basis of \d+ bytes/],
     [[one], base, target, /^cannot apply the delta: invalid delta: got magic number/],
     [[delta], base, target.replace(/.{4}"]/, 'ffff"]'), /invalid diffID/],
   ];
