@@ -23,7 +23,7 @@ const name = (tag: string): string => `${registry.host}/team/app:${tag}`;
 before(async () => {
   registry = await startRegistry();
   builder = await startDaemon();
-  ({ base, target } = await applicationPair({ newBytes: 8 << 20 }));
+  ({ base, target } = await applicationPair({ newBytes: 8 << 20, isNewFirst: true }));
   await pushImage(registry, 'team/app', 'v1', base);
   await pushImage(registry, 'team/app', 'v2', target);
   await ok(builder, 'pull', name('v1'));

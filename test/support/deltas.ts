@@ -76,7 +76,11 @@ export function noise(seed: string, bytes: number): Buffer {
  * come, go and change, the last is only in the new one.
  */
 export async function applicationPair(
-  options: { readonly newBytes?: number } = {},
+  options: {
+    readonly newBytes?: number;
+    /** What is new comes before what is copied from the base, which is needed to the end then. */
+    readonly isNewFirst?: boolean;
+  } = {},
 ): Promise<{ readonly base: BuiltImage; readonly target: BuiltImage }> {
   const busybox = (await busyboxImage()).layers[0]?.bytes ?? Buffer.alloc(0);
   const common = gunzipSync(busybox);
@@ -95,6 +99,7 @@ export async function applicationPair(
     config,
   });
   const changed = Buffer.concat([content.subarray(0, 100_000), Buffer.from('new'), content]);
+  const fresh = { name: 'app/fresh', content: noise('fresh', options.newBytes ?? 1000) };
   const target = await buildImage({
     layers: [
       common,
@@ -105,10 +110,11 @@ export async function applicationPair(
       ],
       [
         { name: 'app/.wh.gone', content: '' },
+        ...(options.isNewFirst === true ? [fresh] : []),
         { name: 'app/zeros', content: Buffer.alloc(50_000) },
         { name: 'app/copy', content: content.subarray(1000, 200_000) },
         { name: 'app/link', type: 'link', linkname: 'app/copy' },
-        { name: 'app/fresh', content: noise('fresh', options.newBytes ?? 1000) },
+        ...(options.isNewFirst === true ? [] : [fresh]),
       ],
     ],
     config: { ...config, Labels: { note: '<new> & "better"' } },
