@@ -5,6 +5,7 @@ import { OpenDirectory } from '../kernel/tree-walk.ts';
 import { isWhiteout } from '../store/layers/whiteout.ts';
 import {
   attribute,
+  type Constant,
   type DiffVisitor,
   enterIfThere,
   isOpaqueDirectory,
@@ -23,9 +24,9 @@ class LayeredDirectory implements Disposable {
     this.#layers = layers;
   }
 
-  names(): Set<ByteString> {
-    const all = new Set(this.#layers.flatMap((layer) => layer.names()));
-    return new Set([...all].filter((name) => this.find(name) !== undefined));
+  /** Of all layers, those too that are hidden. */
+  names(): ByteString[] {
+    return this.#layers.flatMap((layer) => layer.names());
   }
 
   /** The topmost file of this name, with the layer that has it; undefined when it is hidden or nowhere. */
@@ -59,11 +60,6 @@ class LayeredDirectory implements Disposable {
   }
 }
 
-type Constant = {
-  readonly sys: Syscalls;
-  readonly visitor: DiffVisitor;
-  readonly ignored: ReadonlySet<ByteString>;
-};
 type Level = {
   /** The container's copy, without what the runtime mounts over it. */
   readonly own: OpenDirectory;
@@ -104,6 +100,7 @@ async function walk(constant: Constant, level: Level): Promise<void> {
       await compare(constant, level, { name, full, stats });
       continue;
     }
+    if (level.below.find(name) === undefined) continue;
     await level.announce();
     await visitor.deleted(full);
   }

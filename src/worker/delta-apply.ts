@@ -7,7 +7,7 @@ import { detectCompression, inflatePieces } from '../kernel/sync-inflate.ts';
 import type { Syscalls } from '../kernel/syscalls.ts';
 import type { StagedLayer } from '../store/layer-store.ts';
 import type { LayerBasis } from '../store/layers/layer-basis.ts';
-import { firstBytes, prepend } from './extract.ts';
+import { firstBytes, prepend } from './first-bytes.ts';
 import { type ExpectedLayer, LayerExtraction, verificationFailed } from './layer-extraction.ts';
 
 /** A layer of a target, to be made. */

@@ -2,12 +2,12 @@ import {
   detectCompression,
   inflateStream,
   isCodecError,
-  MAGIC_BYTES,
   openSyncInflater,
 } from '../kernel/sync-inflate.ts';
 import type { BlobCheckpoint } from '../store/layers/layer-checkpoint.ts';
 import { layerTarPrefix } from '../store/layers/layer-tar.ts';
 import { EarlierFiles } from './earlier-files.ts';
+import { firstBytes, prepend, stillOpen } from './first-bytes.ts';
 import {
   type ExtractedLayer,
   type ExtractionOptions,
@@ -118,35 +118,4 @@ function syncInflateWorks(): boolean {
     syncWorks = probe !== undefined;
   }
   return syncWorks;
-}
-
-/** The first chunks, copied, until they tell the compression or the source ends. */
-export async function firstBytes(chunks: AsyncGenerator<Uint8Array>): Promise<Uint8Array[]> {
-  const head: Uint8Array[] = [];
-  let bytes = 0;
-  while (bytes < MAGIC_BYTES) {
-    const { value, done } = await chunks.next();
-    if (done === true) break;
-    head.push(Buffer.from(value));
-    bytes += value.length;
-  }
-  return head;
-}
-
-/** The chunks that were taken to look at, and then the others. */
-export async function* prepend(
-  head: readonly Uint8Array[],
-  rest: AsyncIterable<Uint8Array>,
-): AsyncGenerator<Uint8Array> {
-  yield* head;
-  yield* rest;
-}
-
-/** The same chunks; who stops early leaves the rest to be had. */
-async function* stillOpen(chunks: AsyncGenerator<Uint8Array>): AsyncGenerator<Uint8Array> {
-  for (;;) {
-    const { value, done } = await chunks.next();
-    if (done === true) return;
-    yield value;
-  }
 }

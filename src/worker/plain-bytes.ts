@@ -1,4 +1,5 @@
-import { detectCompression, inflateStream, MAGIC_BYTES } from '../kernel/sync-inflate.ts';
+import { detectCompression, inflateStream } from '../kernel/sync-inflate.ts';
+import { firstBytes, prepend, stillOpen } from './first-bytes.ts';
 
 /**
  * What a client sends without the compression around it, if there is one. A piece of `source` need
@@ -10,22 +11,7 @@ export async function* plainBytes(
   signal: AbortSignal,
 ): AsyncGenerator<Buffer> {
   const chunks = source[Symbol.asyncIterator]();
-  const head: Uint8Array[] = [];
-  let bytes = 0;
-  while (bytes < MAGIC_BYTES) {
-    const { value, done } = await chunks.next();
-    if (done === true) break;
-    head.push(Buffer.from(value));
-    bytes += value.length;
-  }
-  const whole = async function* (): AsyncGenerator<Uint8Array> {
-    yield* head;
-    for (;;) {
-      signal.throwIfAborted();
-      const { value, done } = await chunks.next();
-      if (done === true) return;
-      yield value;
-    }
-  };
-  yield* inflateStream(whole(), detectCompression(Buffer.concat(head)));
+  const head = await firstBytes(chunks);
+  const whole = prepend(head, stillOpen(chunks, signal));
+  yield* inflateStream(whole, detectCompression(Buffer.concat(head)));
 }

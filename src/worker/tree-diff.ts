@@ -45,7 +45,8 @@ export async function walkDiff(
   await walk({ sys, visitor, ignored }, { upper, merged, below, path: '' as ByteString });
 }
 
-type Constant = {
+/** What stays the same through a walk. */
+export type Constant = {
   readonly sys: Syscalls;
   readonly visitor: DiffVisitor;
   readonly ignored: ReadonlySet<ByteString>;
@@ -106,7 +107,7 @@ async function walk(constant: Constant, level: Level): Promise<void> {
  * changed since, and a layer has no way to say where the rest came from.
  */
 export async function walkNew(
-  constant: Pick<Constant, 'visitor' | 'ignored'>,
+  constant: Constant,
   directory: OpenDirectory,
   path: ByteString,
 ): Promise<void> {

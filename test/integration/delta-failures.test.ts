@@ -5,6 +5,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, truncateSync 
 import path from 'node:path';
 import { after, before, test } from 'node:test';
 import { startDaemon, type TestDaemon } from '../support/daemon.ts';
+import { noise } from '../support/deltas.ts';
 import { type BuiltImage, buildImage, type LayerEntry, pushImage } from '../support/images.ts';
 import { unmountAllBelow } from '../support/mounts.ts';
 import { emptied, eventually } from '../support/processes.ts';
@@ -24,8 +25,6 @@ after(async () => {
   await registry?.[Symbol.asyncDispose]();
 });
 
-const noise = (seed: string, bytes: number): Buffer =>
-  createHash('shake256', { outputLength: bytes }).update(seed).digest();
 const digestOf = (bytes: string | Uint8Array): string =>
   `sha256:${createHash('sha256').update(bytes).digest('hex')}`;
 

@@ -5,14 +5,12 @@ import path from 'node:path';
 import { test } from 'node:test';
 import { reportText } from '../../src/cli/delta-report.ts';
 import { clientCommand } from '../support/daemon.ts';
+import { noise } from '../support/deltas.ts';
 import { type BuiltImage, buildImage } from '../support/images.ts';
 import { run, runOk } from '../support/processes.ts';
 import { temporaryFolder } from '../support/temp.ts';
 
 /** Deltas between OCI layouts, as a CI job makes them: without a daemon. */
-
-const noise = (seed: string, bytes: number): Buffer =>
-  createHash('shake256', { outputLength: bytes }).update(seed).digest();
 
 async function image(version: number): Promise<BuiltImage> {
   const program = noise('program', 200_000);

@@ -14,6 +14,7 @@ import { layerTar as exactTar } from '../../src/store/layers/layer-tar.ts';
 import { makeDeltas } from '../../src/worker/deltas/delta-maker.ts';
 import { extractPart } from '../../src/worker/deltas/part-decoder.ts';
 import { TarFiles } from '../../src/worker/deltas/tar-files.ts';
+import { noise } from '../support/deltas.ts';
 import { type LayerEntry, layerTar } from '../support/images.ts';
 import { type OpenStore, openStore } from '../support/layers.ts';
 
@@ -31,8 +32,6 @@ after(async () => {
 });
 
 const sha256 = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex');
-const noise = (seed: string, bytes: number): Buffer =>
-  createHash('shake256', { outputLength: bytes }).update(seed).digest();
 
 type Part = {
   readonly bytes: Buffer;

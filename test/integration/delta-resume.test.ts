@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
 import { clientCommand, startDaemon, type TestDaemon } from '../support/daemon.ts';
+import { noise } from '../support/deltas.ts';
 import { buildImage, type LayerEntry, pushImage } from '../support/images.ts';
 import { eventually } from '../support/processes.ts';
 import { type Registry, startRegistry } from '../support/registry.ts';
@@ -24,8 +24,6 @@ after(async () => {
 });
 
 const FILES = 24;
-const noise = (seed: string, bytes: number): Buffer =>
-  createHash('shake256', { outputLength: bytes }).update(seed).digest();
 
 /** A layer of many files, all of them new in version 2 but for a few. */
 function files(version: number): LayerEntry[] {

@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict';
-import { createHash } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
@@ -8,6 +7,7 @@ import type { InspectedDelta } from '../../src/spec/delta-inspect.ts';
 import type { DeltaPlan } from '../../src/spec/delta-plan.ts';
 import type { ProgressMessage } from '../../src/spec/docker/progress.ts';
 import { clientCommand, startDaemon, type TestDaemon } from '../support/daemon.ts';
+import { noise } from '../support/deltas.ts';
 import { type BuiltImage, buildImage, type LayerEntry, pushImage } from '../support/images.ts';
 import { emptied, eventually, run } from '../support/processes.ts';
 import { type Registry, startRegistry } from '../support/registry.ts';
@@ -24,9 +24,6 @@ after(async () => {
   await builder?.[Symbol.asyncDispose]();
   await registry?.[Symbol.asyncDispose]();
 });
-
-const noise = (seed: string, bytes: number): Buffer =>
-  createHash('shake256', { outputLength: bytes }).update(seed).digest();
 
 /** A program of which a new version differs a little everywhere, and a lot in one place. */
 function program(version: number): Buffer {

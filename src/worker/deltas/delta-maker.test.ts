@@ -4,15 +4,13 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { test } from 'node:test';
+import { noise } from '../../../test/support/deltas.ts';
 import { parseDiffId, parseImageId } from '../../base/digest.ts';
 import { fromText } from '../../formats/byte-string.ts';
 import { encodeTarHeader, TAR_END, tarPadding } from '../../formats/tar-writer.ts';
 import { makeDeltas } from './delta-maker.ts';
 import type { DeltaImage } from './delta-source.ts';
 import { TarFiles } from './tar-files.ts';
-
-const noise = (seed: string, bytes: number): Buffer =>
-  createHash('shake256', { outputLength: bytes }).update(seed).digest();
 
 function tarOf(version: number): Buffer {
   const program = noise('program', 300_000);
