@@ -13,11 +13,13 @@ export type OrphanedObjects = { readonly path: string; readonly bytes: number };
 
 /** Shared contents that nothing uses. Those of a layer that is being removed go in a moment. */
 export async function findOrphanedObjects(
-  { dataRoot, locks }: Pick<LayerStoreContext, 'dataRoot' | 'locks'>,
+  { sys, dataRoot, locks }: Pick<LayerStoreContext, 'sys' | 'dataRoot' | 'locks'>,
   options: { readonly bornBeforeMs: number; readonly signal: AbortSignal },
 ): Promise<OrphanedObjects[]> {
   const { signal } = options;
-  const unused = await locks.run(OBJECTS_LOCK, () => findUnusedObjects(dataRoot, signal));
+  const unused = await locks.run(OBJECTS_LOCK, () =>
+    findUnusedObjects({ sys, ...dataRoot }, signal),
+  );
   return unused
     .map(({ group, files }) => ({
       path: path.join(dataRoot.objects, group),

@@ -23,6 +23,7 @@ import { imageStore } from '../../src/store/images.ts';
 import { OBJECTS_LOCK } from '../../src/store/layers/catalog.ts';
 import { findCheckpoint, writeCheckpoint } from '../../src/store/layers/layer-checkpoint.ts';
 import { layerTar as readLayerTar } from '../../src/store/layers/layer-tar.ts';
+import { CONTENTS } from '../../src/store/layers/objects.ts';
 import { findOrphanedObjects } from '../../src/store/orphans.ts';
 import { recoverStore } from '../../src/store/recover.ts';
 import { verifyLayer } from '../../src/worker/layer-verify.ts';
@@ -252,6 +253,28 @@ test('what a layer that goes shares with one that is being extracted stays', asy
   // The other layer's are gone: one group is left.
   const groups = readdirSync(context.dataRoot.objects).filter((name) => !name.startsWith('.'));
   assert.equal(groups.length, 1);
+});
+
+test('what a layer uses stays, also when the layer has lost its list of it', async () => {
+  await using here = await openStore('overlay2');
+  const { store, context } = here;
+  const file = (name: string): Promise<Uint8Array> =>
+    layerTar([{ name, content: 'x'.repeat(100_000) }]);
+  const [first] = await here.add(await file('old'));
+  const [second] = await here.add(await file('folder/new'));
+  assert(first !== undefined && second !== undefined);
+  const directory = path.dirname(store.directoryOf(second));
+  rmSync(path.join(directory, CONTENTS));
+  const held = store.hold([second]);
+  assert.deepEqual(await store.collect(), [first]);
+  await here.settle();
+  const tar = Buffer.concat([...readLayerTar({ ...context, directory, diffId: second })]);
+  assert(tar.includes('x'.repeat(100_000)));
+  held[Symbol.dispose]();
+  await store.collect();
+  await here.settle();
+  const groups = readdirSync(context.dataRoot.objects).filter((name) => !name.startsWith('.'));
+  assert.deepEqual(groups, []);
 });
 
 test('shared contents are looked through while others of them are removed', async () => {

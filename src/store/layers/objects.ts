@@ -1,5 +1,5 @@
-import { readdirSync, renameSync } from 'node:fs';
-import { readdir, readFile } from 'node:fs/promises';
+import { type Dirent, readdirSync, renameSync } from 'node:fs';
+import { opendir, readdir, readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import { dataLoss, errnoOf } from '../../base/errors.ts';
@@ -58,10 +58,17 @@ export function isStub(sys: Syscalls, file: string): boolean {
  */
 export function objectOf(sys: Syscalls, objects: string, fd: number): string | undefined {
   if (sys.fgetxattr(fd, METACOPY) === undefined) return undefined;
-  const redirect = Buffer.from(sys.fgetxattr(fd, REDIRECT) ?? []).toString('latin1');
-  if (!/^\/[a-z2-7]+\/\d+$/.test(redirect))
+  const { group, number } = parseRedirect(sys.fgetxattr(fd, REDIRECT));
+  return path.join(objects, group, number);
+}
+
+function parseRedirect(value: Uint8Array | undefined): { group: string; number: string } {
+  const text = Buffer.from(value ?? []).toString('latin1');
+  const [, group, number] = /^\/([a-z2-7]+)\/(\d+)$/.exec(text) ?? [];
+  if (group === undefined || number === undefined) {
     throw dataLoss('a stub does not say where its content is');
-  return path.join(objects, redirect);
+  }
+  return { group, number };
 }
 
 /** Makes a staged layer's objects the group `name`; true when it has any. */
@@ -98,7 +105,7 @@ export type UnusedObjects = {
  * committed meanwhile uses only what those that are here do.
  */
 export async function findUnusedObjects(
-  { objects, layers }: Pick<TrimContext, 'objects' | 'layers'>,
+  { sys, objects, layers }: Omit<TrimContext, 'isCurrent'>,
   signal: AbortSignal,
 ): Promise<UnusedObjects[]> {
   const live = readdirSync(layers);
@@ -110,7 +117,7 @@ export async function findUnusedObjects(
   if (orphans.size === 0) return [];
   for (const layer of live) {
     signal.throwIfAborted();
-    await noteUses(path.join(layers, layer, CONTENTS), orphans);
+    await noteUses(sys, path.join(layers, layer), orphans);
   }
   const found: UnusedObjects[] = [];
   for (const [group, needed] of orphans) {
@@ -149,18 +156,44 @@ export async function trimGroups(context: TrimContext, signal: AbortSignal): Pro
 
 const SLICE_FILES = 64;
 
-async function noteUses(file: string, orphans: ReadonlyMap<string, Set<number>>): Promise<void> {
+type Orphans = ReadonlyMap<string, Set<number>>;
+
+async function noteUses(sys: Syscalls, layer: string, orphans: Orphans): Promise<void> {
   let bytes: Buffer;
   try {
-    bytes = await readFile(file);
+    bytes = await readFile(path.join(layer, CONTENTS));
   } catch (error) {
-    if (errnoOf(error) === 'ENOENT') return;
-    throw error;
+    if (errnoOf(error) !== 'ENOENT') throw error;
+    // It shares nothing, or has lost its list.
+    await noteStubs(sys, Buffer.from(path.join(layer, 'diff')), orphans);
+    return;
   }
   const contents = decodeLayerContents(bytes);
   if (!contents.groups.some((group) => orphans.has(group))) return;
   for (let i = 0; i < contents.count; i += 1) {
     const { group, number } = contents.at(i);
     orphans.get(group)?.add(number);
+  }
+}
+
+/** What the stubs below a folder say that they use: a file that has its own content needs nothing. */
+async function noteStubs(sys: Syscalls, folder: Buffer, orphans: Orphans): Promise<void> {
+  for await (const entry of await opendirOrNone(folder)) {
+    const file = Buffer.concat([folder, Buffer.from('/'), Buffer.from(entry.name, 'latin1')]);
+    if (entry.isDirectory()) await noteStubs(sys, file, orphans);
+    else if (entry.isFile() && sys.lgetxattr(file, METACOPY) !== undefined) {
+      const { group, number } = parseRedirect(sys.lgetxattr(file, REDIRECT));
+      orphans.get(group)?.add(Number(number));
+    }
+  }
+}
+
+/** Entries of a directory, with names that are strings of bytes; none of one that went meanwhile. */
+async function opendirOrNone(folder: Buffer): Promise<AsyncIterable<Dirent> | Iterable<Dirent>> {
+  try {
+    return await opendir(folder, { encoding: 'latin1' });
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return [];
+    throw error;
   }
 }
