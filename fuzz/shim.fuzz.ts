@@ -1,25 +1,21 @@
 import assert from 'node:assert/strict';
 import { randomInt } from 'node:crypto';
 import { once } from 'node:events';
-import { readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createConnection } from 'node:net';
 import path from 'node:path';
-import { after, test } from 'node:test';
+import { test } from 'node:test';
 import { gzipSync } from 'node:zlib';
 import fc from 'fast-check';
+import { NO_LOG } from '../src/engine/logs/shim-log.ts';
 import type { LogRequest } from '../src/kernel/shim.ts';
-import { openShims } from '../src/kernel/shims.ts';
 import {
-  buildFakeRuntime,
-  buildSanitizedShim,
-  NO_LOG,
+  logRequest,
   readToEnd,
-  sanitizerEnv,
+  sanitizedShims,
   sanitizerFindings,
-  shimSpec,
   unframe,
 } from '../test/support/shim.ts';
-import { temporaryFolder } from '../test/support/temp.ts';
 
 /* The shim under sanitizers: what it reads comes from containers, damaged disks and clients. */
 
@@ -31,34 +27,20 @@ const limits = {
   ...(seed === undefined ? {} : { seed: Number(seed) }),
 };
 
-const folder = temporaryFolder('shim-fuzz');
-const root = folder.path;
-const shims = openShims({ program: buildSanitizedShim(root), env: sanitizerEnv(root) });
-const runtime = buildFakeRuntime(root);
-after(() => folder[Symbol.dispose]());
+const { root, shims, running } = sanitizedShims('shim-fuzz');
 
-let count = 0;
+let logs = 0;
 const launch = async (command: string, log = NO_LOG) => {
-  const spec = shimSpec(
-    root,
-    `f${++count}`,
-    { path: runtime, args: [command] },
-    { log, openStdin: true, stdinOnce: true },
-  );
+  const spec = running(command, { log, openStdin: true, stdinOnce: true });
   return { spec, shim: await shims.launch(spec) };
 };
 
-const request: Omit<LogRequest, 'driver' | 'path'> = {
-  ...{
-    containerId: '',
-    filesMax: 3,
-    stdout: true,
-    stderr: true,
-    tail: undefined,
-    sinceNs: undefined,
-  },
-  ...{ untilNs: undefined, timestamps: true, details: true, raw: false, follow: false },
-};
+const request = (
+  driver: LogRequest['driver'],
+  file: string,
+  more: Partial<LogRequest> = {},
+): LogRequest =>
+  logRequest({ driver, path: file }, { filesMax: 3, timestamps: true, details: true, ...more });
 
 const bytes = fc.array(
   fc.oneof(
@@ -79,7 +61,7 @@ test('any output is passed on as it is, and logged so that it is read back', asy
       async (pieces, driver, compress) => {
         const data = path.join(root, 'data');
         writeFileSync(data, Buffer.concat(pieces));
-        const file = path.join(root, `log${++count}`);
+        const file = path.join(root, `log${++logs}`);
         const { shim } = await launch(`cat ${data}`, {
           ...NO_LOG,
           ...{ driver, path: file, attrs: '{"k":"v w"}', maxSizeBytes: 30_000, filesMax: 100 },
@@ -89,8 +71,8 @@ test('any output is passed on as it is, and logged so that it is read back', asy
         await shim.start();
         assert.ok(unframe(await readToEnd(client)).stdout.equals(readFileSync(data)));
         assert.equal((await shim.exited).exitCode, 0);
-        const all = { ...request, filesMax: 100, timestamps: false, details: false };
-        const output = shims.readLog({ ...all, driver, path: file }).output;
+        const all = { filesMax: 100, timestamps: false, details: false };
+        const output = shims.readLog(request(driver, file, all)).output;
         const { stdout } = unframe(Buffer.concat(await output.toArray()));
         // json-file keeps text only: what is no UTF-8 comes back as U+FFFD.
         if (driver === 'local') assert.ok(stdout.equals(readFileSync(data)));
@@ -137,7 +119,7 @@ test('any damage to a log gives whole frames', async () => {
       const there = level === null ? file : `${file}.1.gz`;
       writeFileSync(there, damaged.subarray(0, cut ?? damaged.length));
       if (level !== null) writeFileSync(file, '');
-      const output = shims.readLog({ ...request, driver, path: file, tail }).output;
+      const output = shims.readLog(request(driver, file, { tail })).output;
       unframe(Buffer.concat(await output.toArray()));
       rmSync(there);
       assert.equal(sanitizerFindings(root), '');
@@ -148,10 +130,8 @@ test('any damage to a log gives whole frames', async () => {
 
 test('any bytes from journalctl give whole frames', async () => {
   const file = path.join(root, 'journal');
-  writeFileSync(path.join(root, 'journalctl'), `#!/bin/sh\ncat ${file}\n`, { mode: 0o755 });
-  const env = sanitizerEnv(root);
-  const program = path.join(root, 'shim-sanitized');
-  const reader = openShims({ program, env: { ...env, PATH: `${root}:${env['PATH'] ?? ''}` } });
+  mkdirSync(path.join(root, 'bin'));
+  writeFileSync(path.join(root, 'bin/journalctl'), `#!/bin/sh\ncat ${file}\n`, { mode: 0o755 });
   const size = fc
     .oneof(fc.nat(50), fc.constantFrom(0, 2 ** 31, 2 ** 32))
     .map((value) => Buffer.from(BigUint64Array.of(BigInt(value)).buffer));
@@ -165,7 +145,7 @@ test('any bytes from journalctl give whole frames', async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(piece, { maxLength: 30 }), async (pieces) => {
       writeFileSync(file, Buffer.concat(pieces));
-      const { output } = reader.readLog({ ...request, driver: 'journald', path: '' });
+      const { output } = shims.readLog(request('journald', ''));
       unframe(Buffer.concat(await output.toArray()));
       assert.equal(sanitizerFindings(root), '');
     }),

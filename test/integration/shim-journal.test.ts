@@ -4,29 +4,14 @@ import { existsSync, mkdirSync, readlinkSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
 import { isEngineError } from '../../src/base/errors.ts';
+import { NO_LOG } from '../../src/engine/logs/shim-log.ts';
 import type { LogRequest } from '../../src/kernel/shim.ts';
 import { openShims } from '../../src/kernel/shims.ts';
 import { eventually, stopChild } from '../support/processes.ts';
-import {
-  buildFakeRuntime,
-  buildSanitizedShim,
-  NO_LOG,
-  sanitizerEnv,
-  sanitizerFindings,
-  shimSpec,
-  unframe,
-} from '../support/shim.ts';
-import { temporaryFolder } from '../support/temp.ts';
+import { logRequest, sanitizedShims, unframe } from '../support/shim.ts';
 
 /** The driver journald against a journald of its own, with a /run of its own, and back. */
 
-const folder = temporaryFolder('shim-journal');
-const root = folder.path;
-const program = buildSanitizedShim(root);
-const runtime = buildFakeRuntime(root);
-const bin = path.join(root, 'bin');
-const env = { ...sanitizerEnv(root), PATH: `${bin}:${process.env['PATH'] ?? ''}` };
-const shims = openShims({ program, env });
 let journald: ChildProcess;
 let socket = '';
 
@@ -40,16 +25,14 @@ before(async () => {
     readlinkSync(`/proc/${journald.pid}/exe`).endsWith('/systemd-journald');
   await eventually(() => isJournald() && existsSync(inside), { what: 'journald' });
   socket = inside;
+  const bin = path.join(root, 'bin');
   mkdirSync(bin);
   const enter = `#!/bin/sh\nexec nsenter --mount=/proc/${journald.pid}/ns/mnt /usr/bin/journalctl "$@"\n`;
   writeFileSync(path.join(bin, 'journalctl'), enter, { mode: 0o755 });
 });
-after(async () => {
-  await stopChild(journald);
-  const findings = sanitizerFindings(root);
-  folder[Symbol.dispose]();
-  assert.equal(findings, '');
-});
+after(() => stopChild(journald));
+
+const { root, program, env, shims, running } = sanitizedShims('shim-journal');
 
 let count = 0;
 
@@ -58,17 +41,13 @@ async function run(command: string): Promise<{ id: string; ended: Promise<unknow
   const id = `journal${++count}`;
   const options = [`SOCKET=${socket}`, `CONTAINER_ID_FULL=${id}`];
   const log = { ...NO_LOG, driver: 'journald' as const, options };
-  const shim = await shims.launch(shimSpec(root, id, { path: runtime, args: [command] }, { log }));
+  const shim = await shims.launch(running(command, { log }));
   await shim.start();
   return { id, ended: shim.exited };
 }
 
 function request(containerId: string, more: Partial<LogRequest> = {}): LogRequest {
-  return {
-    ...{ driver: 'journald', containerId, path: '', filesMax: 1, stdout: true, stderr: true },
-    ...{ tail: undefined, sinceNs: undefined, untilNs: undefined, timestamps: false },
-    ...{ details: false, raw: false, follow: false, ...more },
-  };
+  return logRequest({ driver: 'journald', path: '' }, { containerId, filesMax: 1, ...more });
 }
 
 async function read(id: string, more: Partial<LogRequest> = {}): Promise<Buffer> {

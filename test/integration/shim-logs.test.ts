@@ -17,47 +17,27 @@ import {
 } from 'node:fs';
 import { createServer, type Socket } from 'node:net';
 import path from 'node:path';
-import { after, test } from 'node:test';
+import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseTimeNs } from '../../src/base/clock.ts';
+import { NO_LOG } from '../../src/engine/logs/shim-log.ts';
 import { AF, SOCK } from '../../src/kernel/constants.ts';
 import { openSyscalls } from '../../src/kernel/ffi.ts';
 import type { LogRequest, ShimLog } from '../../src/kernel/shim.ts';
 import { openShims } from '../../src/kernel/shims.ts';
 import { eventually } from '../support/processes.ts';
-import {
-  buildFakeRuntime,
-  buildSanitizedShim,
-  type LogEntry,
-  logEntries,
-  NO_LOG,
-  sanitizerEnv,
-  sanitizerFindings,
-  shimSpec,
-  unframe,
-} from '../support/shim.ts';
-import { temporaryFolder } from '../support/temp.ts';
+import { type LogEntry, logEntries, logRequest, sanitizedShims, unframe } from '../support/shim.ts';
 
 /* What the shim logs and what its reader makes of it, under sanitizers. */
 
-const folder = temporaryFolder('shim-logs');
-const root = folder.path;
-const program = buildSanitizedShim(root);
-const runtime = buildFakeRuntime(root);
-const shims = openShims({ program, env: sanitizerEnv(root) });
-after(() => {
-  const findings = sanitizerFindings(root);
-  folder[Symbol.dispose]();
-  assert.equal(findings, '');
-});
+const { root, shims, running } = sanitizedShims('shim-logs');
 
 let count = 0;
 const fresh = (name: string): string => path.join(root, `${name}${++count}`);
 
 /** Runs a shell command with its output going to a log. */
 async function run(command: string, log: ShimLog): Promise<void> {
-  const spec = shimSpec(root, `c${++count}`, { path: runtime, args: [command] }, { log });
-  const shim = await shims.launch(spec);
+  const shim = await shims.launch(running(command, { log }));
   await shim.start();
   assert.equal((await shim.exited).exitCode, 0);
 }
@@ -69,23 +49,9 @@ const fileLog = (driver: 'json-file' | 'local', more: Partial<ShimLog> = {}): Sh
   ...more,
 });
 
-const EVERYTHING: Omit<LogRequest, 'driver' | 'path'> = {
-  containerId: '',
-  filesMax: 1000,
-  stdout: true,
-  stderr: true,
-  tail: undefined,
-  sinceNs: undefined,
-  untilNs: undefined,
-  timestamps: false,
-  details: false,
-  raw: false,
-  follow: false,
-};
-
 async function read(log: ShimLog, more: Partial<LogRequest> = {}): Promise<Buffer> {
   assert.ok(log.driver === 'json-file' || log.driver === 'local');
-  const request = { ...EVERYTHING, driver: log.driver, path: log.path, ...more };
+  const request = logRequest({ driver: log.driver, path: log.path }, more);
   return Buffer.concat(await shims.readLog(request).output.toArray());
 }
 const readText = async (log: ShimLog, more: Partial<LogRequest> = {}): Promise<string> =>
@@ -175,13 +141,9 @@ test('a long line is split at 16 KiB, never inside a character', async () => {
 test('rotation under load loses nothing, keeps the order and the bounds', async () => {
   for (const driver of ['json-file', 'local'] as const) {
     const log = fileLog(driver, { maxSizeBytes: 100_000, filesMax: 500 });
-    const following = shims.readLog({
-      ...EVERYTHING,
-      driver,
-      path: log.path,
-      raw: true,
-      follow: true,
-    });
+    const following = shims.readLog(
+      logRequest({ driver, path: log.path }, { raw: true, follow: true }),
+    );
     const followed = following.output.toArray() as Promise<Buffer[]>;
     await run('seq 1 100000', log);
     following.end();
@@ -308,7 +270,7 @@ test('following ends with the container, with until, and when nobody listens', a
       log.path,
       `{"log":"${text}\\n","stream":"stdout","time":"${new Date().toISOString()}"}\n`,
     );
-  const request = { ...EVERYTHING, driver: 'json-file', path: log.path, raw: true } as const;
+  const request = logRequest({ driver: 'json-file', path: log.path }, { raw: true });
   const until = BigInt(Date.now() + 4000) * 1_000_000n;
   const followers = [
     shims.readLog({ ...request, follow: true }),
@@ -361,13 +323,9 @@ function isWaiting(folder: string, log: string): boolean {
 
 test('a container that logs nothing yet can be followed', async () => {
   const log = fileLog('local', { path: path.join(root, 'later') });
-  const reading = shims.readLog({
-    ...EVERYTHING,
-    driver: 'local',
-    path: log.path,
-    raw: true,
-    follow: true,
-  });
+  const reading = shims.readLog(
+    logRequest({ driver: 'local', path: log.path }, { raw: true, follow: true }),
+  );
   const output = reading.output.toArray() as Promise<Buffer[]>;
   await sleep(100);
   await run('echo hello', log);
@@ -417,8 +375,7 @@ test('non-blocking mode drops what the driver cannot take, and the container run
     nonBlocking: true,
     bufferBytes: 65_536,
   };
-  const spec = shimSpec(root, `c${++count}`, { path: runtime, args: ['seq 1 100000'] }, { log });
-  const shim = await shims.launch(spec);
+  const shim = await shims.launch(running('seq 1 100000', { log }));
   const { pid } = await shim.start();
   // The container has ended although nobody takes its messages; then they are taken.
   await eventually(() => globSync(`/proc/${pid}/exe`).length === 0 || undefined, {
@@ -553,11 +510,9 @@ test('a reader that fails makes the output fail, whole or not', async () => {
   const broken = path.join(root, 'broken-reader');
   writeFileSync(broken, '#!/bin/sh\necho something\nexit 3\n', { mode: 0o755 });
   for (const each of [broken, '/nonexistent/shim']) {
-    const reading = openShims({ program: each, env: {} }).readLog({
-      ...EVERYTHING,
-      driver: 'json-file',
-      path: '/x',
-    });
+    const reading = openShims({ program: each, env: {} }).readLog(
+      logRequest({ driver: 'json-file', path: '/x' }),
+    );
     await assert.rejects(
       reading.output.toArray(),
       /the reader of the log ended with 3|cannot read/,

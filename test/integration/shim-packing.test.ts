@@ -2,36 +2,18 @@ import assert from 'node:assert/strict';
 import { randomBytes, randomInt } from 'node:crypto';
 import { existsSync, globSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { after, test } from 'node:test';
+import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { gunzipSync, gzipSync, constants as zlib } from 'node:zlib';
 import { parseTimeNs } from '../../src/base/clock.ts';
+import { NO_LOG } from '../../src/engine/logs/shim-log.ts';
 import type { LogRequest, ShimLog } from '../../src/kernel/shim.ts';
-import { openShims } from '../../src/kernel/shims.ts';
 import { eventually } from '../support/processes.ts';
-import {
-  buildFakeRuntime,
-  buildSanitizedShim,
-  hasEnded,
-  logEntries,
-  NO_LOG,
-  sanitizerEnv,
-  sanitizerFindings,
-  shimSpec,
-} from '../support/shim.ts';
-import { temporaryFolder } from '../support/temp.ts';
+import { hasEnded, logEntries, logRequest, sanitizedShims } from '../support/shim.ts';
 
 /* `compress=true`: what becomes of rotated files, and what is read of them, under sanitizers. */
 
-const folder = temporaryFolder('shim-packing');
-const root = folder.path;
-const runtime = buildFakeRuntime(root);
-const shims = openShims({ program: buildSanitizedShim(root), env: sanitizerEnv(root) });
-after(() => {
-  const findings = sanitizerFindings(root);
-  folder[Symbol.dispose]();
-  assert.equal(findings, '');
-});
+const { root, shims, running } = sanitizedShims('shim-packing');
 
 let count = 0;
 const DRIVERS = ['json-file', 'local'] as const;
@@ -42,8 +24,7 @@ function packedLog(driver: 'json-file' | 'local', more: Partial<ShimLog> = {}): 
 }
 
 async function launch(command: string, log: ShimLog) {
-  const spec = shimSpec(root, `c${++count}`, { path: runtime, args: [command] }, { log });
-  const shim = await shims.launch(spec);
+  const shim = await shims.launch(running(command, { log }));
   return { shim, pid: (await shim.start()).pid };
 }
 
@@ -54,11 +35,10 @@ async function run(command: string, log: ShimLog): Promise<void> {
 
 function requestOf(log: ShimLog, more: Partial<LogRequest> = {}): LogRequest {
   assert.ok(log.driver === 'json-file' || log.driver === 'local');
-  return {
-    ...{ driver: log.driver, path: log.path, containerId: '', filesMax: log.filesMax },
-    ...{ stdout: true, stderr: true, tail: undefined, sinceNs: undefined, untilNs: undefined },
-    ...{ timestamps: false, details: false, raw: true, follow: false, ...more },
-  };
+  return logRequest(
+    { driver: log.driver, path: log.path },
+    { filesMax: log.filesMax, raw: true, ...more },
+  );
 }
 
 async function read(log: ShimLog, more: Partial<LogRequest> = {}): Promise<string> {

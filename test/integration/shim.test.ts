@@ -5,25 +5,21 @@ import { once } from 'node:events';
 import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { createConnection } from 'node:net';
 import path from 'node:path';
-import { after, test } from 'node:test';
+import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isEngineError } from '../../src/base/errors.ts';
+import { NO_LOG } from '../../src/engine/logs/shim-log.ts';
 import type { Shim, ShimSpec } from '../../src/kernel/shim.ts';
 import { openShims } from '../../src/kernel/shims.ts';
 import { eventually } from '../support/processes.ts';
 import {
-  buildFakeRuntime,
-  buildSanitizedShim,
   hasEnded,
   logEntries,
-  NO_LOG,
   readToEnd,
-  sanitizerEnv,
-  sanitizerFindings,
+  sanitizedShims,
   shimSpec,
   unframe,
 } from '../support/shim.ts';
-import { temporaryFolder } from '../support/temp.ts';
 import { CHECKOUT } from '../support/tools.ts';
 
 /*
@@ -31,26 +27,10 @@ import { CHECKOUT } from '../support/tools.ts';
  * runc.
  */
 
-const folder = temporaryFolder('shim');
-const root = folder.path;
-const program = buildSanitizedShim(root);
-const fakeRuntime = buildFakeRuntime(root);
-const shims = openShims({ program, env: sanitizerEnv(root) });
-after(() => {
-  const findings = sanitizerFindings(root);
-  folder[Symbol.dispose]();
-  assert.equal(findings, '');
-});
-
+const { root, program, env, shims, running } = sanitizedShims('shim');
 const ALL = { stdin: true, stdout: true, stderr: true };
 const OUTPUT = { stdin: false, stdout: true, stderr: true };
 
-let count = 0;
-/** Settings of a shim that runs a shell command. */
-function running(command: string, more: Partial<ShimSpec> = {}): ShimSpec {
-  count += 1;
-  return shimSpec(root, `c${count}`, { path: fakeRuntime, args: [command] }, more);
-}
 const logTo = (file: string) => ({ ...NO_LOG, driver: 'json-file' as const, path: file });
 
 async function launch(command: string, more: Partial<ShimSpec> = {}): Promise<Shim> {
@@ -80,11 +60,12 @@ test('an exit code, a signal and the time of the end are kept, and the shim goes
 });
 
 test('a runtime that fails is quoted: its log, else its stderr, else its status', async () => {
+  let count = 0;
   const fails = async (script: string): Promise<string> => {
-    count += 1;
-    const runtime = path.join(root, `bad${count}`);
+    const name = `bad${++count}`;
+    const runtime = path.join(root, `${name}.sh`);
     writeFileSync(runtime, `#!/bin/sh\n${script}\n`, { mode: 0o755 });
-    const shim = await shims.launch(shimSpec(root, `c${count}`, { path: runtime, args: [] }));
+    const shim = await shims.launch(shimSpec(root, name, { path: runtime, args: [] }));
     const error = await shim.start().catch((cause: unknown) => cause);
     assert.ok(isEngineError(error, 'internal'), String(error));
     assert.ok(isEngineError(await shim.exited.catch((cause: unknown) => cause)));
@@ -282,7 +263,7 @@ test('tens of thousands of short outputs arrive in order, to log and client', as
 
 test('a folder whose name is longer than an address of a socket works', async () => {
   const long = path.join(root, 'l'.repeat(200));
-  const spec = shimSpec(long, 'c', { path: fakeRuntime, args: ['echo long; sleep 0.2'] });
+  const spec = shimSpec(long, 'c', running('echo long; sleep 0.2').runtime);
   const shim = await shims.launch(spec);
   const output = readToEnd(await shim.attach(OUTPUT));
   await shim.start();
@@ -301,7 +282,7 @@ test('a killed daemon: the process runs on, is found again, and its end is kept'
   writeFileSync(
     daemon,
     `import { openShims } from '${CHECKOUT}/src/kernel/shims.ts';
-     const shims = openShims(${JSON.stringify({ program, env: sanitizerEnv(root) })});
+     const shims = openShims(${JSON.stringify({ program, env })});
      const shim = await shims.launch(${JSON.stringify(spec)});
      const client = await shim.attach(${JSON.stringify(ALL)});
      const { pid } = await shim.start();

@@ -1,35 +1,22 @@
+import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { globSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  globSync,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import type { Socket } from 'node:net';
 import path from 'node:path';
-import type { ShimLog, ShimSpec } from '../../src/kernel/shim.ts';
+import { after } from 'node:test';
+import { NO_LOG } from '../../src/engine/logs/shim-log.ts';
+import type { LogRequest, ShimSpec, Shims } from '../../src/kernel/shim.ts';
+import { openShims } from '../../src/kernel/shims.ts';
+import { temporaryFolder } from './temp.ts';
 import { CHECKOUT } from './tools.ts';
-
-/** The shim with AddressSanitizer and UndefinedBehaviorSanitizer. */
-export function buildSanitizedShim(folder: string): string {
-  const program = path.join(folder, 'shim-sanitized');
-  const sources = globSync(path.join(CHECKOUT, 'native/shim/*.c'));
-  const flags = ['-std=gnu11', '-O1', '-g', '-Wall', '-Wextra', '-Werror'];
-  const sanitizers = ['-fsanitize=address,undefined', '-fno-sanitize-recover=all'];
-  execFileSync('cc', [...flags, ...sanitizers, '-o', program, ...sources]);
-  return program;
-}
-
-/** Environment that makes sanitizers write what they find into `folder`. */
-export function sanitizerEnv(folder: string): Record<string, string> {
-  return {
-    PATH: process.env['PATH'] ?? '',
-    ASAN_OPTIONS: `log_path=${folder}/sanitizer:detect_leaks=0`,
-    UBSAN_OPTIONS: `log_path=${folder}/sanitizer:print_stacktrace=1`,
-  };
-}
-
-/** What sanitizers found, in their words. */
-export function sanitizerFindings(folder: string): string {
-  return globSync(path.join(folder, 'sanitizer.*'))
-    .map((file) => readFileSync(file, 'utf8'))
-    .join('\n');
-}
 
 /**
  * A stand-in for the OCI runtime: runs its first argument as a shell command for "the container",
@@ -52,24 +39,88 @@ int main(int argc, char **argv) {
 }
 `;
 
-export function buildFakeRuntime(folder: string): string {
-  const program = path.join(folder, 'fake-runtime');
-  writeFileSync(`${program}.c`, FAKE_RUNTIME);
-  execFileSync('cc', ['-O1', '-o', program, `${program}.c`]);
+const SANITIZERS = ['-fsanitize=address,undefined', '-fno-sanitize-recover=all', '-g'];
+
+/** Environment that makes sanitizers write what they find into `folder`. */
+export function sanitizerEnv(folder: string): { PATH: string } & Record<string, string> {
+  return {
+    PATH: process.env['PATH'] ?? '',
+    ASAN_OPTIONS: `log_path=${folder}/sanitizer:detect_leaks=0`,
+    UBSAN_OPTIONS: `log_path=${folder}/sanitizer:print_stacktrace=1`,
+  };
+}
+
+/** What sanitizers found, in their words. */
+export function sanitizerFindings(folder: string): string {
+  return globSync(path.join(folder, 'sanitizer.*'))
+    .map((file) => readFileSync(file, 'utf8'))
+    .join('\n');
+}
+
+/** Compiles `build/NAME` when it is older than its sources; several test files may want it at once. */
+function compiled(name: string, flags: readonly string[], sources: readonly string[]): string {
+  const program = path.join(CHECKOUT, 'build', name);
+  const changedMs = Math.max(...sources.map((file) => statSync(file).mtimeMs));
+  if (!existsSync(program) || statSync(program).mtimeMs < changedMs) {
+    const own = `${program}.new.${process.pid}`;
+    const inputs = sources.filter((file) => file.endsWith('.c'));
+    const always = ['-std=gnu11', '-O1', '-Wall', '-Wextra', '-Werror'];
+    execFileSync('cc', [...always, ...flags, '-o', own, ...inputs]);
+    renameSync(own, program);
+  }
   return program;
 }
 
-export const NO_LOG: ShimLog = {
-  driver: 'none',
-  path: '',
-  maxSizeBytes: 0,
-  filesMax: 1,
-  compress: false,
-  attrs: '',
-  options: [],
-  nonBlocking: false,
-  bufferBytes: 0,
+/** The shim under sanitizers, with a stand-in for the runtime. */
+export type SanitizedShims = {
+  /** Everything of this file's tests; programs in its folder `bin` are found before others. */
+  readonly root: string;
+  readonly program: string;
+  readonly env: { readonly PATH: string } & Readonly<Record<string, string>>;
+  readonly shims: Shims;
+  /** Settings of a shim, in a folder of its own, that runs a shell command. */
+  readonly running: (command: string, more?: Partial<ShimSpec>) => ShimSpec;
 };
+
+/** One for the tests of a file, which fails when a sanitizer found something. */
+export function sanitizedShims(name: string): SanitizedShims {
+  const folder = temporaryFolder(name);
+  const root = folder.path;
+  after(() => {
+    const findings = sanitizerFindings(root);
+    folder[Symbol.dispose]();
+    assert.equal(findings, '');
+  });
+  const sources = globSync(path.join(CHECKOUT, 'native/shim/*.[ch]'));
+  const program = compiled('shim-sanitized', SANITIZERS, sources);
+  const source = path.join(root, 'fake-runtime.c');
+  writeFileSync(source, FAKE_RUNTIME);
+  const runtime = path.join(root, 'fake-runtime');
+  execFileSync('cc', ['-O1', '-o', runtime, source]);
+  const env = { ...sanitizerEnv(root), PATH: `${root}/bin:${process.env['PATH'] ?? ''}` };
+  let count = 0;
+  return {
+    root,
+    program,
+    env,
+    shims: openShims({ program, env }),
+    running: (command, more) =>
+      shimSpec(root, `c${++count}`, { path: runtime, args: [command] }, more),
+  };
+}
+
+/** A request for all of a log, in Docker's frames. */
+export function logRequest(
+  log: Pick<LogRequest, 'driver' | 'path'>,
+  more: Partial<LogRequest> = {},
+): LogRequest {
+  const { driver, path: file } = log;
+  return {
+    ...{ driver, path: file, containerId: '', filesMax: 1000, stdout: true, stderr: true },
+    ...{ tail: undefined, sinceNs: undefined, untilNs: undefined, timestamps: false },
+    ...{ details: false, raw: false, follow: false, ...more },
+  };
+}
 
 /** A shim's settings with a folder of its own below `root`. */
 export function shimSpec(
