@@ -40,6 +40,9 @@
 
 enum { LAUNCHER = 3, EVENT_MAX = 16 << 10, REASON_MAX = 2048, EXIT_USAGE = 125, EXIT_UNKNOWN = 255 };
 
+/* A runtime that does not come back would keep its container from being started, stopped, removed. */
+enum { START_DEFAULT_MS = 120000, EXIT_KILLED = 128 + SIGKILL };
+
 /*
  * A process that has ended may leave others that hold its pipes. What was in the pipes at its end
  * is always taken; then the pipes have to stay quiet for this long, and in all no longer than that.
@@ -65,7 +68,11 @@ static int master = -1;
 static struct winsize window;
 
 static pid_t runtime_pid = -1, pid = -1;
-static int64_t started_ns, exited_ns, drain_until_ns, quiet_until_ns;
+/* By the wall clock. */
+static int64_t started_ns, exited_ns;
+/* By the clock that nobody sets, time in suspension included. */
+static int64_t begun_ns, ran_ns;
+static int64_t runtime_until_ns, drain_until_ns, quiet_until_ns;
 static int exit_code;
 static bool oom_killed;
 
@@ -97,6 +104,7 @@ static void put_exit(struct text *event) {
   put_field(event, "exitCode", exit_code);
   put(event, oom_killed ? ",\"oomKilled\":true" : ",\"oomKilled\":false");
   put_time_field(event, "exitedAt", exited_ns);
+  put_time_field(event, "ran", ran_ns);
 }
 
 static void greet(int peer) {
@@ -109,6 +117,7 @@ static void greet(int peer) {
   put(&event, "\"");
   put_field(&event, "pid", pid);
   put_time_field(&event, "startedAt", started_ns);
+  put_time_field(&event, "ran", state == RUNNING ? clock_ns(CLOCK_BOOTTIME) - begun_ns : ran_ns);
   put(&event, "}\n");
   peer_tell(peer, &event);
 }
@@ -164,6 +173,8 @@ static void start(int peer) {
     return;
   }
   state = STARTING;
+  runtime_until_ns =
+      clock_ns(CLOCK_MONOTONIC) + number_setting("start-ms", START_DEFAULT_MS) * MILLISECOND_NS;
   runtime_pid = runtime_start(directory, child_stdio);
   int cause = errno;
   close_child_stdio();
@@ -175,6 +186,24 @@ static void fail_with_stderr(int status) {
   static char reason[REASON_MAX];
   ssize_t size = read(outputs[1].fd, reason, sizeof reason);
   fail(status, reason, size > 0 ? (size_t)size : 0);
+}
+
+/*
+ * The runtime hangs: it is killed with what it started (hooks are in its group), and not waited for,
+ * because one that waits for a dead disk does not die either.
+ */
+static void give_up_on_runtime(void) {
+  if (runtime_pid < 0 || clock_ns(CLOCK_MONOTONIC) < runtime_until_ns) return;
+  kill(-runtime_pid, SIGKILL);
+  pid_t child = runtime_child();
+  if (child > 0) kill(child, SIGKILL);
+  runtime_pid = -1;
+  char bytes[REASON_MAX];
+  struct text reason = {bytes, 0, sizeof bytes, false};
+  put(&reason, "the runtime did not come back within ");
+  put_number(&reason, number_setting("start-ms", START_DEFAULT_MS));
+  put(&reason, " ms and was killed");
+  fail(EXIT_KILLED, reason.bytes, reason.size);
 }
 
 static void resize_terminal(void) {
@@ -223,6 +252,7 @@ static void on_runtime_exit(int status) {
     return;
   }
   started_ns = clock_ns(CLOCK_REALTIME);
+  begun_ns = clock_ns(CLOCK_BOOTTIME);
   state = RUNNING;
   tell_started();
 }
@@ -231,6 +261,7 @@ static void on_runtime_exit(int status) {
 
 static void on_child_exit(int code) {
   exited_ns = clock_ns(CLOCK_REALTIME);
+  ran_ns = clock_ns(CLOCK_BOOTTIME) - begun_ns;
   exit_code = code;
   oom_killed = runtime_oom_killed();
   state = DRAINING;
@@ -366,7 +397,8 @@ static void go_into_background(void) {
 
 static void set_signals(void) {
   /* Only a container's end ends its shim: a shutdown that signals everything must be recorded. */
-  static const int ignored[] = {SIGHUP, SIGINT, SIGTERM, SIGPIPE, SIGUSR1, SIGUSR2};
+  static const int ignored[] = {SIGHUP, SIGINT, SIGTERM, SIGPIPE,
+                                SIGUSR1, SIGUSR2, SIGXFSZ};
   for (size_t i = 0; i < sizeof ignored / sizeof ignored[0]; i++) signal(ignored[i], SIG_IGN);
   signal(SIGCHLD, SIG_DFL);
   sigset_t mask;
@@ -466,6 +498,10 @@ static int timeout(void) {
   int ms = peers_timeout(), own_ms = -1;
   if (is_paused(&outputs[0])) own_ms = 100;
   if (state == DRAINING) own_ms = (int)(DRAIN_QUIET_NS / MILLISECOND_NS / 4);
+  if (runtime_pid > 0) {
+    int64_t left_ns = runtime_until_ns - clock_ns(CLOCK_MONOTONIC);
+    own_ms = left_ns > 0 ? (int)(left_ns / MILLISECOND_NS) + 1 : 0;
+  }
   return own_ms >= 0 && (ms < 0 || ms > own_ms) ? own_ms : ms;
 }
 
@@ -511,6 +547,7 @@ static void serve(void) {
   read_outputs(fds + 2, output_count);
   if (fds[4].revents != 0) take_terminal();
   if (fds[0].revents != 0) reap();
+  give_up_on_runtime();
   if (state == DRAINING) drain();
 }
 

@@ -106,6 +106,7 @@ static _Noreturn void become_runtime(const char **words, const int stdio[3]) {
   sigset_t none;
   sigemptyset(&none);
   sigprocmask(SIG_SETMASK, &none, NULL);
+  setpgid(0, 0); /* with its hooks, which end with it */
   umask(022); /* the runtime makes mount points, which all users of the container see */
   execv(words[0], (char **)words);
   char bytes[512];

@@ -14,11 +14,11 @@ export type Clock = {
 };
 
 /**
- * Tells from now on how many milliseconds ago `ns` was. By the clock that nobody sets: a board
- * without a battery starts in 1970, and the jump to the true year is no time that passed.
+ * Tells from now on the age in milliseconds of what is `sofarMs` old now. By the clock that nobody
+ * sets: a board without a battery starts in 1970, and the jump to the true year is no time that
+ * passed.
  */
-export function ageSince(clock: Clock, ns: bigint): () => number {
-  const sofarMs = Math.max(0, Number((clock.nowNs() - ns) / 1_000_000n));
+export function ageFrom(clock: Pick<Clock, 'monotonicMs'>, sofarMs: number): () => number {
   const beginMs = clock.monotonicMs() - sofarMs;
   return () => clock.monotonicMs() - beginMs;
 }

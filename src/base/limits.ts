@@ -124,6 +124,8 @@ export const LIMITS = {
   archiveSmallFilesBytesMax: 64 << 20,
 
   // --- containers ---
+  /** A runtime that has not come back after so long is killed; hooks of its may load drivers. */
+  runtimeStartMs: 120_000,
   /** /etc/passwd and /etc/group of an image. */
   accountFileBytesMax: 4 << 20,
   /** Output of one health probe that is kept. */

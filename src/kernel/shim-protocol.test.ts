@@ -8,13 +8,18 @@ import { attachLine, decodeExit, decodeShimEvent, lastRuntimeError } from './shi
 test('events are read as the shim writes them', () => {
   assert.deepEqual(
     decodeShimEvent(
-      '{"type":"hello","shim":7,"state":"running","pid":9,"startedAt":"1700000000123456789"}',
+      '{"type":"hello","shim":7,"state":"running","pid":9,"startedAt":"1700000000123456789","ran":"8"}',
     ),
-    { type: 'hello', shim: 7, state: 'running', pid: 9, startedAtNs: 1_700_000_000_123_456_789n },
+    {
+      ...{ type: 'hello', shim: 7, state: 'running', pid: 9 },
+      ...{ startedAtNs: 1_700_000_000_123_456_789n, ranNs: 8n },
+    },
   );
-  const exit = '{"type":"exited","exitCode":137,"oomKilled":true,"exitedAt":"5"}';
-  const status = { exitCode: 137, oomKilled: true, exitedAtNs: 5n };
+  const exit = '{"type":"exited","exitCode":137,"oomKilled":true,"exitedAt":"5","ran":"3"}';
+  const status = { exitCode: 137, oomKilled: true, exitedAtNs: 5n, ranNs: 3n };
   assert.deepEqual(decodeShimEvent(exit), { type: 'exited', status });
+  const before = decodeExit('{"type":"exited","exitCode":0,"oomKilled":false,"exitedAt":"5"}');
+  assert.equal(before.ranNs, 0n, 'a shim of an earlier version does not say how long');
   assert.deepEqual(decodeExit(`${exit}\n`), status);
   assert.deepEqual(decodeShimEvent('{"type":"failed","status":1,"reason":"a\\"b"}'), {
     type: 'failed',

@@ -1,4 +1,5 @@
 import { invalidArgument } from '../base/errors.ts';
+import { LIMITS } from '../base/limits.ts';
 import { bool, type Decoder, decodeJson, int, string, struct } from '../spec/decode.ts';
 import type { ExitStatus, ShimSpec, ShimStreams } from './shim.ts';
 
@@ -16,6 +17,8 @@ export type ShimEvent =
       /** -1 before the start. */
       readonly pid: number;
       readonly startedAtNs: bigint;
+      /** How long its process has run by now. */
+      readonly ranNs: bigint;
     }
   | { readonly type: 'started'; readonly pid: number; readonly startedAtNs: bigint }
   | { readonly type: 'failed'; readonly status: number; readonly reason: string }
@@ -35,10 +38,21 @@ const nanoseconds: Decoder<bigint> = {
   },
 };
 
-const hello = struct('Hello', { shim: int, state: string, pid: int, startedAt: nanoseconds });
+const hello = struct('Hello', {
+  shim: int,
+  state: string,
+  pid: int,
+  startedAt: nanoseconds,
+  ran: nanoseconds,
+});
 const started = struct('Started', { pid: int, startedAt: nanoseconds });
 const failed = struct('Failed', { status: int, reason: string });
-const exited = struct('Exited', { exitCode: int, oomKilled: bool, exitedAt: nanoseconds });
+const exited = struct('Exited', {
+  exitCode: int,
+  oomKilled: bool,
+  exitedAt: nanoseconds,
+  ran: nanoseconds,
+});
 
 const STATES = ['created', 'starting', 'running', 'exited', 'failed'] as const;
 
@@ -47,10 +61,10 @@ export function decodeShimEvent(line: string): ShimEvent {
   const { type } = decodeJson(eventType, line);
   switch (type) {
     case 'hello': {
-      const { shim, state, pid, startedAt } = decodeJson(hello, line);
+      const { shim, state, pid, startedAt, ran } = decodeJson(hello, line);
       const known = STATES.find((each) => each === state);
       if (known === undefined) throw invalidArgument(`a shim cannot be ${state}`);
-      return { type, shim, state: known, pid, startedAtNs: startedAt };
+      return { type, shim, state: known, pid, startedAtNs: startedAt, ranNs: ran };
     }
     case 'started': {
       const { pid, startedAt } = decodeJson(started, line);
@@ -71,8 +85,8 @@ export function decodeShimEvent(line: string): ShimEvent {
 
 /** The exit file, and the event that tells of it. @throws invalidArgument */
 export function decodeExit(text: string): ExitStatus {
-  const { exitCode, oomKilled, exitedAt } = decodeJson(exited, text);
-  return { exitCode, oomKilled, exitedAtNs: exitedAt };
+  const { exitCode, oomKilled, exitedAt, ran } = decodeJson(exited, text);
+  return { exitCode, oomKilled, exitedAtNs: exitedAt, ranNs: ran };
 }
 
 /** The first line of a connection that carries streams. */
@@ -104,6 +118,7 @@ export function encodeShimSpec(spec: ShimSpec): string {
     ['rows', String(rows)],
     ['columns', String(columns)],
     ['oom-file', spec.oomFile ?? ''],
+    ['start-ms', String(spec.startMs ?? LIMITS.runtimeStartMs)],
     ...(spec.stallMs === undefined ? [] : [['stall-ms', String(spec.stallMs)] as const]),
     ['log-driver', log.driver],
     ['log-path', log.path],

@@ -58,6 +58,8 @@ export type ShimSpec = {
    * is logged as well; then the client is cut off. 5 minutes. Without a log it is waited for.
    */
   readonly stallMs?: number;
+  /** After which a runtime that has not come back is killed; {@link LIMITS.runtimeStartMs}. */
+  readonly startMs?: number;
 };
 
 /** How a process ended, as the shim recorded it. */
@@ -67,6 +69,8 @@ export type ExitStatus = {
   readonly oomKilled: boolean;
   /** Nanoseconds since the epoch. */
   readonly exitedAtNs: bigint;
+  /** Nanoseconds that it ran, by a clock that nobody sets; 0 when that is not known. */
+  readonly ranNs: bigint;
 };
 
 /** What a client of a process wants of it. */
@@ -135,10 +139,14 @@ export type Shims = {
    * `unstarted` when it is gone and nothing was run by it, `lost` when it is gone and the end of
    * what it ran (then `pid`) was not seen: that may run on.
    */
-  readonly reconnect: (
-    directory: string,
-  ) => Promise<
-    | { readonly state: 'running'; readonly shim: Shim; readonly pid: number }
+  readonly reconnect: (directory: string) => Promise<
+    | {
+        readonly state: 'running';
+        readonly shim: Shim;
+        readonly pid: number;
+        /** How long the process has run, as {@link ExitStatus} has it. */
+        readonly ranNs: bigint;
+      }
     | { readonly state: 'exited'; readonly status: ExitStatus }
     | { readonly state: 'unstarted' }
     | { readonly state: 'lost'; readonly pid: number }

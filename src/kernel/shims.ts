@@ -218,10 +218,10 @@ async function reconnect(directory: string): ReturnType<Shims['reconnect']> {
   const shim = new ShimConnection(directory, socket);
   try {
     socket.write('control\n');
-    const { state } = await shim.hello.promise;
+    const { state, ranNs } = await shim.hello.promise;
     if (state === 'starting' || state === 'running') {
       const { pid } = await shim.started.promise;
-      return { state: 'running', shim, pid };
+      return { state: 'running', shim, pid, ranNs };
     }
   } catch (error) {
     assert(error instanceof EngineError, messageOf(error));

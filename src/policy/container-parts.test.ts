@@ -130,9 +130,9 @@ test('names are such as a user may give, and there are many', () => {
 });
 
 test('the status line reads as Docker’s', () => {
-  const base = { exitCode: 3, startedMs: 0, finishedMs: 60_000, health: undefined };
+  const base = { exitCode: 3, upMs: 120_000, endedMs: 60_000, health: undefined };
   const text = (status: Parameters<typeof statusText>[0]['status'], more: object = {}): string =>
-    statusText({ ...base, status, ...more }, 120_000);
+    statusText({ ...base, status, ...more });
   assert.deepEqual(
     [
       text('running'),

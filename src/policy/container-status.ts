@@ -1,18 +1,20 @@
 import { humanDuration } from '../base/duration.ts';
 
-/** What a container's status line is made of. Times are milliseconds since the epoch. */
+/** What a container's status line is made of. */
 export type StatusFacts = {
   readonly status: 'created' | 'running' | 'paused' | 'restarting' | 'removing' | 'exited' | 'dead';
   readonly exitCode: number;
-  readonly startedMs: number;
-  readonly finishedMs: number;
+  /** How long it has run by now. */
+  readonly upMs: number;
+  /** How long ago it ended; NaN when it never did. */
+  readonly endedMs: number;
   readonly health: 'starting' | 'healthy' | 'unhealthy' | undefined;
 };
 
 /** `Up 2 minutes (healthy)`, `Exited (0) 3 hours ago`: the STATUS column. Texts: moby `container/state.go`. */
-export function statusText(facts: StatusFacts, nowMs: number): string {
-  const up = `Up ${humanDuration(nowMs - facts.startedMs)}`;
-  const ended = `(${facts.exitCode}) ${humanDuration(nowMs - facts.finishedMs)} ago`;
+export function statusText(facts: StatusFacts): string {
+  const up = `Up ${humanDuration(facts.upMs)}`;
+  const ended = `(${facts.exitCode}) ${humanDuration(facts.endedMs)} ago`;
   switch (facts.status) {
     case 'paused':
       return `${up} (Paused)`;
@@ -29,6 +31,6 @@ export function statusText(facts: StatusFacts, nowMs: number): string {
     case 'created':
       return 'Created';
     case 'exited':
-      return Number.isNaN(facts.finishedMs) ? '' : `Exited ${ended}`;
+      return Number.isNaN(facts.endedMs) ? '' : `Exited ${ended}`;
   }
 }

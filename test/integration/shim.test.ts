@@ -13,6 +13,7 @@ import type { Shim, ShimSpec } from '../../src/kernel/shim.ts';
 import { openShims } from '../../src/kernel/shims.ts';
 import { eventually } from '../support/processes.ts';
 import {
+  buildShimWithJumpingClock,
   hasEnded,
   logEntries,
   readToEnd,
@@ -56,6 +57,46 @@ test('an exit code, a signal and the time of the end are kept, and the shim goes
     assert.ok(status.exitedAtNs <= BigInt(Date.now() + 1) * 1_000_000n);
     await eventually(() => hasEnded(shim.pid), { what: 'the end of the shim' });
     assert.deepEqual(await shims.reconnect(spec.directory), { state: 'exited', status });
+  }
+});
+
+test('how long a process ran does not depend on how the wall clock is set', async () => {
+  const jumping = openShims({ program: buildShimWithJumpingClock(root), env: {} });
+  const spec = running('sleep 0.5');
+  const shim = await jumping.launch(spec);
+  const { startedAtNs } = await shim.start();
+  await sleep(200);
+  const seen = await jumping.reconnect(spec.directory);
+  assert.equal(seen.state, 'running');
+  if (seen.state !== 'running') return;
+  seen.shim.detach();
+  const { ranNs, exitedAtNs } = await shim.exited;
+  const yearNs = 31_536_000n * 1_000_000_000n;
+  assert.ok(exitedAtNs - startedAtNs >= yearNs, 'the clock was set');
+  assert.ok(ranNs >= 400_000_000n && ranNs < 60_000_000_000n, String(ranNs));
+  assert.ok(seen.ranNs >= 150_000_000n && seen.ranNs < ranNs, String(seen.ranNs));
+});
+
+test('a runtime that does not come back is killed with what it started', async () => {
+  const runtime = path.join(root, 'hanging');
+  const script = `#!/bin/sh
+sleep 1000 & echo $! > ${root}/hook
+setsid sleep 1000 & echo $! > ${root}/init
+while [ "$1" != --pid-file ]; do shift; done
+cp ${root}/init "$2"
+wait
+`;
+  writeFileSync(runtime, script, { mode: 0o755 });
+  const spec = shimSpec(root, 'hangs', { path: runtime, args: [] }, { startMs: 500 });
+  const shim = await shims.launch(spec);
+  await assert.rejects(shim.start(), (error: unknown) => {
+    assert.ok(isEngineError(error, 'internal'));
+    assert.equal(error.message, 'the runtime did not come back within 500 ms and was killed');
+    return true;
+  });
+  const left = ['hook', 'init'].map((name) => Number(readFileSync(path.join(root, name), 'utf8')));
+  for (const pid of [shim.pid, ...left]) {
+    await eventually(() => hasEnded(pid), { what: `the end of ${pid}` });
   }
 });
 

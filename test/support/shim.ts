@@ -18,6 +18,29 @@ import { openShims } from '../../src/kernel/shims.ts';
 import { temporaryFolder } from './temp.ts';
 import { CHECKOUT } from './tools.ts';
 
+/** Each look at the wall clock finds it a year later: no clock is set as often as this one. */
+const JUMPING_CLOCK = `
+#include <time.h>
+int __real_clock_gettime(clockid_t clock, struct timespec *time);
+int __wrap_clock_gettime(clockid_t clock, struct timespec *time) {
+  static int looks;
+  int result = __real_clock_gettime(clock, time);
+  if (clock == CLOCK_REALTIME) time->tv_sec += 31536000L * ++looks;
+  return result;
+}
+`;
+
+/** The shim on a host whose wall clock jumps. */
+export function buildShimWithJumpingClock(folder: string): string {
+  const program = path.join(folder, 'shim-jumping');
+  const clock = path.join(folder, 'jumping-clock.c');
+  writeFileSync(clock, JUMPING_CLOCK);
+  const sources = globSync(path.join(CHECKOUT, 'native/shim/*.c'));
+  const wrap = '-Wl,--wrap=clock_gettime';
+  execFileSync('cc', ['-std=gnu11', '-O1', wrap, '-o', program, clock, ...sources]);
+  return program;
+}
+
 /**
  * A stand-in for the OCI runtime: runs its first argument as a shell command for "the container",
  * without any isolation, in a millisecond. Not a shell script, because shells wait for children.

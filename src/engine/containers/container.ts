@@ -21,7 +21,8 @@ export type Run = {
   readonly pid: number;
   readonly process: ProcessHandle;
   readonly shim: Shim;
-  readonly startedAtNs: bigint;
+  /** How many milliseconds it has run, however the wall clock is set meanwhile. */
+  readonly ageMs: () => number;
   /** What the restart policy waited before it; 0 when the user started it. */
   readonly delayMs: number;
   paused: boolean;

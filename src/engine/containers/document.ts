@@ -92,6 +92,8 @@ const keptState = struct('State', {
   restartCount: int,
   /** Started and, as far as was written, not ended. */
   running: bool,
+  /** A run was begun whose end is not written; `running` is true between two runs as well. */
+  begun: bool,
   /** The user stopped it: `unless-stopped` leaves it alone. */
   stoppedByUser: bool,
 });

@@ -51,16 +51,17 @@ async function endOf(engine: Engine, container: Container, run: Run): Promise<En
     return { ...(await run.shim.exited), error: '' };
   } catch (error) {
     engine.log.error('a shim died', { container: container.id, error: messageOf(error) });
-    return await endWithoutShim(engine, container);
+    return await endWithoutShim(engine, container, run.ageMs());
   }
 }
 
-/** The end of a container that nobody saw. */
-export function unseenEnd(engine: Pick<Engine, 'clock'>): End {
+/** The end of a container that nobody saw, after a run of `ranMs`; 0 when that is not known. */
+export function unseenEnd(engine: Pick<Engine, 'clock'>, ranMs: number): End {
   return {
     exitCode: UNKNOWN_EXIT_CODE,
     oomKilled: false,
     exitedAtNs: engine.clock.nowNs(),
+    ranNs: BigInt(Math.trunc(ranMs)) * 1_000_000n,
     error: '',
   };
 }
@@ -69,7 +70,11 @@ export function unseenEnd(engine: Pick<Engine, 'clock'>): End {
  * Ends a container whose shim died. Its processes may live on, but nobody takes their output, and
  * nobody would learn how they end; so they are killed before anybody hears of the end.
  */
-export async function endWithoutShim(engine: Engine, container: Container): Promise<End> {
+export async function endWithoutShim(
+  engine: Engine,
+  container: Container,
+  ranMs: number,
+): Promise<End> {
   let wasAlive = true;
   try {
     wasAlive = await killProcesses(engine, container);
@@ -79,7 +84,7 @@ export async function endWithoutShim(engine: Engine, container: Container): Prom
       error: messageOf(error),
     });
   }
-  const { exitCode, ...end } = unseenEnd(engine);
+  const { exitCode, ...end } = unseenEnd(engine, ranMs);
   return {
     ...end,
     exitCode: wasAlive ? KILLED_EXIT_CODE : exitCode,
@@ -97,7 +102,7 @@ function closeRun(container: Container, run: Run): void {
 }
 
 /** What the restart policy needs to know of the run that ended. */
-type EndedRun = Pick<Run, 'stopAsked' | 'startsAgain' | 'delayMs' | 'startedAtNs'> & {
+type EndedRun = Pick<Run, 'stopAsked' | 'startsAgain' | 'delayMs'> & {
   /** Its end says nothing about what the user wants: the mark of the last stop stays. */
   readonly keepsStopMark?: boolean;
   readonly startAgain: StartAgain;
@@ -110,7 +115,7 @@ type EndedRun = Pick<Run, 'stopAsked' | 'startsAgain' | 'delayMs' | 'startedAtNs
  */
 export function recordEnd(engine: Engine, container: Container, end: End, run: EndedRun): void {
   const { hostConfig } = container.document;
-  const ranNs = end.exitedAtNs - run.startedAtNs;
+  const { ranNs } = end;
   const delayMs = restartDelayMs({
     policy: hostConfig.RestartPolicy,
     exitCode: end.exitCode,
@@ -151,6 +156,7 @@ function keepEnd(
     oomKilled: end.oomKilled,
     shimDied: end.shimDied === true,
     running: !options.isFinal,
+    begun: false,
     ...(options.marksStop && !engine.containers.isShuttingDown ? { stoppedByUser: true } : {}),
   };
   try {

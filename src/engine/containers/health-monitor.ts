@@ -1,5 +1,4 @@
 import type { Socket } from 'node:net';
-import { ageSince } from '../../base/clock.ts';
 import { messageOf } from '../../base/errors.ts';
 import { type ExecId, newId } from '../../base/id.ts';
 import { LIMITS } from '../../base/limits.ts';
@@ -40,7 +39,7 @@ export function watchHealth(
   container.health = { status: 'starting', failingStreak: 0, log: [] };
   const control = new AbortController();
   void run.over.promise.then(() => control.abort());
-  const ageMs = ageSince(engine.clock, run.startedAtNs);
+  const { ageMs } = run;
   engine.tasks.spawn(`health of ${container.id}`, async (stopping) => {
     const signal = AbortSignal.any([stopping, control.signal]);
     while (await nextProbe(engine, container, run, { plan, ageMs, signal })) {

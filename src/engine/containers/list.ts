@@ -75,15 +75,15 @@ function summaryOf(engine: Engine, container: Container, image: string): Contain
 
 /** The STATUS column. */
 export function containerStatusText(engine: Pick<Engine, 'clock'>, container: Container): string {
-  const { kept } = container;
+  const { kept, run } = container;
   const facts = {
     status: container.status,
     exitCode: kept.exitCode,
-    startedMs: Date.parse(kept.startedAt),
-    finishedMs: Date.parse(kept.finishedAt),
+    upMs: run?.ageMs() ?? 0,
+    endedMs: engine.clock.nowMs() - Date.parse(kept.finishedAt),
     health: container.health?.status,
   };
-  return statusText(facts, engine.clock.nowMs());
+  return statusText(facts);
 }
 
 /** As a shell would take it, roughly: arguments with spaces in quotes. */

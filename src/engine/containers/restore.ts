@@ -1,7 +1,7 @@
 import { readdirSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { deferred } from '../../base/async.ts';
-import { parseTimeNs } from '../../base/clock.ts';
+import { ageFrom } from '../../base/clock.ts';
 import { messageOf, unavailable } from '../../base/errors.ts';
 import type { ContainerId } from '../../base/id.ts';
 import { isFrozen } from '../../kernel/cgroup.ts';
@@ -43,7 +43,12 @@ type Read = {
 
 /** What the daemon found of a container that is in the database. */
 type Found =
-  | { readonly kind: 'running'; readonly shim: Shim; readonly pid: number }
+  | {
+      readonly kind: 'running';
+      readonly shim: Shim;
+      readonly pid: number;
+      readonly ranNs: bigint;
+    }
   /** It ended while no daemon was there, or its shim did, and took it along. */
   | { readonly kind: 'ended'; readonly end: End }
   /** The daemon died while it started it: nothing has run. */
@@ -114,10 +119,10 @@ async function look(
   if (!isSameBoot) return { kind: 'rebooted' };
   const found = await engine.shims.reconnect(containerPaths(engine, container.id).shim);
   if (found.state === 'lost')
-    return { kind: 'ended', end: await endWithoutShim(engine, container) };
+    return { kind: 'ended', end: await endWithoutShim(engine, container, 0) };
   if (found.state === 'unstarted') return { kind: 'unstarted' };
   if (found.state === 'exited') return { kind: 'ended', end: { ...found.status, error: '' } };
-  return { kind: 'running', shim: found.shim, pid: found.pid };
+  return { ...found, kind: 'running' };
 }
 
 function takeOver(engine: Engine, container: Container, state: Found): void {
@@ -133,7 +138,7 @@ function takeOver(engine: Engine, container: Container, state: Found): void {
       return;
     case 'rebooted':
       // Its end was the host's. Whether it starts again is up to `startsWithDaemon`.
-      endMeanwhile(engine, container, unseenEnd(engine), { afterReboot: true });
+      endMeanwhile(engine, container, unseenEnd(engine, 0), { afterReboot: true });
       return;
     case 'idle':
       // The daemon died while it prepared a start, or took a run's remains away.
@@ -145,13 +150,13 @@ function takeOver(engine: Engine, container: Container, state: Found): void {
 function resume(
   engine: Engine,
   container: Container,
-  { shim, pid }: { readonly shim: Shim; readonly pid: number },
+  { shim, pid, ranNs }: Extract<Found, { kind: 'running' }>,
 ): void {
   const run = {
     pid,
     process: openProcess(engine.sys, pid),
     shim,
-    startedAtNs: startedAtNsOf(container),
+    ageMs: ageFrom(engine.clock, Number(ranNs / 1_000_000n)),
     delayMs: 0,
     paused: isFrozen(engine.host.cgroups, cgroupOf(engine, container).folder),
     stopAsked: container.kept.stoppedByUser,
@@ -163,20 +168,15 @@ function resume(
   watchRunHealth(engine, container, run);
 }
 
-function startedAtNsOf(container: Container): bigint {
-  return parseTimeNs(container.kept.startedAt) ?? 0n;
-}
-
 /** The daemon died while it started a container: a start of its policy's is made again. */
 function forgetStart(engine: Engine, container: Container): void {
   container.cleanup = takeDown(engine, container);
-  const { restartCount, stoppedByUser, exitCode, finishedAt } = container.kept;
+  const { restartCount, stoppedByUser, exitCode, begun } = container.kept;
   // It died before or after it had written that, and for which time, it starts.
-  const isWritten = startedAtNsOf(container) > (parseTimeNs(finishedAt) ?? 0n);
-  const restarts = isWritten ? restartCount - 1 : restartCount;
+  const restarts = begun ? restartCount - 1 : restartCount;
   const delayMs = restartDelayMs({
     policy: container.document.hostConfig.RestartPolicy,
-    exitCode: isWritten ? UNKNOWN_EXIT_CODE : exitCode,
+    exitCode: begun ? UNKNOWN_EXIT_CODE : exitCode,
     restartCount: restarts,
     stopAsked: stoppedByUser,
     ranMs: 0,
@@ -205,7 +205,6 @@ function endMeanwhile(
     keepsStopMark: options.afterReboot,
     startsAgain: false,
     delayMs: 0,
-    startedAtNs: startedAtNsOf(container),
     startAgain: startContainer,
   });
 }

@@ -1,6 +1,6 @@
 import path from 'node:path';
 import { deferred, Latch } from '../../base/async.ts';
-import { formatTimeNs } from '../../base/clock.ts';
+import { ageFrom, formatTimeNs } from '../../base/clock.ts';
 import {
   conflict,
   EngineError,
@@ -132,14 +132,14 @@ async function launch(
   undo.defer(() => shim.detach());
   await connectEarlyClients(container, shim);
   markStarted(engine, container, cause);
-  const { pid, startedAtNs } = await startProcess(engine, container, shim);
+  const { pid } = await startProcess(engine, container, shim);
   const { root } = runtimeOf(engine, container);
   engine.runtimeCache.started(container.id, path.join(root, container.id));
   return {
     pid,
     process: openProcess(engine.sys, pid),
     shim,
-    startedAtNs,
+    ageMs: ageFrom(engine.clock, 0),
     delayMs: cause.by === 'policy' ? cause.delayMs : 0,
     paused: false,
     stopAsked: false,
@@ -170,6 +170,7 @@ function markStarted(engine: Engine, container: Container, cause: StartCause): v
     oomKilled: false,
     shimDied: false,
     running: true,
+    begun: true,
     ...(isUser ? { restartCount: 0, stoppedByUser: false } : {}),
   };
   saveState(engine, container, change, { durable: isUser });
@@ -179,7 +180,7 @@ async function startProcess(
   engine: Engine,
   container: Container,
   shim: Shim,
-): Promise<{ pid: number; startedAtNs: bigint }> {
+): Promise<{ readonly pid: number }> {
   try {
     return await shim.start();
   } catch (cause) {
@@ -205,6 +206,7 @@ export async function recordFailure(
     error: messageOf(error),
     shimDied: false,
     running: false,
+    begun: false,
     // Docker shows a container that never ran as created, with the code of its failure.
     ...(wasStarted ? {} : { startedAt: '' }),
   };
