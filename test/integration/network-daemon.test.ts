@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { connect } from 'node:net';
+import { connect, type Socket } from 'node:net';
 import { after, before, test } from 'node:test';
 import type { NetworkView } from '../../src/spec/docker/network-view.ts';
 import { type Box, openBox } from '../support/box.ts';
@@ -29,15 +29,21 @@ async function drop(...ids: string[]): Promise<void> {
   for (const id of ids) await box.daemon.json('DELETE', `/networks/${id}`);
 }
 
-/** What a TCP server says first. */
-async function greet(port: number): Promise<string> {
-  const socket = connect({ host: '127.0.0.1', port });
-  try {
-    const [bytes] = (await once(socket, 'data')) as [Buffer];
-    return bytes.toString().trim();
-  } finally {
-    socket.destroy();
-  }
+/** A connection to a server that may not listen yet, and what it says first. */
+async function greeted(port: number): Promise<{ socket: Socket; greeting: string }> {
+  return await eventually(
+    async () => {
+      const socket = connect({ host: '127.0.0.1', port });
+      try {
+        const [bytes] = (await once(socket, 'data')) as [Buffer];
+        return { socket, greeting: bytes.toString() };
+      } catch {
+        socket.destroy(); // refused
+        return undefined;
+      }
+    },
+    { what: `a server at ${port}` },
+  );
 }
 
 test('a web server, a database and a worker find each other by name', async () => {
@@ -92,20 +98,21 @@ test('a connection through a published port outlives the daemon, killed and star
   const ports = (await box.inspect(id)).NetworkSettings.Ports;
   assert.equal(ports['81/tcp'], null);
   const port = Number(ports['80/tcp']?.[0]?.HostPort);
-  const socket = connect({ host: '127.0.0.1', port });
+  const { socket, greeting } = await greeted(port);
   const say = async (text: string): Promise<string> => {
     socket.write(text);
     const [bytes] = (await once(socket, 'data')) as [Buffer];
     return bytes.toString();
   };
-  const [greeting] = (await once(socket, 'data')) as [Buffer];
-  assert.equal(greeting.toString(), 'hello\n');
+  assert.equal(greeting, 'hello\n');
   await box.daemon.restart('SIGKILL');
   assert.equal(await say('still there?'), 'still there?');
   socket.destroy();
   const before = (await box.inspect(id)).NetworkSettings;
   assert.equal(before.Ports['80/tcp']?.[0]?.HostPort, String(port));
-  await eventually(async () => (await greet(port)) === 'hello', { what: 'a new connection' });
+  const another = await greeted(port);
+  assert.equal(another.greeting, 'hello\n', 'a new connection');
+  another.socket.destroy();
   await box.remove(id);
 });
 
