@@ -1,4 +1,4 @@
-import { mkdtempSync, rmdirSync, unlinkSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import path from 'node:path';
 import { getRawAsset, isSea } from 'node:sea';
@@ -10,8 +10,14 @@ export type Koffi = typeof koffiTypes;
 let loaded: Koffi | undefined;
 
 /**
+ * Where the addon may lie for a moment. Hardened hosts let no program run from the first three, or
+ * none from any but the last.
+ */
+const PLACES = ['/dev/shm', '/run', '/tmp', '/var/tmp', '/var/lib'];
+
+/**
  * Koffi, loaded at first use. In a single executable the addon is an asset: `dlopen` wants a path,
- * so it is written to a private directory on a tmpfs and unlinked once mapped (2 to 6 ms).
+ * so it is written to a private directory, best on a tmpfs, and unlinked once mapped (2 to 6 ms).
  */
 export function loadKoffi(): Koffi {
   loaded ??= isSea() ? loadAsset() : (createRequire(import.meta.url)('koffi') as Koffi);
@@ -20,29 +26,29 @@ export function loadKoffi(): Koffi {
 
 function loadAsset(): Koffi {
   const bytes = new Uint8Array(getRawAsset('koffi.node'));
-  for (const base of ['/dev/shm', '/run', '/tmp']) {
-    let directory: string;
+  let cause: unknown;
+  for (const place of PLACES) {
     try {
-      directory = mkdtempSync(path.join(base, '.coracle-'));
-    } catch {
-      continue; // absent or read-only: try the next one
-    }
-    const file = path.join(directory, 'koffi.node');
-    try {
-      writeFileSync(file, bytes, { mode: 0o700 });
-      const module = { exports: {} };
-      process.dlopen(module, file);
-      return module.exports as Koffi;
+      return loadFrom(place, bytes);
     } catch (error) {
-      if (base === '/tmp') throw error; // e.g. /dev/shm mounted noexec: try the next one
-    } finally {
-      try {
-        unlinkSync(file);
-      } catch {
-        // never written
-      }
-      rmdirSync(directory);
+      cause = error; // absent, read-only, full or mounted noexec: try the next one
     }
   }
-  throw new Error('cannot load the syscall addon: none of /dev/shm, /run and /tmp is writable');
+  const places = PLACES.join(', ');
+  throw new Error(`cannot load the syscall addon: none of ${places} can be written and run from`, {
+    cause,
+  });
+}
+
+function loadFrom(place: string, bytes: Uint8Array): Koffi {
+  const directory = mkdtempSync(path.join(place, '.coracle-'));
+  try {
+    const file = path.join(directory, 'koffi.node');
+    writeFileSync(file, bytes, { mode: 0o700 });
+    const module = { exports: {} };
+    process.dlopen(module, file);
+    return module.exports as Koffi;
+  } finally {
+    rmSync(directory, { recursive: true, force: true });
+  }
 }
