@@ -13,6 +13,15 @@ export type KnownBlob = {
   readonly sizeBytes: number;
 };
 
+/** A compressed form of a layer, and where to have it from. */
+export type Candidate = {
+  readonly blob: KnownBlob;
+  /** Paths of other repositories of the target's registry. */
+  readonly mountFrom: readonly string[];
+  /** All repositories that had it, in full. */
+  readonly origins: readonly string[];
+};
+
 /**
  * The compressed forms of a layer in the order to look for them, each with the repositories of
  * this registry that it could be mounted from. `preferred` is the form that the manifest that was
@@ -22,14 +31,15 @@ export function candidateBlobs(
   blobs: readonly KnownBlob[],
   target: { readonly domain: string; readonly path: string },
   preferred: Digest | undefined,
-): { readonly blob: KnownBlob; readonly mountFrom: readonly string[] }[] {
-  const byDigest = new Map<Digest, { blob: KnownBlob; mountFrom: string[] }>();
-  const prefix = `${target.domain}/`;
+): Candidate[] {
+  const byDigest = new Map<Digest, { blob: KnownBlob; mountFrom: string[]; origins: string[] }>();
   for (const blob of blobs) {
-    const entry = byDigest.get(blob.digest) ?? { blob, mountFrom: [] };
+    const entry = byDigest.get(blob.digest) ?? { blob, mountFrom: [], origins: [] };
     byDigest.set(blob.digest, entry);
-    const path = blob.repository.startsWith(prefix) ? blob.repository.slice(prefix.length) : '';
-    if (path !== '' && path !== target.path) entry.mountFrom.push(path);
+    const path = pathIn(target.domain, blob.repository);
+    if (path !== undefined && path !== target.path) entry.mountFrom.push(path);
+    // Archives have no name, and what is pushed to has been asked.
+    if (blob.repository !== '' && path !== target.path) entry.origins.push(blob.repository);
   }
   const rank = (digest: Digest, mounts: number): number =>
     (digest === preferred ? 0 : 2) + (mounts > 0 ? 0 : 1);
@@ -38,6 +48,11 @@ export function candidateBlobs(
       rank(a.blob.digest, a.mountFrom.length) - rank(b.blob.digest, b.mountFrom.length) ||
       (a.blob.digest < b.blob.digest ? -1 : 1),
   );
+}
+
+/** Path of a repository of the registry `domain`; undefined for one of another. */
+export function pathIn(domain: string, repository: string): string | undefined {
+  return repository.startsWith(`${domain}/`) ? repository.slice(domain.length + 1) : undefined;
 }
 
 /** A layer as the registry has it at the end. */

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { Digest } from '../base/digest.ts';
+import { dataLoss } from '../base/errors.ts';
 import { LIMITS } from '../base/limits.ts';
 import type { HttpBody } from './http-client.ts';
 import { isTransient, redactUrl, registryError } from './registry-error.ts';
@@ -49,21 +50,29 @@ export async function mountBlob(
   const location = answer.headers.get('location');
   if (answer.status === 202 && location !== undefined) {
     // An upload was begun instead; it is not used, so it is cancelled where that is possible.
-    const cancelled = await session.send({
-      method: 'DELETE',
-      target: new URL(location, answer.url),
-      scopes: [pushScope(path)],
-      accept: [400, 401, 403, 404, 405],
-    });
-    await cancelled.discard();
+    await cancelUpload(session, path, new URL(location, answer.url));
   }
   return answer.status === 201;
+}
+
+async function cancelUpload(session: RegistrySession, path: string, target: URL): Promise<void> {
+  const answer = await session.send({
+    method: 'DELETE',
+    target,
+    scopes: [pushScope(path)],
+    accept: [400, 401, 403, 404, 405],
+  });
+  await answer.discard();
 }
 
 /** A blob to send. */
 export type Upload = {
   readonly path: string;
   readonly source: AsyncIterable<Uint8Array> | Iterable<Uint8Array>;
+  /** What the source must turn out to be; else nothing becomes of the upload. */
+  readonly expected?: Digest | undefined;
+  /** Told of what ends the upload when the source is to blame, not the registry. */
+  readonly onSourceFault?: (error: unknown) => void;
   /** Failures in a row that end it. */
   readonly attempts: number;
   readonly onRetry?: (waitMs: number) => void;
@@ -77,7 +86,7 @@ const SLICE_BYTES = 256 << 10;
 /**
  * Sends a blob of unknown length in pieces of `LIMITS.uploadPieceBytes`, each of which is sent again
  * from where the registry has it when the link fails; a blob of one piece goes in one request.
- * @throws the registry's error
+ * @throws the registry's error, the source's, or dataLoss when it is not what was expected
  */
 export async function uploadBlob(
   session: RegistrySession,
@@ -87,22 +96,37 @@ export async function uploadBlob(
   const hash = createHash('sha256');
   const piece = Buffer.allocUnsafe(LIMITS.uploadPieceBytes);
   let filled = 0;
-  for await (const chunk of upload.source) {
-    hash.update(chunk);
-    for (let at = 0; at < chunk.length; ) {
-      // A full piece is sent only when more follows: the last one ends the upload.
-      if (filled === piece.length) {
-        await sending.piece(piece);
-        filled = 0;
+  let isSending = false;
+  try {
+    for await (const chunk of upload.source) {
+      hash.update(chunk);
+      for (let at = 0; at < chunk.length; ) {
+        // A full piece is sent only when more follows: the last one ends the upload.
+        if (filled === piece.length) {
+          isSending = true;
+          await sending.piece(piece);
+          isSending = false;
+          filled = 0;
+        }
+        const taken = Math.min(chunk.length - at, piece.length - filled);
+        piece.set(chunk.subarray(at, at + taken), filled);
+        filled += taken;
+        at += taken;
       }
-      const taken = Math.min(chunk.length - at, piece.length - filled);
-      piece.set(chunk.subarray(at, at + taken), filled);
-      filled += taken;
-      at += taken;
     }
+    const digest = `sha256:${hash.digest('hex')}` as Digest;
+    if (upload.expected !== undefined && digest !== upload.expected) {
+      throw dataLoss(`blob verification failed for digest ${upload.expected}: got ${digest}`);
+    }
+    isSending = true;
+    return { digest, sizeBytes: await sending.last(piece.subarray(0, filled), digest) };
+  } catch (error) {
+    if (!isSending && !session.signal.aborted) {
+      upload.onSourceFault?.(error);
+      await sending.cancel();
+    }
+    throw error;
   }
-  const digest = `sha256:${hash.digest('hex')}` as Digest;
-  return { digest, sizeBytes: await sending.last(piece.subarray(0, filled), digest) };
 }
 
 class Sending {
@@ -158,6 +182,12 @@ class Sending {
       if ((await findBlob(this.#session, this.#upload.path, digest)) !== sizeBytes) throw error;
       return sizeBytes;
     }
+  }
+
+  /** Tells the registry to forget what it has; it does so by itself in the end. */
+  async cancel(): Promise<void> {
+    if (this.#location === undefined) return;
+    await cancelUpload(this.#session, this.#upload.path, this.#location).catch(() => undefined);
   }
 
   #body(bytes: Buffer): HttpBody {

@@ -121,6 +121,13 @@ CREATE TABLE wear (                      -- bytes written to the data root, by c
 ) STRICT, WITHOUT ROWID;
 `;
 
+/** Tables that came later. An older version that is put back does not miss them, nor look at them. */
+const ADDED = `
+CREATE TABLE IF NOT EXISTS made_manifests (   -- of those in manifests, what a push here has made
+  digest TEXT PRIMARY KEY REFERENCES manifests(digest) ON DELETE CASCADE
+) STRICT, WITHOUT ROWID;
+`;
+
 /**
  * Opens (and at first makes) the database. All of it is checked: it is small, and what a bad card has
  * made of it must not come out in the middle of an operation.
@@ -211,9 +218,12 @@ function databaseOn(db: DatabaseSync): Database {
 }
 
 function migrate(db: DatabaseSync, file: string, onNew: () => void): void {
-  if (checkVersion(db, file) === SCHEMA_VERSION) return;
+  if (checkVersion(db, file) === SCHEMA_VERSION) {
+    db.exec(ADDED);
+    return;
+  }
   onNew();
-  db.exec(`BEGIN; ${SCHEMA} PRAGMA user_version=${SCHEMA_VERSION}; COMMIT;`);
+  db.exec(`BEGIN; ${SCHEMA} ${ADDED} PRAGMA user_version=${SCHEMA_VERSION}; COMMIT;`);
 }
 
 /** The version of a database's schema. @throws unavailable when it is newer than ours */

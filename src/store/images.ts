@@ -69,6 +69,14 @@ export function imageStore(database: Database) {
     return row === undefined ? undefined : fromRow(row);
   };
 
+  const addManifest = (record: ManifestRecord & { imageId: ImageId }) =>
+    sql('INSERT INTO manifests VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING').run(
+      record.digest,
+      record.imageId,
+      record.mediaType,
+      record.content,
+    );
+
   return {
     find,
     /** @throws notFound */
@@ -119,8 +127,12 @@ export function imageStore(database: Database) {
         imageId: row['image_id'] as ImageId,
       };
     },
+    /** Those that it came with first. */
     manifestsOf: (id: ImageId): ManifestRecord[] =>
-      sql('SELECT digest, media_type, content FROM manifests WHERE image_id = ? ORDER BY digest')
+      sql(
+        `SELECT digest, media_type, content FROM manifests WHERE image_id = ?
+         ORDER BY digest IN (SELECT digest FROM made_manifests), digest`,
+      )
         .all(id)
         .map((row) => ({
           digest: row['digest'] as Digest,
@@ -159,13 +171,15 @@ export function imageStore(database: Database) {
         'INSERT INTO repo_digests VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET image_id = ?3',
       ).run(record.repository, record.digest, record.imageId);
     },
+    /** One that it came with. */
     addManifestInTransaction: (record: ManifestRecord & { imageId: ImageId }): void => {
-      sql('INSERT INTO manifests VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING').run(
-        record.digest,
-        record.imageId,
-        record.mediaType,
-        record.content,
-      );
+      addManifest(record);
+      sql('DELETE FROM made_manifests WHERE digest = ?').run(record.digest);
+    },
+    /** One that a push has made, as there was none that the image came with, or it could not be kept. */
+    addMadeManifestInTransaction: (record: ManifestRecord & { imageId: ImageId }): void => {
+      const { changes } = addManifest(record);
+      if (changes > 0) sql('INSERT INTO made_manifests VALUES (?)').run(record.digest);
     },
     /** True when there was such a tag. */
     removeTagInTransaction: (repository: string, tag: string): boolean =>

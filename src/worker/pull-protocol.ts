@@ -158,8 +158,8 @@ export type PushInput = {
   readonly configBase64: string;
   /** Bottom first. */
   readonly layers: readonly PushLayer[];
-  /** Other repositories of the registry that the image was pulled from. */
-  readonly pulledFrom: readonly string[];
+  /** Repositories that the image was pulled from or pushed to, in full, but for the target. */
+  readonly origins: readonly string[];
   /** Manifests of single images that were pulled with it: pushed again as they are, if possible. */
   readonly manifests: readonly PulledManifest[];
 };

@@ -87,7 +87,7 @@ async function pushImage(
       tarBytes: layers.find(diffId)?.tarBytes ?? 0,
       blobs: layers.blobsOf(diffId),
     })),
-    pulledFrom: pathsOf(engine, imageId, reference),
+    origins: originsOf(engine, imageId, repositoryOf(reference)),
     manifests: manifestsOf(engine, imageId),
   };
   await using job = await engine.workers.start('push', input, {
@@ -101,14 +101,10 @@ async function pushImage(
   }
 }
 
-/** Paths of other repositories of the registry that have the image. */
-function pathsOf({ store }: PullEngine, imageId: ImageId, { domain, path: own }: Reference) {
-  const prefix = `${domain}/`;
-  const paths = store.images
-    .repoDigestsOf(imageId)
-    .filter(({ repository }) => repository.startsWith(prefix))
-    .map(({ repository }) => repository.slice(prefix.length));
-  return [...new Set(paths)].filter((each) => each !== own);
+/** Repositories that have the image, but for the target. */
+function originsOf({ store }: PullEngine, imageId: ImageId, target: string): string[] {
+  const all = store.images.repoDigestsOf(imageId).map(({ repository }) => repository);
+  return [...new Set(all)].filter((each) => each !== target);
 }
 
 /** The manifests of single images that an image came with. */
@@ -150,7 +146,7 @@ async function remember(
   }));
   await layers.commit(known, () => {
     store.images.setRepoDigestInTransaction({ repository, digest: manifest.digest, imageId });
-    store.images.addManifestInTransaction({
+    store.images.addMadeManifestInTransaction({
       digest: manifest.digest,
       mediaType: manifest.mediaType,
       content: Buffer.from(manifest.base64, 'base64'),

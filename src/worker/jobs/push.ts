@@ -1,12 +1,14 @@
 import { createHash } from 'node:crypto';
 import { Semaphore } from '../../base/async.ts';
 import { type Digest, parseDigest, shortId } from '../../base/digest.ts';
+import { messageOf } from '../../base/errors.ts';
 import { openSyscalls } from '../../kernel/ffi.ts';
 import { gzipped } from '../../kernel/gzip-packer.ts';
 import {
   candidateBlobs,
   newManifest,
   type PushedLayer,
+  pathIn,
   preferredDigest,
   sameManifest,
 } from '../../policy/push-plan.ts';
@@ -16,6 +18,7 @@ import { decodeJson } from '../../spec/decode.ts';
 import { type Manifest, MEDIA_TYPE, manifest } from '../../spec/oci/image.ts';
 import type { LayerBlob } from '../../store/layer-store.ts';
 import { layerTar } from '../../store/layers/layer-tar.ts';
+import { BlobOrigins } from '../blob-origins.ts';
 import type { JobContext } from '../job.ts';
 import { LayerProgress, tellAgain } from '../layer-progress.ts';
 import type { PulledManifest, PushInput, PushLayer, PushResult } from '../pull-protocol.ts';
@@ -23,21 +26,37 @@ import { openWorkerSession } from '../registry-session.ts';
 import { Transfers } from '../transfers.ts';
 
 /**
- * The job `push`: each layer by the cheapest way (there already, mounted from another repository,
- * sent), then the config, then the manifest under each tag. The manifest that was pulled is pushed
- * again as it is when the registry has just its layers.
+ * The job `push`: each layer by the cheapest way that keeps its digest (there already, mounted from
+ * another repository, the very blob from where it was pulled), else packed anew; then the config,
+ * then the manifest under each tag. The manifest that was pulled is pushed again as it is when the
+ * registry has just its layers.
  */
 export async function push(input: unknown, context: JobContext): Promise<PushResult> {
   const job = input as PushInput;
   await using session = await openWorkerSession(job.access, context.signal);
-  return await new Push(job, session, context).run();
+  await using origins = new BlobOrigins(session, job);
+  return await new Push(job, { session, origins }, context).run();
 }
+
+/** Bytes of a blob on their way, and how far into the layer's tar they are. */
+type Parcel = {
+  readonly source: AsyncIterable<Uint8Array>;
+  /** What the bytes must be. */
+  readonly expected?: Digest;
+  /** Bytes of the tar that are through when so many of the blob are. */
+  readonly throughBytes: (sentBytes: number) => number;
+  readonly onSourceFault?: (error: unknown) => void;
+};
+
+/** A blob that was sent. */
+type Sent = { readonly digest: Digest; readonly sizeBytes: number };
 
 type KnownManifest = { readonly record: PulledManifest; readonly content: Manifest };
 
 class Push {
   readonly #job: PushInput;
   readonly #session: RegistrySession;
+  readonly #origins: BlobOrigins;
   readonly #context: JobContext;
   readonly #known: readonly KnownManifest[];
   readonly #sys = openSyscalls();
@@ -51,14 +70,24 @@ class Push {
   readonly #blobs: LayerBlob[] = [];
   #uploadedBytes = 0;
 
-  constructor(job: PushInput, session: RegistrySession, context: JobContext) {
+  constructor(
+    job: PushInput,
+    registries: { readonly session: RegistrySession; readonly origins: BlobOrigins },
+    context: JobContext,
+  ) {
     this.#job = job;
-    this.#session = session;
+    this.#session = registries.session;
+    this.#origins = registries.origins;
     this.#context = context;
-    this.#known = job.manifests.map((record) => ({
-      record,
-      content: decodeJson(manifest, Buffer.from(record.base64, 'base64').toString('utf8')),
-    }));
+    this.#known = job.manifests
+      .map((record) => ({
+        record,
+        content: decodeJson(manifest, Buffer.from(record.base64, 'base64').toString('utf8')),
+      }))
+      .filter(
+        ({ content }) =>
+          content.config.digest === job.imageId && content.layers.length === job.layers.length,
+      );
   }
 
   async run(): Promise<PushResult> {
@@ -92,36 +121,45 @@ class Push {
 
   /**
    * The layers of the manifest that was pulled, when some of them are not known here in any packed
-   * form, because a delta made them, and the registry has all of them. Which blob unpacks to which
-   * layer only that manifest says: so it is used as a whole, in the very document that says so, and
-   * nothing of it is remembered.
+   * form, because a delta made them, and the registry has all of them or can have them from where
+   * the image came from. Which blob unpacks to which layer only that manifest says: so it is used
+   * as a whole, in the very document that says so, and nothing of it is remembered.
    */
   async #layersAsPulled(): Promise<PushedLayer[] | undefined> {
-    const { imageId, layers } = this.#job;
+    const { access, layers, origins } = this.#job;
     if (layers.every(({ blobs }) => blobs.length > 0)) return undefined;
-    const pulled = this.#known.find(
-      ({ content }) => content.config.digest === imageId && content.layers.length === layers.length,
-    );
+    const [pulled] = this.#known;
     if (pulled === undefined) return undefined;
+    const mounts = origins.flatMap((each) => pathIn(access.domain, each) ?? []);
     const found: PushedLayer[] = [];
-    for (const { digest: text, mediaType, size } of pulled.content.layers) {
-      const digest = parseDigest(text);
-      if (!(await this.#hasOrMounts(digest))) return undefined;
-      found.push({ digest, mediaType, sizeBytes: size });
+    const ways = new Map<string, string>();
+    for (const [position, { digest: text, mediaType, size }] of pulled.content.layers.entries()) {
+      const blob = { digest: parseDigest(text), mediaType, sizeBytes: size };
+      found.push(blob);
+      const layer = layers[position];
+      if (layer === undefined || ways.has(layer.diffId)) continue;
+      let way = await this.#find(blob.digest, mounts);
+      if (way === undefined) {
+        const line = new LayerProgress(shortId(layer.diffId), this.#context.report);
+        if ((await this.#relay(layer, { blob, origins }, line)) !== undefined) return undefined;
+        way = 'Pushed';
+      }
+      ways.set(layer.diffId, way);
     }
-    for (const diffId of new Set(layers.map((layer) => layer.diffId))) {
-      new LayerProgress(shortId(diffId), this.#context.report).say('Layer already exists');
+    for (const [diffId, way] of ways) {
+      new LayerProgress(shortId(diffId), this.#context.report).say(way);
     }
     return found;
   }
 
-  async #hasOrMounts(digest: Digest): Promise<boolean> {
-    const { path, pulledFrom } = this.#job;
-    if ((await findBlob(this.#session, path, digest)) !== undefined) return true;
-    for (const from of pulledFrom) {
-      if (await mountBlob(this.#session, path, { digest, from })) return true;
+  /** How the target has a blob now, in Docker's words; undefined when it has not. */
+  async #find(digest: Digest, mountFrom: readonly string[]): Promise<string | undefined> {
+    const { path } = this.#job;
+    if ((await findBlob(this.#session, path, digest)) !== undefined) return 'Layer already exists';
+    for (const from of mountFrom) {
+      if (await mountBlob(this.#session, path, { digest, from })) return `Mounted from ${from}`;
     }
-    return false;
+    return undefined;
   }
 
   async #pushLayers(): Promise<PushedLayer[]> {
@@ -171,22 +209,24 @@ class Push {
     const preferred = preferredDigest(this.#known, position);
     const candidates = candidateBlobs(layer.blobs, target, preferred);
     for (const { blob, mountFrom } of candidates) {
-      const isThere = (await findBlob(this.#session, path, blob.digest)) !== undefined;
-      if (isThere) {
-        line.say('Layer already exists');
-        line.expect(0, 0);
-        return this.#remember(layer, blob);
-      }
-      for (const from of mountFrom) {
-        if (await mountBlob(this.#session, path, { digest: blob.digest, from })) {
-          line.say(`Mounted from ${from}`);
-          line.expect(0, 0);
-          return this.#remember(layer, blob);
-        }
-      }
+      const way = await this.#find(blob.digest, mountFrom);
+      if (way === undefined) continue;
+      line.say(way);
+      line.expect(0, 0);
+      return this.#remember(layer, blob);
     }
-    const sent = await this.#send(layer, line);
+    const [known] = candidates;
+    const why = known === undefined ? undefined : await this.#relay(layer, known, line);
+    if (known !== undefined && why === undefined) {
+      line.say('Pushed');
+      return this.#remember(layer, known.blob);
+    }
+    const sent = await this.#pack(layer, line);
     line.say('Pushed');
+    if (known !== undefined && sent.digest !== known.blob.digest) {
+      const what = `${line.id}: compressed again, its digest differs`;
+      this.#context.report({ status: `${what} (${why})` });
+    }
     return this.#remember(layer, { ...sent, mediaType: MEDIA_TYPE.dockerLayerGzip });
   }
 
@@ -197,11 +237,39 @@ class Push {
     return { digest, mediaType, sizeBytes };
   }
 
-  async #send(
-    layer: PushLayer,
+  /**
+   * Sends a blob as it is from where it was pulled from; undefined when that is done, else why it
+   * could not be had. Only the target's failures are failures of the push.
+   */
+  async #relay(
+    { tarBytes }: PushLayer,
+    { blob, origins }: { readonly blob: PushedLayer; readonly origins: readonly string[] },
     line: LayerProgress,
-  ): Promise<{ digest: Digest; sizeBytes: number }> {
-    const { path, attempts } = this.#job;
+  ): Promise<string | undefined> {
+    let why = 'it is not known where it came from';
+    for (const repository of origins) {
+      let fault: unknown;
+      try {
+        await this.#send(line, tarBytes, {
+          source: this.#origins.read(repository, blob, (waitMs) => sayRetry(line, waitMs)),
+          expected: blob.digest,
+          throughBytes: (sentBytes) => Math.round(tarBytes * (sentBytes / blob.sizeBytes)),
+          onSourceFault: (error) => {
+            fault = error;
+          },
+        });
+        return undefined;
+      } catch (error) {
+        if (fault === undefined) throw error;
+        why = messageOf(error);
+        line.expect(tarBytes, 0);
+      }
+    }
+    return why;
+  }
+
+  /** Packs the layer and sends that. */
+  async #pack(layer: PushLayer, line: LayerProgress): Promise<Sent> {
     const sys = this.#sys;
     const { directory, diffId, tarBytes } = layer;
     let takenBytes = 0;
@@ -219,21 +287,25 @@ class Push {
         yield chunk;
       }
     };
-    let doneBytes = 0;
     // What was packed waits to be sent: the tar is through as far as what came of it is.
+    const throughBytes = (sentBytes: number): number =>
+      Math.round(takenBytes * (sentBytes / packedBytes));
+    return await this.#send(line, tarBytes, { source: source(), throughBytes });
+  }
+
+  async #send(line: LayerProgress, tarBytes: number, parcel: Parcel): Promise<Sent> {
+    const { path, attempts } = this.#job;
+    let doneBytes = 0;
     const onSent = (sentBytes: number): void => {
-      const throughBytes = Math.round(takenBytes * (sentBytes / packedBytes));
       const before = doneBytes;
-      doneBytes = Math.max(before, Math.min(throughBytes, tarBytes));
+      doneBytes = Math.max(before, Math.min(parcel.throughBytes(sentBytes), tarBytes));
       this.#transfers.moved(doneBytes - before);
       line.bytes('Pushing', doneBytes, tarBytes);
     };
     const sent = await uploadBlob(this.#session, {
-      path,
-      source: source(),
-      attempts,
-      onSent,
-      onRetry: (waitMs) => line.say(`Retrying in ${Math.ceil(waitMs / 1000)} seconds`),
+      ...parcel,
+      ...{ path, attempts, onSent },
+      onRetry: (waitMs) => sayRetry(line, waitMs),
     });
     this.#uploadedBytes += sent.sizeBytes;
     line.bytes('Pushing', tarBytes, tarBytes, true);
@@ -250,4 +322,8 @@ class Push {
     }
     return { digest: imageId, sizeBytes: bytes.length };
   }
+}
+
+function sayRetry(line: LayerProgress, waitMs: number): void {
+  line.say(`Retrying in ${Math.ceil(waitMs / 1000)} seconds`);
 }
