@@ -3,7 +3,6 @@ import { Writable } from 'node:stream';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import type { CliOutput } from './context.ts';
-import { DetachFilter, parseDetachKeys } from './detach-keys.ts';
 import { ellipsis, rfc3339 } from './display.ts';
 import { splitCsv } from './flags.ts';
 import { formatRows, type RowShape } from './format.ts';
@@ -59,45 +58,6 @@ test('a table keeps every cell and lines up every column', () => {
       rows.forEach(([a, b, c], i) => {
         assert.equal(lines[i], a.padEnd(width(0)) + b.padEnd(width(1)) + c);
       });
-    }),
-  );
-});
-
-test('what is typed comes through unless it is the detach keys', () => {
-  const keys = parseDetachKeys('ctrl-p,ctrl-q');
-  assert.deepEqual([...keys], [16, 17]);
-  assert.deepEqual([...parseDetachKeys('ctrl-@,a,ctrl-[')], [0, 97, 27]);
-  for (const bad of ['', 'ctrl-', 'ab', 'ctrl-p,', 'ctrl-1']) {
-    assert.throws(() => parseDetachKeys(bad), /Invalid detach keys/, bad);
-  }
-  const filter = new DetachFilter(keys);
-  assert.deepEqual(filter.push(Uint8Array.of(1, 16)), { bytes: Uint8Array.of(1), detached: false });
-  assert.deepEqual(filter.push(Uint8Array.of(16, 17, 9)), {
-    bytes: Uint8Array.of(16),
-    detached: true,
-  });
-});
-
-test('the detach filter passes on all that is not the keys, however it is cut', () => {
-  const byte = fc.constantFrom(16, 17, 65);
-  fc.assert(
-    fc.property(fc.array(fc.array(byte)), (chunks) => {
-      const filter = new DetachFilter(Uint8Array.of(16, 17));
-      const all = chunks.flat();
-      const at = all.findIndex((each, i) => each === 16 && all[i + 1] === 17);
-      const out: number[] = [];
-      let detached = false;
-      for (const chunk of chunks) {
-        if (detached) break;
-        const step = filter.push(Uint8Array.from(chunk));
-        out.push(...step.bytes);
-        detached = step.detached;
-      }
-      assert.equal(detached, at >= 0);
-      const wanted = at >= 0 ? all.slice(0, at) : all;
-      // A first key at the very end may still become the sequence: it is kept back.
-      const held = !detached && wanted.at(-1) === 16 ? wanted.slice(0, -1) : wanted;
-      assert.deepEqual(out, held);
     }),
   );
 });

@@ -1,7 +1,7 @@
 import type { Duplex } from 'node:stream';
 import { StdcopyReader } from '../formats/stdcopy.ts';
+import { DetachFilter } from '../policy/detach-keys.ts';
 import { type CliContext, writeAll } from './context.ts';
-import { DetachFilter } from './detach-keys.ts';
 
 /** How a process's connection is joined to the terminal or pipes of the client. */
 export type StreamOptions = {

@@ -11,6 +11,15 @@ test('keys are read as Docker writes them', () => {
   }
 });
 
+test('a first key that is typed twice is the first key once, and then again', () => {
+  const filter = new DetachFilter(parseDetachKeys('ctrl-p,ctrl-q'));
+  assert.deepEqual(filter.push(Uint8Array.of(1, 16)), { bytes: Uint8Array.of(1), detached: false });
+  assert.deepEqual(filter.push(Uint8Array.of(16, 17, 9)), {
+    bytes: Uint8Array.of(16),
+    detached: true,
+  });
+});
+
 /** Feeds bytes in chunks; gives what came through, and whether the keys were found. */
 function feed(
   keys: Uint8Array,

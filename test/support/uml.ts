@@ -31,7 +31,7 @@ export async function runInUml(script: string, timeoutMs = 90_000): Promise<stri
       globSync(`usr/lib/uml/modules/*/kernel/${name}.ko`, { cwd: CACHE }),
     ).map((file) => `busybox insmod ${path.join(CACHE, file)}`);
     const init = `#!/bin/sh
-export PATH=${process.env['PATH'] ?? ''}:/usr/sbin:/sbin
+export PATH=${process.env['PATH'] ?? ''}:/usr/sbin:/sbin CORACLE=${process.env['CORACLE'] ?? ''}
 mount -t proc proc /proc
 mount -t sysfs sys /sys
 mount -t tmpfs tmp /tmp

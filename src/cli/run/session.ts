@@ -1,5 +1,5 @@
 import { isEngineError, messageOf } from '../../base/errors.ts';
-import { DEFAULT_DETACH_KEYS, parseDetachKeys } from '../detach-keys.ts';
+import { parseDetachKeys } from '../../policy/detach-keys.ts';
 import { EXIT } from '../exit.ts';
 import type { Session } from '../session.ts';
 import { joinStreams, proxySignals, type StreamEnd, type StreamOptions } from '../streams.ts';
@@ -11,11 +11,11 @@ export type Attachment = {
   readonly ended: Promise<StreamEnd>;
 };
 
-/** `--detach-keys`, else those of `config.json`, else Docker's. @throws invalidArgument */
+/** `--detach-keys`, else those of `config.json`, else '' for Docker's. @throws invalidArgument */
 export async function detachKeysOf(session: Session, given: string): Promise<string> {
   const configured = (await session.config()).settings.detachKeys;
   const keys = given || configured;
-  if (keys !== '') parseDetachKeys(keys);
+  parseDetachKeys(keys);
   return keys;
 }
 
@@ -44,7 +44,7 @@ export async function attachContainer(
     },
   });
   if (stream === undefined) throw new Error('the daemon did not hand the connection over');
-  const keys = parseDetachKeys(options.detachKeys || DEFAULT_DETACH_KEYS);
+  const keys = parseDetachKeys(options.detachKeys);
   const ended = joinStreams(stream, session.context, { ...options, detachKeys: keys });
   // It is awaited once the container runs; until then a failure must not count as unhandled.
   ended.catch(() => undefined);

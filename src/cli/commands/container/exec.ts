@@ -1,5 +1,5 @@
+import { parseDetachKeys } from '../../../policy/detach-keys.ts';
 import { atLeast, type CommandInput, defineCommand } from '../../command.ts';
-import { DEFAULT_DETACH_KEYS, parseDetachKeys } from '../../detach-keys.ts';
 import { EXIT, ExitError } from '../../exit.ts';
 import { bool, list, text } from '../../flags.ts';
 import { envOf, readRunFiles } from '../../run/files.ts';
@@ -88,9 +88,7 @@ async function attach(session: Session, id: string, { flags }: Input): Promise<v
   });
   if (stream === undefined) throw new Error('the daemon did not hand the connection over');
   if (tty) front.use(followSize(context, (query) => client.execResize({ params: { id }, query })));
-  const keys = parseDetachKeys(
-    (await detachKeysOf(session, flags['detach-keys'])) || DEFAULT_DETACH_KEYS,
-  );
+  const keys = parseDetachKeys(await detachKeysOf(session, flags['detach-keys']));
   const end = await joinStreams(stream, context, {
     tty,
     stdin,

@@ -1,9 +1,8 @@
 import { invalidArgument } from '../../../base/errors.ts';
-import { IPVLAN_FLAG_VALUES, IPVLAN_MODES, newLink } from '../../../formats/netlink-route.ts';
-import { mtuOption } from '../../../policy/network-options.ts';
+import { IPVLAN_FLAG_VALUES, IPVLAN_MODES } from '../../../formats/netlink-route.ts';
 import type { Network } from '../network.ts';
 import type { Driver, DriverContext } from './driver.ts';
-import { checkKernel, checkKind, ensureParent, removeParent } from './parent-link.ts';
+import { parentLinkDriver } from './parent-link.ts';
 
 type Mode = keyof typeof IPVLAN_MODES;
 type Flag = keyof typeof IPVLAN_FLAG_VALUES;
@@ -30,48 +29,12 @@ function flagOf({ document }: Network): Flag {
 
 /** Containers share the MAC address of a host's link and differ by IP address. */
 export function ipvlanDriver(context: DriverContext): Driver {
-  return {
-    hasLinks: true,
-    usesFirewall: false,
+  return parentLinkDriver(context, {
+    kindOf: (network) => ({ kind: 'ipvlan', mode: modeOf(network), flag: flagOf(network) }),
+    hasMac: false,
     defaultRoute: (network) => {
       if (network.document.internal) return 'none';
       return modeOf(network) === 'l2' ? 'gateway' : 'link';
     },
-
-    create: (network) => {
-      checkKernel(
-        context,
-        { kind: 'ipvlan', mode: modeOf(network), flag: flagOf(network) },
-        network.linkName,
-      );
-      ensureParent(context, network);
-    },
-
-    restore: (network) => {
-      ensureParent(context, network);
-    },
-
-    remove: (network) => removeParent(context, network),
-
-    join: (network, endpoint, { fd }) => {
-      const parent = ensureParent(context, network);
-      checkKind('ipvlan', () =>
-        context.route.run(
-          newLink(
-            { kind: 'ipvlan', mode: modeOf(network), flag: flagOf(network) },
-            {
-              name: endpoint.link,
-              mtu: mtuOption(network.document.options),
-              parent: parent.index,
-              netnsFd: fd,
-            },
-          ),
-        ),
-      );
-    },
-
-    leave: async (_network, endpoint, { inside, enter }) => {
-      await inside.deleteLink(endpoint.link, enter);
-    },
-  };
+  });
 }

@@ -1,9 +1,8 @@
 import { invalidArgument } from '../../../base/errors.ts';
-import { MACVLAN_MODES, newLink } from '../../../formats/netlink-route.ts';
-import { mtuOption } from '../../../policy/network-options.ts';
+import { MACVLAN_MODES } from '../../../formats/netlink-route.ts';
 import type { Network } from '../network.ts';
 import type { Driver, DriverContext } from './driver.ts';
-import { checkKernel, checkKind, ensureParent, removeParent } from './parent-link.ts';
+import { parentLinkDriver } from './parent-link.ts';
 
 type Mode = keyof typeof MACVLAN_MODES;
 
@@ -19,42 +18,9 @@ function modeOf({ document }: Network): Mode {
 
 /** Each container is a machine of its own, with a MAC address, on the network of a host's link. */
 export function macvlanDriver(context: DriverContext): Driver {
-  return {
-    hasLinks: true,
-    usesFirewall: false,
+  return parentLinkDriver(context, {
+    kindOf: (network) => ({ kind: 'macvlan', mode: modeOf(network) }),
+    hasMac: true,
     defaultRoute: (network) => (network.document.internal ? 'none' : 'gateway'),
-
-    create: (network) => {
-      checkKernel(context, { kind: 'macvlan', mode: modeOf(network) }, network.linkName);
-      ensureParent(context, network);
-    },
-
-    restore: (network) => {
-      ensureParent(context, network);
-    },
-
-    remove: (network) => removeParent(context, network),
-
-    join: (network, endpoint, { fd }) => {
-      const parent = ensureParent(context, network);
-      checkKind('macvlan', () =>
-        context.route.run(
-          newLink(
-            { kind: 'macvlan', mode: modeOf(network) },
-            {
-              name: endpoint.link,
-              mac: endpoint.mac,
-              mtu: mtuOption(network.document.options),
-              parent: parent.index,
-              netnsFd: fd,
-            },
-          ),
-        ),
-      );
-    },
-
-    leave: async (_network, endpoint, { inside, enter }) => {
-      await inside.deleteLink(endpoint.link, enter);
-    },
-  };
+  });
 }

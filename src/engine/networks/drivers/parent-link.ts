@@ -1,7 +1,8 @@
 import { errnoOf, invalidArgument, isEngineError, notImplemented } from '../../../base/errors.ts';
 import { type Link, type LinkKind, newLink, setLink } from '../../../formats/netlink-route.ts';
+import { mtuOption } from '../../../policy/network-options.ts';
 import type { Network } from '../network.ts';
-import type { DriverContext } from './driver.ts';
+import type { Driver, DriverContext } from './driver.ts';
 
 /**
  * What macvlan and ipvlan share: a parent link of the host. `eth0` is used as it is, `eth0.20` is a
@@ -11,8 +12,56 @@ import type { DriverContext } from './driver.ts';
 
 const VLAN = /^(.+)\.(\d{1,4})$/;
 
+/** How a driver's links are. */
+type ParentLinks = Pick<Driver, 'defaultRoute'> & {
+  /** @throws invalidArgument for options of the network that it has not */
+  readonly kindOf: (network: Network) => LinkKind;
+  /** Each link has a MAC address of its own. */
+  readonly hasMac: boolean;
+};
+
+/** A driver whose networks are links on a link of the host. */
+export function parentLinkDriver(
+  context: DriverContext,
+  { kindOf, hasMac, defaultRoute }: ParentLinks,
+): Driver {
+  return {
+    hasLinks: true,
+    usesFirewall: false,
+    defaultRoute,
+
+    create: (network) => {
+      checkKernel(context, kindOf(network), network.linkName);
+      ensureParent(context, network);
+    },
+
+    restore: (network) => {
+      ensureParent(context, network);
+    },
+
+    remove: (network) => removeParent(context, network),
+
+    join: (network, endpoint, { fd }) => {
+      const parent = ensureParent(context, network);
+      const kind = kindOf(network);
+      const link = {
+        name: endpoint.link,
+        ...(hasMac ? { mac: endpoint.mac } : {}),
+        mtu: mtuOption(network.document.options),
+        parent: parent.index,
+        netnsFd: fd,
+      };
+      checkKind(kind.kind, () => context.route.run(newLink(kind, link)));
+    },
+
+    leave: async (_network, endpoint, { inside, enter }) => {
+      await inside.deleteLink(endpoint.link, enter);
+    },
+  };
+}
+
 /** Finds or makes the parent, and brings it up. @throws invalidArgument when it cannot be */
-export function ensureParent({ route }: DriverContext, network: Network): Link {
+function ensureParent({ route }: DriverContext, network: Network): Link {
   const name = network.parentName;
   const found = route.link(name);
   if (found !== undefined) return found;
@@ -39,7 +88,7 @@ export function ensureParent({ route }: DriverContext, network: Network): Link {
  * never made, but refused as unsupported or as invalid.
  * @throws notImplemented when it has not
  */
-export function checkKernel({ route }: DriverContext, kind: LinkKind, name: string): void {
+function checkKernel({ route }: DriverContext, kind: LinkKind, name: string): void {
   try {
     checkKind(kind.kind, () => route.run(newLink(kind, { name })));
   } catch (error) {
@@ -48,7 +97,7 @@ export function checkKernel({ route }: DriverContext, kind: LinkKind, name: stri
 }
 
 /** Runs `make`, and says it plainly when the kernel lacks the driver. */
-export function checkKind(kind: string, make: () => void): void {
+function checkKind(kind: string, make: () => void): void {
   try {
     make();
   } catch (error) {
@@ -63,7 +112,7 @@ export function checkKind(kind: string, make: () => void): void {
 }
 
 /** Removes a parent that the engine made. */
-export async function removeParent({ route }: DriverContext, network: Network): Promise<void> {
+async function removeParent({ route }: DriverContext, network: Network): Promise<void> {
   if (network.document.linkIsForeign) return;
   await route.deleteLink(network.parentName);
 }
