@@ -1,4 +1,4 @@
-import type { ServerResponse } from 'node:http';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import { pipeline } from 'node:stream/promises';
 import { type EngineError, messageOf, statusOf, toEngineError } from '../base/errors.ts';
 import { LIMITS } from '../base/limits.ts';
@@ -57,7 +57,39 @@ export function sendError(
       ? { ...headers }
       : { ...headers, 'Content-Type': JSON_TYPE, 'Content-Length': body.length },
   );
-  response.end(response.req.method === 'HEAD' ? undefined : body);
+  if (hasBodyOnItsWay(response.req)) {
+    response.flushHeaders();
+    if (body.length > 0) response.write(body);
+    dropBody(response.req, () => response.end());
+  } else response.end(response.req.method === 'HEAD' ? undefined : body);
+}
+
+function hasBodyOnItsWay({ complete, headers }: IncomingMessage): boolean {
+  if (complete) return false;
+  return (headers['content-length'] ?? '0') !== '0' || headers['transfer-encoding'] !== undefined;
+}
+
+/**
+ * Reads and drops what comes of a body for a moment. A connection that is closed while some of it
+ * is unread is reset, and the client, which is still writing, sees that in place of the answer.
+ */
+function dropBody(request: IncomingMessage, then: () => void): void {
+  let bytes = 0;
+  const timer = setTimeout(done, LIMITS.refusedBodyMs);
+  function done(): void {
+    clearTimeout(timer);
+    request.off('data', drop);
+    request.off('end', done);
+    request.off('close', done);
+    then();
+  }
+  function drop(chunk: Buffer): void {
+    bytes += chunk.length;
+    if (bytes > LIMITS.refusedBodyBytesMax) done();
+  }
+  request.on('data', drop);
+  request.once('end', done);
+  request.once('close', done);
 }
 
 /** The headers now, the value when it is there. */

@@ -132,6 +132,23 @@ test('bodies are JSON of a bounded size, and say so', async () => {
   assert.match(huge, /larger than/);
 });
 
+test('a client that sends its whole body first reads the answer of a refusal', async () => {
+  await using api = await serveApi({
+    imageLoad: async () => {
+      throw conflict('not now');
+    },
+  });
+  const body = 'x'.repeat(8 << 20);
+  for (const target of ['/nowhere', '/images/load']) {
+    const head = `POST ${target} HTTP/1.1\r\nHost: d\r\nConnection: close\r\n`;
+    const answer = await api.exchange(`${head}Content-Length: ${body.length}\r\n\r\n${body}`);
+    assert.match(answer, /^HTTP\/1\.1 40\d .*\r\n\r\n\{"message":"[^"]+"\}\n$/s, target);
+  }
+  // One that never sends it is not waited for.
+  const promised = 'POST /nowhere HTTP/1.1\r\nHost: d\r\nConnection: close\r\n';
+  assert.match(await api.exchange(`${promised}Content-Length: 5\r\n\r\n`), /page not found/);
+});
+
 test('progress: an early failure has a status, a late one is the last line', async () => {
   await using api = await serveApi({
     imagePull: async (_engine, { query }, call) => {

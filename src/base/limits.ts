@@ -13,6 +13,9 @@ export const LIMITS = {
   /** How long a client may take to send the headers of a request, and a JSON body. */
   requestHeadersMs: 20_000,
   requestBodyMs: 60_000,
+  /** What is read of the body of a refused request, so that the client comes to read the answer. */
+  refusedBodyBytesMax: 64 << 20,
+  refusedBodyMs: 500,
   /** Idle connections are kept for this long. */
   keepAliveMs: 300_000,
   /** Connections to one listener. */
