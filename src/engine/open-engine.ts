@@ -74,14 +74,14 @@ export async function openEngine(parts: EngineParts): Promise<OpenEngine> {
   await using opening = new AsyncDisposableStack();
   checkDatabase(dataRoot);
   freeReserve(dataRoot.database);
-  opening.defer(() => keepReserve(sys, dataRoot.database));
+  opening.defer(() => keepReserve({ sys, log }, dataRoot.database));
   let isNew = false;
   const database = openDatabase(dataRoot.database, () => {
     checkMayBeNew(dataRoot, 'empty');
     isNew = true;
   });
   opening.defer(() => database.close());
-  reserveLog(sys, dataRoot.database);
+  reserveLog({ sys, log }, dataRoot.database);
   const tasks = new TaskGroup((name, error) =>
     log.error('background work failed', { task: name, error: messageOf(error) }),
   );

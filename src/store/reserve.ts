@@ -1,5 +1,6 @@
 import { closeSync, constants, openSync, rmSync } from 'node:fs';
-import { errnoOf } from '../base/errors.ts';
+import { errnoOf, messageOf } from '../base/errors.ts';
+import type { Logger } from '../base/log.ts';
 import { FALLOC_FL } from '../kernel/constants.ts';
 import type { Syscalls } from '../kernel/syscalls.ts';
 
@@ -21,26 +22,33 @@ export function freeReserve(database: string): void {
   rmSync(`${database}-reserve`, { force: true });
 }
 
+type Context = { readonly sys: Syscalls; readonly log: Logger };
+
 /** For a database that was opened. */
-export function reserveLog(sys: Syscalls, database: string): void {
-  setAside(sys, `${database}-wal`, LOG_BYTES);
+export function reserveLog(context: Context, database: string): void {
+  setAside(context, `${database}-wal`, LOG_BYTES);
 }
 
 /** For a database that was closed, which took its log away. */
-export function keepReserve(sys: Syscalls, database: string): void {
-  setAside(sys, `${database}-reserve`, RESERVE_BYTES);
+export function keepReserve(context: Context, database: string): void {
+  setAside(context, `${database}-reserve`, RESERVE_BYTES);
 }
 
-/** A disk that is full already, or has become read-only, keeps nobody from starting or stopping. */
+/** Of filesystems that cannot do it, and of disks that are full already or have become read-only. */
 const WITHOUT = new Set(['EOPNOTSUPP', 'ENOSYS', 'ENOSPC', 'EDQUOT', 'EROFS']);
 
-function setAside(sys: Syscalls, file: string, bytes: number): void {
+/** Whatever comes of it keeps nobody from starting or stopping: it is only for bad times. */
+function setAside({ sys, log }: Context, file: string, bytes: number): void {
   let fd: number | undefined;
   try {
     fd = openSync(file, constants.O_RDWR | constants.O_CREAT, 0o600);
     sys.fallocate(fd, FALLOC_FL.KEEP_SIZE, 0, bytes);
   } catch (error) {
-    if (!WITHOUT.has(errnoOf(error) ?? '')) throw error;
+    const errno = errnoOf(error);
+    if (errno === undefined) throw error;
+    if (!WITHOUT.has(errno)) {
+      log.warn('cannot set room aside for the database', { file, error: messageOf(error) });
+    }
   } finally {
     if (fd !== undefined) closeSync(fd);
   }
