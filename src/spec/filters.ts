@@ -1,4 +1,5 @@
 import { invalidArgument } from '../base/errors.ts';
+import { parseTimestampNs } from '../base/timestamp.ts';
 
 /**
  * Filters of list, prune and events calls: each key with the values that were given for it.
@@ -49,6 +50,16 @@ export function booleanFilter(filters: Filters, key: string): boolean | undefine
     throw invalidArgument(`invalid filter '${key}=[${values.join(' ')}]'`);
   }
   return truthy;
+}
+
+/**
+ * The time before which things must have been made for a prune to take them; undefined for any.
+ * @throws invalidArgument for what is no time, and for more than one, with Docker's text
+ */
+export function pruneUntilNs(filters: Filters, nowNs: bigint): bigint | undefined {
+  const [until, ...more] = filters['until'] ?? [];
+  if (more.length > 0) throw invalidArgument('more than one until filter specified');
+  return until === undefined ? undefined : parseTimestampNs(until, nowNs);
 }
 
 /** True when `labels` hold every `key` or `key=value` of the filter's values. */

@@ -54,6 +54,7 @@ test('what is not a filter is refused, and nothing is removed', async () => {
   const id = await make('stays');
   for (const [filters, reason] of [
     [{ name: ['stays'] }, /invalid filter 'name'/],
+    [{ until: ['1h', '2h'] }, /more than one until filter specified/],
     [{ until: ['yesterday'] }, /failed to parse value as time or duration/],
   ] as const) {
     const answer = await prune(filters);

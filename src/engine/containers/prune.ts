@@ -1,8 +1,7 @@
 import { parseTimeNs } from '../../base/clock.ts';
 import { isEngineError } from '../../base/errors.ts';
-import { parseTimestampNs } from '../../base/timestamp.ts';
 import type { ContainerPruneResult } from '../../spec/docker/container-view.ts';
-import { checkFilterKeys, type Filters, matchLabels } from '../../spec/filters.ts';
+import { checkFilterKeys, type Filters, matchLabels, pruneUntilNs } from '../../spec/filters.ts';
 import type { Call } from '../call.ts';
 import type { Engine } from '../engine.ts';
 import { removeNow } from './remove.ts';
@@ -16,7 +15,7 @@ export async function containerPrune(
   const { filters } = args.query;
   checkFilterKeys(filters, ['label', 'label!', 'until']);
   const nowNs = engine.clock.nowNs();
-  const until = (filters['until'] ?? []).map((text) => parseTimestampNs(text, nowNs));
+  const untilNs = pruneUntilNs(filters, nowNs);
   const deleted: string[] = [];
   let reclaimed = 0;
   for (const container of engine.containers.list()) {
@@ -25,7 +24,7 @@ export async function containerPrune(
     const unwanted = filters['label!'];
     if (container.isRunning || container.removing) continue;
     const createdNs = parseTimeNs(created) ?? 0n;
-    if (!until.every((ns) => createdNs <= ns)) continue;
+    if (untilNs !== undefined && createdNs > untilNs) continue;
     if (!matchLabels(filters['label'], config.Labels)) continue;
     if (unwanted !== undefined && matchLabels(unwanted, config.Labels)) continue;
     let bytes: number;

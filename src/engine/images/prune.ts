@@ -1,9 +1,14 @@
 import { parseTimeNs } from '../../base/clock.ts';
 import { isEngineError } from '../../base/errors.ts';
 import { parseReference } from '../../base/reference.ts';
-import { parseTimestampNs } from '../../base/timestamp.ts';
 import type { ImageDeleteItem, ImagePruneResult } from '../../spec/docker/image.ts';
-import { booleanFilter, checkFilterKeys, type Filters, matchLabels } from '../../spec/filters.ts';
+import {
+  booleanFilter,
+  checkFilterKeys,
+  type Filters,
+  matchLabels,
+  pruneUntilNs,
+} from '../../spec/filters.ts';
 import type { ImageRecord } from '../../store/images.ts';
 import type { Call } from '../call.ts';
 import type { Engine } from '../engine.ts';
@@ -48,13 +53,13 @@ export async function imagePrune(
 
 function pruneFilter(engine: Engine, filters: Filters): (image: ImageRecord) => boolean {
   const nowNs = engine.clock.nowNs();
-  const until = (filters['until'] ?? []).map((text) => parseTimestampNs(text, nowNs));
+  const untilNs = pruneUntilNs(filters, nowNs);
   const unwanted = filters['label!'];
   return (image) => {
     const { created, labels } = imageBrief(image);
     const createdNs = parseTimeNs(created) ?? 0n;
     return (
-      until.every((ns) => createdNs <= ns) &&
+      (untilNs === undefined || createdNs <= untilNs) &&
       matchLabels(filters['label'], labels) &&
       !(unwanted !== undefined && matchLabels(unwanted, labels))
     );

@@ -6,7 +6,6 @@ import {
   isEngineError,
   notFound,
 } from '../../base/errors.ts';
-import { parseTimestampNs } from '../../base/timestamp.ts';
 import type {
   EndpointSettings,
   NetworkConnect,
@@ -19,7 +18,13 @@ import type {
   NetworkPruneResult,
   NetworkView,
 } from '../../spec/docker/network-view.ts';
-import { booleanFilter, checkFilterKeys, type Filters, matchLabels } from '../../spec/filters.ts';
+import {
+  booleanFilter,
+  checkFilterKeys,
+  type Filters,
+  matchLabels,
+  pruneUntilNs,
+} from '../../spec/filters.ts';
 import { atLeast, type Call } from '../call.ts';
 import type { Container } from '../containers/container.ts';
 import { saveDocument } from '../containers/persistence.ts';
@@ -118,13 +123,13 @@ export async function networkPrune(
   const { filters } = args.query;
   checkFilterKeys(filters, ['label', 'label!', 'until']);
   const nowNs = engine.clock.nowNs();
-  const until = (filters['until'] ?? []).map((text) => parseTimestampNs(text, nowNs));
+  const untilNs = pruneUntilNs(filters, nowNs);
   const deleted: string[] = [];
   for (const network of engine.networks.list()) {
     if (network.isPredefined || isUsed(engine, network)) continue;
     const { labels, created } = network.document;
     const createdNs = parseTimeNs(created) ?? nowNs;
-    if (!until.every((ns) => createdNs <= ns)) continue;
+    if (untilNs !== undefined && createdNs > untilNs) continue;
     if (!matchLabels(filters['label'], labels)) continue;
     const unwanted = filters['label!'];
     if (unwanted !== undefined && matchLabels(unwanted, labels)) continue;
