@@ -14,7 +14,7 @@ import { openDatabase } from '../store/db.ts';
 import { containerStore, networkStore, volumeStore } from '../store/documents.ts';
 import { imageStore } from '../store/images.ts';
 import { openLayerStore } from '../store/layers/open.ts';
-import { adoptLayers, checkDatabase, checkMayBeNew } from '../store/lost-database.ts';
+import { adoptLayersInTransaction, checkDatabase, checkMayBeNew } from '../store/lost-database.ts';
 import { dataRootAt, execRootAt } from '../store/paths.ts';
 import { recoverStore } from '../store/recover.ts';
 import { freeReserve, keepReserve, reserveLog } from '../store/reserve.ts';
@@ -75,10 +75,9 @@ export async function openEngine(parts: EngineParts): Promise<OpenEngine> {
   checkDatabase(dataRoot);
   freeReserve(dataRoot.database);
   opening.defer(() => keepReserve({ sys, log }, dataRoot.database));
-  let isNew = false;
-  const database = openDatabase(dataRoot.database, () => {
+  const database = openDatabase(dataRoot.database, (fresh) => {
     checkMayBeNew(dataRoot, 'empty');
-    isNew = true;
+    adoptLayersInTransaction({ sys, dataRoot, database: fresh, clock, log });
   });
   opening.defer(() => database.close());
   reserveLog({ sys, log }, dataRoot.database);
@@ -105,7 +104,6 @@ export async function openEngine(parts: EngineParts): Promise<OpenEngine> {
     pulls: new Pulls(),
     locks: new KeyedLock(),
   };
-  if (isNew) adoptLayers(base);
   const layers = await openLayerStore(
     base,
     config().storageDriver,

@@ -131,23 +131,34 @@ CREATE TABLE IF NOT EXISTS made_manifests (   -- of those in manifests, what a p
 /**
  * Opens (and at first makes) the database. All of it is checked: it is small, and what a bad card has
  * made of it must not come out in the middle of an operation.
- * @param onNew called before its first schema is made; may refuse by an error
+ * @param onNew called in the transaction that makes its tables: what it enters is there from the
+ * first moment on, or the next start begins anew; may refuse by an error
  * @throws dataLoss when the file is damaged; unavailable when a newer version wrote it or it cannot
  * be opened
  */
-export function openDatabase(file: string, onNew: () => void = () => undefined): Database {
+export function openDatabase(
+  file: string,
+  onNew: (database: Database) => void = () => undefined,
+): Database {
   const db = openFile(file);
+  const database = databaseOn(db);
   try {
     db.exec('PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;');
     db.exec('PRAGMA wal_autocheckpoint=64; PRAGMA cache_size=-512; PRAGMA busy_timeout=5000;');
-    migrate(db, file, onNew);
+    if (checkVersion(db, file) === SCHEMA_VERSION) db.exec(ADDED);
+    else {
+      database.transaction(() => {
+        db.exec(`${SCHEMA} ${ADDED} PRAGMA user_version=${SCHEMA_VERSION};`);
+        onNew(database);
+      });
+    }
     const problem = db.prepare('PRAGMA quick_check(1)').get()?.['quick_check'];
     if (problem !== 'ok') throw damaged(file, String(problem));
   } catch (error) {
     db.close();
     throw openingError(file, error);
   }
-  return databaseOn(db);
+  return database;
 }
 
 /**
@@ -215,15 +226,6 @@ function databaseOn(db: DatabaseSync): Database {
     },
     close: () => db.close(),
   };
-}
-
-function migrate(db: DatabaseSync, file: string, onNew: () => void): void {
-  if (checkVersion(db, file) === SCHEMA_VERSION) {
-    db.exec(ADDED);
-    return;
-  }
-  onNew();
-  db.exec(`BEGIN; ${SCHEMA} ${ADDED} PRAGMA user_version=${SCHEMA_VERSION}; COMMIT;`);
 }
 
 /** The version of a database's schema. @throws unavailable when it is newer than ours */

@@ -37,8 +37,11 @@ export function checkMayBeNew(
   );
 }
 
-/** Enters the layers that are here into a new database, kept by leases for the next pull. */
-export function adoptLayers(context: LayerStoreContext): void {
+/**
+ * Enters the layers that are here into a new database, kept by leases for the next pull. In the
+ * transaction that makes its tables: what is in no table is swept by the start that follows.
+ */
+export function adoptLayersInTransaction(context: AdoptionContext): void {
   const { dataRoot, database, clock, log } = context;
   const table = layerTable(database);
   const found = readdirSync(dataRoot.layers)
@@ -46,22 +49,22 @@ export function adoptLayers(context: LayerStoreContext): void {
     .flatMap((dir) => describe(context, path.join(dataRoot.layers, dir)) ?? []);
   if (found.length === 0) return;
   const nowMs = clock.nowMs();
-  database.transaction(() => {
-    for (const layer of found) {
-      table.addInTransaction(layer, path.basename(layer.directory), nowMs);
-      table.leaseInTransaction(layer.diffId, nowMs);
-    }
-  });
+  for (const layer of found) {
+    table.addInTransaction(layer, path.basename(layer.directory), nowMs);
+    table.leaseInTransaction(layer.diffId, nowMs);
+  }
   log.warn('the database is new, but layers are here: images that are pulled again can use them', {
     layers: found.length,
   });
 }
 
+type AdoptionContext = Pick<LayerStoreContext, 'sys' | 'dataRoot' | 'database' | 'clock' | 'log'>;
+
 /** Names that `LayerCatalog` gives. */
 const LAYER_DIR = /^[a-z2-7]{8}$/;
 
 /** What a layer's headers say of it; undefined for what is no whole layer. */
-function describe({ sys, log }: LayerStoreContext, directory: string) {
+function describe({ sys, log }: AdoptionContext, directory: string) {
   try {
     using files = new LayerFiles(sys, directory);
     let diskBytes = 0;

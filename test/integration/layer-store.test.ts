@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import {
   chmodSync,
+  copyFileSync,
   existsSync,
   mkdirSync,
   readdirSync,
@@ -19,11 +20,14 @@ import {
   mountOverlay,
   unmountIfMounted,
 } from '../../src/kernel/mount.ts';
+import { type Database, openDatabase } from '../../src/store/db.ts';
 import { imageStore } from '../../src/store/images.ts';
 import { OBJECTS_LOCK } from '../../src/store/layers/catalog.ts';
 import { findCheckpoint, writeCheckpoint } from '../../src/store/layers/layer-checkpoint.ts';
+import { layerTable } from '../../src/store/layers/layer-table.ts';
 import { layerTar as readLayerTar } from '../../src/store/layers/layer-tar.ts';
 import { CONTENTS } from '../../src/store/layers/objects.ts';
+import { adoptLayersInTransaction } from '../../src/store/lost-database.ts';
 import { findOrphanedObjects } from '../../src/store/orphans.ts';
 import { recoverStore } from '../../src/store/recover.ts';
 import { verifyLayer } from '../../src/worker/layer-verify.ts';
@@ -222,6 +226,26 @@ test('recovery takes a layer that cannot be looked at for none that is lost', as
   recoverStore(here.context, here.store);
   await here.settle();
   assert.equal(imageStore(here.database).list().length, 1);
+});
+
+test('layers that a new database takes in survive a power cut at any moment of that', async () => {
+  using folder = temporaryFolder('new-database');
+  const here = await openStore('overlay2', path.join(folder.path, 'root'));
+  const { context } = here;
+  const layers = await here.add(await layerTar(BASE_LAYER), await layerTar(TOP_LAYER));
+  await here[Symbol.asyncDispose]();
+  const file = path.join(folder.path, 'db');
+  const cut = path.join(folder.path, 'cut');
+  const adopt = (database: Database): void => adoptLayersInTransaction({ ...context, database });
+  // As it lies on the disk just before it is done.
+  openDatabase(file, (fresh) => {
+    adopt(fresh);
+    for (const end of ['', '-wal']) copyFileSync(`${file}${end}`, `${cut}${end}`);
+  }).close();
+  const database = openDatabase(cut, adopt);
+  const found = layers.filter((diffId) => layerTable(database).find(diffId) !== undefined);
+  database.close();
+  assert.deepEqual(found, layers);
 });
 
 test('what a layer that goes shares with one that is being extracted stays', async () => {
