@@ -1,4 +1,4 @@
-import { closeSync } from 'node:fs';
+import { closeSync, openSync } from 'node:fs';
 import { errnoOf } from '../base/errors.ts';
 import type { Syscalls } from './syscalls.ts';
 
@@ -39,4 +39,33 @@ export function openProcess(sys: Syscalls, pid: number): ProcessHandle {
       closeSync(fd);
     },
   };
+}
+
+/** A namespace that is held: its path means it until it is disposed of. */
+export type HeldNamespace = Disposable & { readonly path: string };
+
+/**
+ * A namespace of a process, for others to open by a path of this process's. A path of the process's
+ * own would mean another's namespace, the host's perhaps, once its number is given anew. Undefined
+ * when the process has ended.
+ */
+export function holdNamespace(
+  holder: ProcessHandle,
+  kind: 'pid' | 'ipc' | 'user',
+): HeldNamespace | undefined {
+  let fd: number;
+  try {
+    fd = openSync(`/proc/${holder.pid}/ns/${kind}`, 'r');
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return undefined;
+    throw error;
+  }
+  const held = {
+    path: `/proc/${process.pid}/fd/${fd}`,
+    [Symbol.dispose]: () => closeSync(fd),
+  };
+  // Asked after it was opened: as long as the process is there, the number was its own.
+  if (holder.signal(0)) return held;
+  held[Symbol.dispose]();
+  return undefined;
 }

@@ -1,9 +1,10 @@
-import { conflict } from '../../base/errors.ts';
+import { conflict, type EngineError } from '../../base/errors.ts';
+import { holdNamespace } from '../../kernel/process-handle.ts';
 import { parseNamespaceMode } from '../../policy/namespaces.ts';
 import type { NamespaceChoice, RuntimeMountFacts } from '../../policy/runtime-spec-input.ts';
 import type { HostConfig } from '../../spec/docker/container.ts';
 import type { Engine } from '../engine.ts';
-import type { Container } from './container.ts';
+import type { Container, Run } from './container.ts';
 import { containerPaths } from './paths.ts';
 
 /** Namespaces that containers share with each other or with the host. Texts: moby `daemon/oci_linux.go`. */
@@ -21,24 +22,30 @@ export function checkBorrowedNamespaces(engine: Engine, host: HostConfig): void 
   }
 }
 
-/** A container that runs, and its process. */
-type Donor = { readonly container: Container; readonly pid: number };
+type Donor = { readonly container: Container; readonly run: Run };
 
 function running(engine: Engine, what: string, reference: string): Donor {
   const container = engine.containers.get(reference);
   if (container.restart !== undefined) {
     throw conflict(`Container ${container.id} is restarting, wait until the container is running`);
   }
-  if (container.run === undefined) {
-    throw conflict(`cannot join ${what} of a non running container: ${container.id}`);
-  }
-  return { container, pid: container.run.pid };
+  if (container.run === undefined) throw notRunning(container, what);
+  return { container, run: container.run };
 }
 
-/** The namespaces of one run, apart from the network's. @throws notFound, conflict */
+function notRunning(container: Container, what: string): EngineError {
+  return conflict(`cannot join ${what} of a non running container: ${container.id}`);
+}
+
+/**
+ * The namespaces of one run, apart from the network's. Those of other containers are held by `held`
+ * until the runtime has joined them.
+ * @throws notFound, conflict
+ */
 export function chooseNamespaces(
   engine: Engine,
   host: HostConfig,
+  held: DisposableStack,
 ): Record<'pid' | 'ipc' | 'uts' | 'cgroup', NamespaceChoice> {
   const pid = parseNamespaceMode('PID', host.PidMode, ANY);
   const ipc = parseNamespaceMode('IPC', host.IpcMode, ANY);
@@ -46,15 +53,25 @@ export function chooseNamespaces(
   return {
     pid:
       pid.kind === 'container'
-        ? { path: `/proc/${running(engine, 'PID', pid.container).pid}/ns/pid` }
+        ? join(running(engine, 'PID', pid.container), 'pid', held)
         : own(pid.kind),
     ipc:
       ipc.kind === 'container'
-        ? { path: `/proc/${shareableIpc(engine, ipc.container).pid}/ns/ipc` }
+        ? join(shareableIpc(engine, ipc.container), 'ipc', held)
         : own(ipc.kind),
     uts: own(host.UTSMode),
     cgroup: own(host.CgroupnsMode),
   };
+}
+
+function join(
+  { container, run }: Donor,
+  kind: 'pid' | 'ipc',
+  held: DisposableStack,
+): { readonly path: string } {
+  const namespace = holdNamespace(run.process, kind);
+  if (namespace === undefined) throw notRunning(container, kind.toUpperCase());
+  return held.use(namespace);
 }
 
 function shareableIpc(engine: Engine, reference: string): Donor {

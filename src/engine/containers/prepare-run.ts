@@ -31,16 +31,17 @@ import { bindSubpaths, unbindSubpaths } from './subpaths.ts';
 /**
  * Everything that must be there before the shim runs a container: its root mounted, volumes and
  * network ready, its files written, the runtime's configuration. What is made is handed to `undo`,
- * so that a failure half-way leaves nothing behind.
+ * so that a failure half-way leaves nothing behind; `held` is what the runtime needs until it has
+ * come back.
  */
 export async function prepareRun(
   engine: Engine,
   container: Container,
-  undo: Undo,
+  { undo, held }: { readonly undo: Undo; readonly held: DisposableStack },
 ): Promise<ShimSpec> {
   const { id, document } = container;
   const paths = containerPaths(engine, id);
-  const namespaces = chooseNamespaces(engine, document.hostConfig);
+  const namespaces = chooseNamespaces(engine, document.hostConfig, held);
   const devices = grantedDevices(document.hostConfig);
   const resources = runtimeResources(document.hostConfig, blockDeviceAt);
 
@@ -51,7 +52,7 @@ export async function prepareRun(
   const hostPaths = await engine.volumes.prepare(id, document.mounts, merged);
   makeWorkingDirectory(engine, container, merged, user);
   undo.defer(() => closeUserNamespace(engine, container));
-  const mapped = await mapUsers(engine, container, hostPaths);
+  const mapped = await mapUsers(engine, container, { hostPaths, held });
   await using _holder = mapped.holder;
   undo.defer(() => unbindSubpaths(engine, container));
   const mountPaths = bindSubpaths(engine, container, mapped.hostPaths);
@@ -128,7 +129,7 @@ type Mapped = {
 async function mapUsers(
   engine: Engine,
   container: Container,
-  hostPaths: readonly string[],
+  { hostPaths, held }: { readonly hostPaths: readonly string[]; readonly held: DisposableStack },
 ): Promise<Mapped> {
   const { id, document } = container;
   const remap = remapOf(engine, document.hostConfig);
@@ -137,7 +138,7 @@ async function mapUsers(
   }
   await engine.layers.unmountRootfs(id);
   await engine.layers.mountRootfs(id, document.layers, remap.view);
-  const { path, holder } = await openUserNamespace(engine, container, remap);
+  const { path, holder } = await openUserNamespace(engine, container, { remap, held });
   return {
     namespace: { path },
     users: remap.users,

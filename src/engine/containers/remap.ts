@@ -4,6 +4,7 @@ import { errnoOf, messageOf, unavailable } from '../../base/errors.ts';
 import { openCgroupParents } from '../../kernel/cgroup.ts';
 import { MNT, MS } from '../../kernel/constants.ts';
 import { isMountPoint } from '../../kernel/mountinfo.ts';
+import { holdNamespace } from '../../kernel/process-handle.ts';
 import type { Syscalls } from '../../kernel/syscalls.ts';
 import {
   holdNamespaces,
@@ -117,14 +118,15 @@ export type RunNamespace = {
 export async function openUserNamespace(
   engine: Engine,
   container: Container,
-  remap: Remap,
+  { remap, held }: { readonly remap: Remap; readonly held: DisposableStack },
 ): Promise<RunNamespace> {
   const { hostConfig } = container.document;
   for (const mode of [hostConfig.NetworkMode, hostConfig.IpcMode, hostConfig.PidMode]) {
     if (!mode.startsWith('container:')) continue;
     const { container: reference } = parseNamespaceMode('user', mode, ['container']);
-    const pid = engine.containers.get(reference).run?.pid;
-    if (pid !== undefined) return { path: `/proc/${pid}/ns/user`, holder: undefined };
+    const { run } = engine.containers.get(reference);
+    const namespace = run && holdNamespace(run.process, 'user');
+    if (namespace !== undefined) return { path: held.use(namespace).path, holder: undefined };
   }
   const { userns } = containerPaths(engine, container.id);
   closeUserNamespace(engine, container);

@@ -77,11 +77,15 @@ export async function removeRuntimeState(engine: Engine, container: Container): 
   );
 }
 
+/** True when a process is one of a container's now. */
+export function hasProcess(engine: Engine, container: Container, pid: number): boolean {
+  return cgroupPids(engine.host.cgroups, cgroupOf(engine, container).folder).includes(pid);
+}
+
 /** Kills one process of a container. False when the container has no such process any more. */
 export function killProcess(engine: Engine, container: Container, pid: number): boolean {
-  const { folder } = cgroupOf(engine, container);
   // The number may have come to mean another process.
-  if (!cgroupPids(engine.host.cgroups, folder).includes(pid)) return false;
+  if (!hasProcess(engine, container, pid)) return false;
   killIfThere(pid);
   return true;
 }

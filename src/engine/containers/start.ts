@@ -125,7 +125,8 @@ async function launch(
   cause: StartCause,
   undo: Undo,
 ): Promise<Run> {
-  const spec = await prepareRun(engine, container, undo);
+  using held = new DisposableStack();
+  const spec = await prepareRun(engine, container, { undo, held });
   undo.defer(() => removeRuntimeState(engine, container));
   undo.defer(() => engine.runtimeCache.failed(container.id));
   const shim = await engine.shims.launch(spec);

@@ -24,7 +24,7 @@ import type { RuntimeProcess } from '../../spec/oci/runtime.ts';
 import { KILLED_EXIT_CODE, UNKNOWN_EXIT_CODE } from '../containers/end.ts';
 import { containerEvent } from '../containers/events.ts';
 import { shownUsers } from '../containers/remap.ts';
-import { killProcess, runtimeOf } from '../containers/runtime.ts';
+import { hasProcess, killProcess, runtimeOf } from '../containers/runtime.ts';
 import type { Engine } from '../engine.ts';
 import { NO_LOG } from '../logs/shim-log.ts';
 import type { Exec } from './exec.ts';
@@ -160,7 +160,8 @@ export function exitCodeWithoutShim(engine: Engine, exec: Pick<Exec, 'container'
 export function killExec(engine: Engine, exec: Exec, signal: number): void {
   if (exec.state !== 'running') return;
   const process = openProcess(engine.sys, exec.pid);
-  process.signal(signal);
+  // Asked when it is held: it may have ended unheard, and its number mean another process by now.
+  if (hasProcess(engine, exec.container, exec.pid)) process.signal(signal);
   process.close();
 }
 
