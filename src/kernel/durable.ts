@@ -1,13 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import {
-  closeSync,
-  constants,
-  fsyncSync,
-  openSync,
-  renameSync,
-  unlinkSync,
-  writeSync,
-} from 'node:fs';
+import { closeSync, constants, fsyncSync, openSync, renameSync, rmSync, writeSync } from 'node:fs';
 import path from 'node:path';
 import type { Syscalls } from './syscalls.ts';
 
@@ -26,11 +18,11 @@ export function fsyncDirectory(directory: string): void {
   }
 }
 
-/** Writes everything that the filesystem of `anyPath` holds in memory to the disk, and waits (syncfs). */
-export function syncFilesystem(sys: Syscalls, anyPath: string): void {
+/** Writes everything that the filesystem of `anyPath` holds in memory to the disk: syncfs, on a thread. */
+export async function syncFilesystem(sys: Syscalls, anyPath: string): Promise<void> {
   const fd = openSync(anyPath, constants.O_RDONLY);
   try {
-    sys.syncfs(fd);
+    await sys.syncfsAsync(fd);
   } finally {
     closeSync(fd);
   }
@@ -62,7 +54,7 @@ export function writeFileDurably(file: string, content: Uint8Array | string, mod
     }
     renameDurably(draft, file);
   } catch (error) {
-    unlinkSync(draft);
+    rmSync(draft, { force: true }); // it may be in its place by now, and not yet durable
     throw error;
   }
 }

@@ -634,9 +634,6 @@ export function openSyscalls(): Syscalls {
         flags,
       );
     },
-    syncfs: (fd) => {
-      call('syncfs', undefined, 'int syncfs(int fd)', fd);
-    },
     syncfsAsync: (fd) => {
       const { promise, resolve, reject } = Promise.withResolvers<void>();
       // The call and the reading of its errno happen on one thread of the pool.

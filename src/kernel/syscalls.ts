@@ -104,8 +104,7 @@ export type Syscalls = {
   /** Pages of a whole file that are in the page cache (cachestat, Linux 6.5); undefined on others. */
   cachedPages(fd: number): number | undefined;
   syncFileRange(fd: number, offset: number, bytes: number, flags: number): void;
-  syncfs(fd: number): void;
-  /** {@link Syscalls.syncfs} on a thread of the pool: it waits for the disk. Keep `fd` open meanwhile. */
+  /** syncfs on a thread of the pool: it waits for the disk. Keep `fd` open meanwhile. */
   syncfsAsync(fd: number): Promise<void>;
   fallocate(fd: number, mode: number, offset: number, bytes: number): void;
   madvise(address: bigint, bytes: number, advice: number): void;

@@ -81,9 +81,14 @@ function parseMode(mode: string): Mode | undefined {
   return { readWrite: readWrite ?? true, propagation: propagation ?? '', noCopy: seen.copy };
 }
 
+/** True when a volume of the local driver can have this name. */
+export function isVolumeName(name: string): boolean {
+  return VOLUME_NAME.test(name);
+}
+
 /** @throws invalidArgument when the name cannot be a volume's */
 export function checkVolumeName(name: string): void {
-  if (VOLUME_NAME.test(name)) return;
+  if (isVolumeName(name)) return;
   if (name.length === 1) {
     throw invalidArgument(
       'volume name is too short, names should be at least two alphanumeric characters',

@@ -2,10 +2,12 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import {
   chownSync,
+  closeSync,
   existsSync,
   linkSync,
   lstatSync,
   mkdirSync,
+  openSync,
   readdirSync,
   readFileSync,
   rmSync,
@@ -27,6 +29,7 @@ import { openDatabase } from '../../src/store/db.ts';
 import { containerStore, networkStore, volumeStore } from '../../src/store/documents.ts';
 import { imageStore } from '../../src/store/images.ts';
 import { dataRootAt } from '../../src/store/paths.ts';
+import { eventually } from '../support/processes.ts';
 import { temporaryFolder } from '../support/temp.ts';
 
 const sys = openSyscalls();
@@ -180,6 +183,77 @@ test("a new volume gets the image's content with all that makes a file", async (
   assert.equal(existsSync(path.join(source, 'link')), false);
   await volumes.forget('c1', true);
   assert.deepEqual(volumes.list(), []);
+});
+
+test('filling a volume leaves the daemon its time, and keeps names that are not UTF-8', async (t) => {
+  const folder = makeTemp(t);
+  const { volumes } = await open(t, folder);
+  const inside = path.join(folder, 'rootfs/data');
+  for (let i = 0; i < 1_000; i += 1) {
+    const directory = path.join(inside, String(i % 100));
+    mkdirSync(directory, { recursive: true });
+    writeFileSync(path.join(directory, `${i}`), 'x');
+  }
+  writeFileSync(path.join(inside, 'large'), Buffer.alloc(32 << 20, 1));
+  const odd = Buffer.concat([Buffer.from(`${inside}/caf`), Buffer.of(0xe9)]);
+  writeFileSync(odd, 'bytes');
+
+  const mounts = await resolving(volumes, 'c1', {}, ['/data']);
+  let [lastMs, longestMs] = [performance.now(), 0];
+  const watch = setInterval(() => {
+    longestMs = Math.max(longestMs, performance.now() - lastMs);
+    lastMs = performance.now();
+  }, 5);
+  const beganMs = performance.now();
+  const [source = ''] = await volumes.prepare('c1', mounts, path.join(folder, 'rootfs'));
+  const tookMs = performance.now() - beganMs;
+  clearInterval(watch);
+  assert.ok(longestMs < tookMs / 2, `silent for ${longestMs} of ${tookMs} ms`);
+  assert.equal(readdirSync(source).length, 102);
+  assert.equal(statSync(path.join(source, 'large')).size, 32 << 20);
+  const copied = Buffer.concat([Buffer.from(`${source}/caf`), Buffer.of(0xe9)]);
+  assert.equal(readFileSync(copied, 'utf8'), 'bytes');
+});
+
+test('an empty volume that a container has mounted is filled under it', async (t) => {
+  const folder = makeTemp(t);
+  const { volumes } = await open(t, folder);
+  mkdirSync(path.join(folder, 'rootfs/srv'), { recursive: true });
+  writeFileSync(path.join(folder, 'rootfs/srv/page'), 'hello');
+  const config = { Binds: ['shared:/srv'] };
+  const [empty = ''] = await volumes.prepare('c1', await resolving(volumes, 'c1', config), folder);
+  const mounted = openSync(empty, 'r');
+  t.after(() => closeSync(mounted));
+  await volumes.prepare('c2', await resolving(volumes, 'c2', config), path.join(folder, 'rootfs'));
+  assert.equal(readFileSync(`/proc/self/fd/${mounted}/page`, 'utf8'), 'hello');
+});
+
+test('a volume goes whole, however deep a container made it', async (t) => {
+  const { volumes, dataRoot } = await open(t, makeTemp(t));
+  const wish = { name: 'deep', driver: 'local', options: {}, labels: {} };
+  const { mountpoint } = await volumes.create(wish);
+  const [start, name] = [process.cwd(), 'd'.repeat(200)];
+  process.chdir(mountpoint);
+  try {
+    for (let depth = 0; depth < 40; depth += 1) {
+      mkdirSync(name);
+      process.chdir(name);
+    }
+  } finally {
+    process.chdir(start);
+  }
+  await volumes.remove('deep');
+  await eventually(() => readdirSync(dataRoot.staging).length === 0, { what: 'its end' });
+});
+
+test('what lies among the volumes and is none is left alone', async (t) => {
+  const root = makeTemp(t);
+  const { dataRoot } = await open(t, root);
+  mkdirSync(path.join(dataRoot.volumes, 'lost+found'));
+  writeFileSync(path.join(dataRoot.volumes, 'metadata.db'), 'x');
+  const { volumes } = await open(t, root);
+  assert.deepEqual(volumes.list(), []);
+  assert.deepEqual(readdirSync(dataRoot.volumes).sort(), ['lost+found', 'metadata.db']);
 });
 
 test('a volume with options is mounted while a container runs', async (t) => {

@@ -1,23 +1,15 @@
-import { existsSync, lstatSync, mkdirSync, readdirSync, renameSync, rmdirSync } from 'node:fs';
+import { existsSync, lstatSync, mkdirSync, readdirSync, renameSync } from 'node:fs';
 import { mkdir, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { formatTimeMs } from '../../base/clock.ts';
-import {
-  conflict,
-  errnoOf,
-  internal,
-  invalidArgument,
-  messageOf,
-  notFound,
-} from '../../base/errors.ts';
+import { conflict, internal, invalidArgument, messageOf, notFound } from '../../base/errors.ts';
 import { newId, newShortName } from '../../base/id.ts';
-import { RENAME } from '../../kernel/constants.ts';
-import { copyTree, resolveInRoot } from '../../kernel/copy-tree.ts';
-import { fsyncDirectory, syncFilesystem } from '../../kernel/durable.ts';
+import { fsyncDirectory } from '../../kernel/durable.ts';
 import { isMountPoint } from '../../kernel/mountinfo.ts';
-import { CWD } from '../../kernel/syscalls.ts';
+import { removeTree } from '../../kernel/remove-tree.ts';
 import {
   checkVolumeName,
+  isVolumeName,
   type MountWish,
   mountWishes,
   parseVolumesFrom,
@@ -25,6 +17,7 @@ import {
 import { checkVolumeOptions, localMount } from '../../policy/volume-options.ts';
 import { treeSize } from '../../store/layers/tree-size.ts';
 import type { Engine } from '../engine.ts';
+import { copyUp } from './copy-up.ts';
 import { ANONYMOUS_LABEL, decodeVolume, encodeVolume, type Volume } from './volume.ts';
 import { mountVolume, unmountVolume } from './volume-mount.ts';
 import type { MountPoint, Volumes, VolumeWish } from './volumes.ts';
@@ -35,7 +28,7 @@ import type { MountPoint, Volumes, VolumeWish } from './volumes.ts';
  * Order, so that a power cut leaves each volume as before or as after:
  *   create   folder in staging, rename, sync the parent, row; the row of an anonymous one is written
  *            with its container's
- *   copy-up  copy to `_new` beside `_data`, sync, exchange
+ *   copy-up  copy to `_new` beside `_data`, sync, exchange (copy-up.ts)
  *   remove   rename to staging, sync the parent, row away, delete; the row of one that goes with its
  *            container says so from when the container's is away
  * At start, a row without a folder goes away (a removal that was cut off), and a volume that was to
@@ -75,6 +68,10 @@ export class LocalVolumes implements Volumes {
     return path.join(this.#folder(name), '_data');
   }
 
+  #draft(name: string): string {
+    return path.join(this.#folder(name), '_new');
+  }
+
   async restore(): Promise<void> {
     const { dataRoot, store, log, clock } = this.#engine;
     mkdirSync(dataRoot.volumes, { recursive: true, mode: 0o711 });
@@ -84,9 +81,11 @@ export class LocalVolumes implements Volumes {
       else this.#finishRemoval(volume);
     }
     for (const name of readdirSync(dataRoot.volumes)) {
+      // Names that no volume can have are others': of a filesystem's own `lost+found`, for one.
+      if (!isVolumeName(name) || !lstatSync(this.#folder(name)).isDirectory()) continue;
       if (this.#volumes.has(name)) this.#finishCopyUp(name);
       else if (this.#isEmptyVolume(name)) await rm(this.#folder(name), { recursive: true });
-      else if (lstatSync(this.#folder(name)).isDirectory()) {
+      else {
         log.warn('took in a folder below volumes/ that had no record', { volume: name });
         const document = {
           createdAt: formatTimeMs(clock.nowMs()),
@@ -112,7 +111,7 @@ export class LocalVolumes implements Volumes {
 
   /** Drops what a copy-up that was cut off left: a half-made copy, or the empty folder it replaced. */
   #finishCopyUp(name: string): void {
-    const draft = path.join(this.#folder(name), '_new');
+    const draft = this.#draft(name);
     if (existsSync(draft)) this.#discard(draft);
   }
 
@@ -124,12 +123,12 @@ export class LocalVolumes implements Volumes {
 
   /** Moves a tree to staging at once and deletes it in the background. */
   #discard(tree: string): void {
-    const { dataRoot, random, tasks } = this.#engine;
+    const { sys, dataRoot, random, tasks } = this.#engine;
     mkdirSync(dataRoot.staging, { recursive: true, mode: 0o700 });
     const grave = path.join(dataRoot.staging, `gone-${newShortName(random, 12)}`);
     renameSync(tree, grave);
     fsyncDirectory(path.dirname(tree));
-    tasks.spawn(`delete ${grave}`, () => rm(grave, { recursive: true, force: true }));
+    tasks.spawn(`delete ${grave}`, (signal) => removeTree(sys, grave, { signal }));
   }
 
   #record(volume: Volume): void {
@@ -404,8 +403,21 @@ export class LocalVolumes implements Volumes {
     return await this.#engine.locks.run(`volume/${mount.name}`, async () => {
       await mountVolume(this.#engine.sys, volume);
       entry(this.#active, mount.name).add(containerId);
-      if (mount.copyUp) this.#copyUp(volume, mount, rootfs);
+      if (mount.copyUp) await this.#copyUp(volume, mount, rootfs);
       return volume.mountpoint;
+    });
+  }
+
+  async #copyUp(volume: Volume, mount: MountPoint, rootfs: string): Promise<void> {
+    const { sys } = this.#engine;
+    const isShared = (this.#active.get(volume.name)?.size ?? 0) > 1;
+    await copyUp(sys, {
+      volume,
+      destination: mount.destination,
+      rootfs,
+      draft: this.#draft(volume.name),
+      isInPlace: isShared || localMount(volume.options) !== undefined,
+      discard: (tree) => this.#discard(tree),
     });
   }
 
@@ -413,36 +425,6 @@ export class LocalVolumes implements Volumes {
   #unmount(name: string): void {
     const volume = this.#volumes.get(name);
     if (volume !== undefined) unmountVolume(this.#engine.sys, volume);
-  }
-
-  /** Fills an empty volume with what the image has at the destination. */
-  #copyUp(volume: Volume, mount: MountPoint, rootfs: string): void {
-    const { sys } = this.#engine;
-    if (readdirSync(volume.mountpoint).length > 0) return;
-    const from = resolveInRoot(sys, rootfs, mount.destination);
-    if (from === undefined || !lstatSync(from).isDirectory()) return;
-    if (localMount(volume.options) !== undefined) {
-      copyTree(sys, from, volume.mountpoint);
-      return;
-    }
-    const draft = path.join(this.#folder(volume.name), '_new');
-    mkdirSync(draft, { mode: 0o700 });
-    try {
-      copyTree(sys, from, draft);
-      syncFilesystem(sys, draft);
-      sys.renameat2(CWD, draft, CWD, volume.mountpoint, RENAME.EXCHANGE);
-      rmdirSync(draft);
-      fsyncDirectory(this.#folder(volume.name));
-    } catch (cause) {
-      if (existsSync(draft)) this.#discard(draft);
-      if (errnoOf(cause) === 'ENOSPC') {
-        throw internal(
-          `cannot copy the image's content of ${mount.destination} to volume ${volume.name}: no space left on device`,
-          { cause },
-        );
-      }
-      throw cause;
-    }
   }
 
   async release(containerId: string): Promise<void> {

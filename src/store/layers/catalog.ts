@@ -1,4 +1,4 @@
-import { closeSync, constants, mkdirSync, openSync, renameSync, rmdirSync } from 'node:fs';
+import { constants, mkdirSync, renameSync, rmdirSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import path from 'node:path';
 import { type KeyedLock, type TaskGroup, unlessAborted } from '../../base/async.ts';
@@ -7,6 +7,7 @@ import type { DiffId } from '../../base/digest.ts';
 import { errnoOf, notFound } from '../../base/errors.ts';
 import { newShortName, type Random } from '../../base/id.ts';
 import type { Logger } from '../../base/log.ts';
+import { syncFilesystem } from '../../kernel/durable.ts';
 import { readMountInfo } from '../../kernel/mountinfo.ts';
 import { removeTree } from '../../kernel/remove-tree.ts';
 import type { Syscalls } from '../../kernel/syscalls.ts';
@@ -124,7 +125,7 @@ export function layerCatalog(
     let groups = 0;
     try {
       if (fresh.length > 0) {
-        if (syncDiffs) await syncAll(sys, dataRoot.staging);
+        if (syncDiffs) await syncFilesystem(sys, dataRoot.staging);
         for (const layer of fresh) {
           const dir = newShortName(random, DIR_CHARS);
           const hasGroup = nameGroup(objects, layer.directory, dir);
@@ -272,16 +273,6 @@ async function trimObjects(
     const removed = await trimGroups({ sys, objects, layers, isCurrent }, signal);
     if (removed > 0) log.debug('removed shared contents that nothing uses', { files: removed });
   });
-}
-
-/** syncfs on a thread. */
-export async function syncAll(sys: Syscalls, folder: string): Promise<void> {
-  const fd = openSync(folder, constants.O_RDONLY | constants.O_DIRECTORY);
-  try {
-    await sys.syncfsAsync(fd);
-  } finally {
-    closeSync(fd);
-  }
 }
 
 /** fsync of a directory on a thread: a journal commit can take long on flash. */

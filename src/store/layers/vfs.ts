@@ -3,6 +3,7 @@ import { lstat } from 'node:fs/promises';
 import path from 'node:path';
 import { errnoOf } from '../../base/errors.ts';
 import { MS } from '../../kernel/constants.ts';
+import { syncFilesystem } from '../../kernel/durable.ts';
 import { unmountIfMounted } from '../../kernel/mount.ts';
 import { isMountPoint } from '../../kernel/mountinfo.ts';
 import type { StorageOptions } from '../../policy/storage-options.ts';
@@ -13,7 +14,6 @@ import {
   layerCatalog,
   makeContainerFolders,
   removeEmptyFolder,
-  syncAll,
 } from './catalog.ts';
 import { containerQuota } from './container-quota.ts';
 import { applyLayer } from './flatten.ts';
@@ -61,7 +61,7 @@ export function vfs(context: LayerStoreContext, storage: StorageOptions): LayerS
           if (sizeBytes > 0) quota.limit([tree], sizeBytes);
           for (const layer of directories) await applyLayer(sys, { layer, objects, tree });
           wish.prepare?.(tree);
-          await syncAll(sys, dataRoot.containers);
+          await syncFilesystem(sys, dataRoot.containers);
         });
         database.transaction(() => table.setRootfsInTransaction(containerId, layers));
         if (wish.forBoot === true) boot.add(containerId);
