@@ -3,6 +3,7 @@ import { opendir, readdir, readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import { dataLoss, errnoOf } from '../../base/errors.ts';
+import { type ByteString, fromText, pathArg, toBytes } from '../../formats/byte-string.ts';
 import { decodeLayerContents } from '../../formats/layer-contents.ts';
 import { removeTree } from '../../kernel/remove-tree.ts';
 import { CWD, type Syscalls } from '../../kernel/syscalls.ts';
@@ -165,7 +166,7 @@ async function noteUses(sys: Syscalls, layer: string, orphans: Orphans): Promise
   } catch (error) {
     if (errnoOf(error) !== 'ENOENT') throw error;
     // It shares nothing, or has lost its list.
-    await noteStubs(sys, Buffer.from(path.join(layer, 'diff')), orphans);
+    await noteStubs(sys, fromText(path.join(layer, 'diff')), orphans);
     return;
   }
   const contents = decodeLayerContents(bytes);
@@ -177,21 +178,24 @@ async function noteUses(sys: Syscalls, layer: string, orphans: Orphans): Promise
 }
 
 /** What the stubs below a folder say that they use: a file that has its own content needs nothing. */
-async function noteStubs(sys: Syscalls, folder: Buffer, orphans: Orphans): Promise<void> {
+async function noteStubs(sys: Syscalls, folder: ByteString, orphans: Orphans): Promise<void> {
   for await (const entry of await opendirOrNone(folder)) {
-    const file = Buffer.concat([folder, Buffer.from('/'), Buffer.from(entry.name, 'latin1')]);
-    if (entry.isDirectory()) await noteStubs(sys, file, orphans);
-    else if (entry.isFile() && sys.lgetxattr(file, METACOPY) !== undefined) {
-      const { group, number } = parseRedirect(sys.lgetxattr(file, REDIRECT));
-      orphans.get(group)?.add(Number(number));
-    }
+    const below = `${folder}/${entry.name}` as ByteString;
+    if (entry.isDirectory()) await noteStubs(sys, below, orphans);
+    if (!entry.isFile()) continue;
+    const file = pathArg(below);
+    if (sys.lgetxattr(file, METACOPY) === undefined) continue;
+    const { group, number } = parseRedirect(sys.lgetxattr(file, REDIRECT));
+    orphans.get(group)?.add(Number(number));
   }
 }
 
 /** Entries of a directory, with names that are strings of bytes; none of one that went meanwhile. */
-async function opendirOrNone(folder: Buffer): Promise<AsyncIterable<Dirent> | Iterable<Dirent>> {
+async function opendirOrNone(
+  folder: ByteString,
+): Promise<AsyncIterable<Dirent> | Iterable<Dirent>> {
   try {
-    return await opendir(folder, { encoding: 'latin1' });
+    return await opendir(toBytes(folder), { encoding: 'latin1' });
   } catch (error) {
     if (errnoOf(error) === 'ENOENT') return [];
     throw error;
