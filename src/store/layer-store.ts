@@ -91,12 +91,14 @@ export type LayerStore = {
     /** The caller makes the folder when it needs one: what turns out to be here writes nothing. */
     readonly isMadeLater: boolean;
   }) => { readonly directory: string } & AsyncDisposable;
-  /** An operation that is under way has this folder of staging. */
-  readonly isStaging: (folder: string) => boolean;
+  /** An operation works in this folder of staging, or this folder of a layer is about to get its row. */
+  readonly isUnderWay: (folder: string) => boolean;
   /** Moves a tree of the data root out of sight at once and deletes it in the background. It may be gone already. */
   readonly discard: (folder: string) => void;
   /** Removes shared contents that no layer uses, in the background, when the operations of now are over. */
   readonly trimContents: () => void;
+  /** They are being removed, or will be when those operations are over. */
+  readonly isTrimming: () => boolean;
   /** Why a layer is damaged, as the last verification found; undefined when it is not. */
   readonly damageOf: (diffId: DiffId) => string | undefined;
   /**

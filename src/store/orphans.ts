@@ -1,5 +1,6 @@
 import { lstatSync, readdirSync } from 'node:fs';
 import path from 'node:path';
+import { setImmediate } from 'node:timers/promises';
 import { errnoOf } from '../base/errors.ts';
 import { type LayerStoreContext, mountedLayers, OBJECTS_LOCK } from './layers/catalog.ts';
 import { layerTable } from './layers/layer-table.ts';
@@ -14,19 +15,31 @@ export type OrphanedObjects = { readonly path: string; readonly bytes: number };
 /** Shared contents that nothing uses. Those of a layer that is being removed go in a moment. */
 export async function findOrphanedObjects(
   { sys, dataRoot, locks }: Pick<LayerStoreContext, 'sys' | 'dataRoot' | 'locks'>,
-  options: { readonly bornBeforeMs: number; readonly signal: AbortSignal },
+  options: { readonly isOld: (place: string) => boolean; readonly signal: AbortSignal },
 ): Promise<OrphanedObjects[]> {
-  const { signal } = options;
+  const { isOld, signal } = options;
   const unused = await locks.run(OBJECTS_LOCK, () =>
     findUnusedObjects({ sys, ...dataRoot }, signal),
   );
-  return unused
-    .map(({ group, files }) => ({
-      path: path.join(dataRoot.objects, group),
-      bytes: files.reduce((sum, file) => sum + ownBytes(file), 0),
-    }))
-    .filter((each) => bornMs(each.path) <= options.bornBeforeMs);
+  const found: OrphanedObjects[] = [];
+  for (const { group, files } of unused) {
+    const place = path.join(dataRoot.objects, group);
+    if (!isOld(place)) continue;
+    let bytes = 0;
+    for (const [i, file] of files.entries()) {
+      if (i % SLICE_FILES === 0) {
+        await setImmediate();
+        signal.throwIfAborted();
+      }
+      bytes += ownBytes(file);
+    }
+    found.push({ path: place, bytes });
+  }
+  return found;
 }
+
+/** Looked at without a pause. */
+const SLICE_FILES = 64;
 
 /** What goes with a name: nothing while the file has others. */
 function ownBytes(file: string): number {
@@ -35,19 +48,24 @@ function ownBytes(file: string): number {
 }
 
 /**
- * What lies in the data root without a row. While the engine runs there should be none: what is
- * young may be about to get its row, and what is named `gone-…` is being deleted.
+ * What lies in the data root without a row. While the engine runs there should be none: what
+ * `isUnderWay` is about to get its row, or to lose its folder, and what is named `gone-…` is being
+ * deleted.
  */
 export function findOrphans(
   context: Pick<LayerStoreContext, 'database' | 'dataRoot'>,
-  options: { readonly isActive: (staged: string) => boolean; readonly bornBeforeMs: number },
+  options: {
+    readonly isUnderWay: (folder: string) => boolean;
+    readonly isOld: (folder: string) => boolean;
+  },
 ): Orphan[] {
   const { dataRoot } = context;
+  const { isUnderWay, isOld } = options;
   const layers = new Set([...mountedLayers(), ...dirsOfLayers(context)]);
   const containers = idsOfContainers(context);
   const found: Orphan[] = [
     ...entries(dataRoot.staging)
-      .filter((folder) => !options.isActive(folder) && !isGoing(folder))
+      .filter((folder) => !isGoing(folder))
       .map((folder) => ({ path: folder, kind: 'staging' }) as const),
     ...entries(dataRoot.layers)
       .filter((folder) => !layers.has(path.basename(folder)))
@@ -56,8 +74,23 @@ export function findOrphans(
       .filter((folder) => !containers.has(path.basename(folder)))
       .map((folder) => ({ path: folder, kind: 'container' }) as const),
   ];
-  return found.filter((each) => bornMs(each.path) <= options.bornBeforeMs);
+  return found.filter((each) => !isUnderWay(each.path) && isOld(each.path));
 }
+
+/**
+ * Whether a folder has been where it is for so long, as far as clocks can tell: what is from the
+ * future is from before a jump, and may be of any age. A rename counts as birth: that is how layers
+ * come. What has gone meanwhile is no longer there to be old.
+ */
+export function isOlderThan(ageMs: number, nowMs: number): (place: string) => boolean {
+  return (place) => {
+    const bornMs = lstatSync(place, { throwIfNoEntry: false })?.ctimeMs;
+    return bornMs !== undefined && (bornMs <= nowMs - ageMs || bornMs > nowMs + CLOCK_STEP_MS);
+  };
+}
+
+/** The filesystem's clock may be a tick away from ours. */
+const CLOCK_STEP_MS = 1000;
 
 /** A folder of staging that is being deleted. */
 export function isGoing(folder: string): boolean {
@@ -89,9 +122,4 @@ export function idsOfContainers({ database }: Pick<LayerStoreContext, 'database'
       .all()
       .map((row) => String(row['id'])),
   );
-}
-
-/** A rename counts as birth: that is how layers come. Gone meanwhile: never. */
-function bornMs(place: string): number {
-  return lstatSync(place, { throwIfNoEntry: false })?.ctimeMs ?? Number.POSITIVE_INFINITY;
 }

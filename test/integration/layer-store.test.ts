@@ -12,6 +12,7 @@ import {
 } from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
+import { setImmediate } from 'node:timers/promises';
 import type { DiffId, Digest } from '../../src/base/digest.ts';
 import { openSyscalls } from '../../src/kernel/ffi.ts';
 import {
@@ -28,7 +29,7 @@ import { layerTable } from '../../src/store/layers/layer-table.ts';
 import { layerTar as readLayerTar } from '../../src/store/layers/layer-tar.ts';
 import { CONTENTS } from '../../src/store/layers/objects.ts';
 import { adoptLayersInTransaction } from '../../src/store/lost-database.ts';
-import { findOrphanedObjects } from '../../src/store/orphans.ts';
+import { findOrphanedObjects, findOrphans, isOlderThan } from '../../src/store/orphans.ts';
 import { recoverStore } from '../../src/store/recover.ts';
 import { verifyLayer } from '../../src/worker/layer-verify.ts';
 import { layerTar } from '../support/images.ts';
@@ -282,10 +283,14 @@ test('what a layer that goes shares with one that is being extracted stays', asy
 test('what a layer uses stays, also when the layer has lost its list of it', async () => {
   await using here = await openStore('overlay2');
   const { store, context } = here;
-  const file = (name: string): Promise<Uint8Array> =>
-    layerTar([{ name, content: 'x'.repeat(100_000) }]);
-  const [first] = await here.add(await file('old'));
-  const [second] = await here.add(await file('folder/new'));
+  const content = 'x'.repeat(100_000);
+  const [first] = await here.add(await layerTar([{ name: 'old', content }]));
+  // A name of every length, so that none is right by luck.
+  const [second] = await here.add(
+    await layerTar(
+      Array.from({ length: 60 }, (_, i) => ({ name: `ü/${'n'.repeat(i + 1)}`, content })),
+    ),
+  );
   assert(first !== undefined && second !== undefined);
   const directory = path.dirname(store.directoryOf(second));
   rmSync(path.join(directory, CONTENTS));
@@ -293,12 +298,47 @@ test('what a layer uses stays, also when the layer has lost its list of it', asy
   assert.deepEqual(await store.collect(), [first]);
   await here.settle();
   const tar = Buffer.concat([...readLayerTar({ ...context, directory, diffId: second })]);
-  assert(tar.includes('x'.repeat(100_000)));
+  assert(tar.includes(content));
   held[Symbol.dispose]();
   await store.collect();
   await here.settle();
   const groups = readdirSync(context.dataRoot.objects).filter((name) => !name.startsWith('.'));
   assert.deepEqual(groups, []);
+});
+
+test('a layer that is about to get its row is no orphan, whatever the clock says', async () => {
+  await using here = await openStore('overlay2');
+  const { context, store } = here;
+  const isOld = isOlderThan(0, 0); // as after a jump
+  const staged = [await here.stage(await layerTar(BASE_LAYER))];
+  const done = store.commit(staged, () => undefined);
+  let isCommitted = false;
+  void done.then(() => {
+    isCommitted = true;
+  });
+  let moments = 0;
+  while (!isCommitted) {
+    const without = { isOld, isUnderWay: () => false };
+    moments += findOrphans(context, without).filter(({ kind }) => kind === 'layer').length;
+    const found = findOrphans(context, { isOld, isUnderWay: store.isUnderWay });
+    assert.deepEqual(
+      found.filter(({ kind }) => kind === 'layer'),
+      [],
+    );
+    await setImmediate();
+  }
+  await done;
+  assert(moments > 0, 'it was there without a row for a moment');
+});
+
+test('a folder is old when it is from the future', () => {
+  using folder = temporaryFolder('age');
+  const nowMs = Date.now();
+  assert(isOlderThan(0, nowMs + 60_000)(folder.path));
+  assert(!isOlderThan(600_000, nowMs + 60_000)(folder.path));
+  assert(isOlderThan(600_000, nowMs + 601_000)(folder.path));
+  assert(isOlderThan(600_000, nowMs - 60_000)(folder.path));
+  assert(!isOlderThan(0, nowMs)(path.join(folder.path, 'gone')));
 });
 
 test('shared contents are looked through while others of them are removed', async () => {
@@ -311,8 +351,7 @@ test('shared contents are looked through while others of them are removed', asyn
   }
   const { signal } = new AbortController();
   store.trimContents();
-  const bornBeforeMs = Number.POSITIVE_INFINITY;
-  const found = await findOrphanedObjects(context, { bornBeforeMs, signal });
+  const found = await findOrphanedObjects(context, { isOld: () => true, signal });
   await here.settle();
   assert(found.length === 0 || found.length === 300, `${found.length}`);
 });

@@ -6,6 +6,29 @@ import { openBox } from '../support/box.ts';
 import { clientCommand } from '../support/daemon.ts';
 import { eventually, run } from '../support/processes.ts';
 
+test('what is being made or removed belongs to somebody', async () => {
+  await using box = await openBox();
+  const { daemon } = box;
+  let isOver = false;
+  const life = async (): Promise<void> => {
+    for (let i = 0; i < 15; i += 1) {
+      const id = await box.create({ Cmd: ['true'] });
+      assert.equal((await daemon.api('DELETE', `/containers/${id}`)).status, 204);
+    }
+  };
+  const lives = Promise.all([life(), life(), life()]).finally(() => {
+    isOver = true;
+  });
+  let checks = 0;
+  while (!isOver) {
+    const check = await daemon.json('POST', '/system/check?sweep=0&olderThan=0');
+    assert.deepEqual((check as { Orphans: unknown }).Orphans, []);
+    checks += 1;
+  }
+  await lives;
+  assert(checks > 3, `${checks} checks`);
+});
+
 test('what belongs to nothing is named and swept, and what is damaged is named', async () => {
   await using box = await openBox();
   const { daemon } = box;

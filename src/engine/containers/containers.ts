@@ -99,6 +99,13 @@ export class Containers {
     return { [Symbol.dispose]: () => void this.#reserved.delete(name) };
   }
 
+  /** A container has this ID, is being made with it, or is being removed. */
+  hasId(id: string): boolean {
+    return (
+      this.#byId.has(id as ContainerId) || [...this.#reserved.values()].includes(id as ContainerId)
+    );
+  }
+
   add(container: Container): void {
     this.#byId.set(container.id, container);
     this.#byName.set(container.name, container);

@@ -1,7 +1,7 @@
 import path from 'node:path';
 import type { SystemCheck } from '../../spec/docker/system.ts';
 import { treeSize } from '../../store/layers/tree-size.ts';
-import { findOrphanedObjects, findOrphans } from '../../store/orphans.ts';
+import { findOrphanedObjects, findOrphans, isOlderThan } from '../../store/orphans.ts';
 import type { Call } from '../call.ts';
 import type { Engine } from '../engine.ts';
 import { familiarName, isTagName, namesOf } from '../images/names.ts';
@@ -9,7 +9,8 @@ import { familiarName, isTagName, namesOf } from '../images/names.ts';
 /**
  * `POST /system/check`: what lies in the data root and belongs to nothing, and what is known to be
  * damaged. Orphans go with `sweep`. An orphan is a sign of a defect, ours or the filesystem's: each
- * start sweeps what a crash leaves.
+ * start sweeps what a crash leaves. What is under way the engine knows itself; that young things
+ * are left alone besides goes by clocks, which on a board without one of its own may jump.
  */
 export async function systemCheck(
   engine: Engine,
@@ -18,8 +19,10 @@ export async function systemCheck(
 ): Promise<SystemCheck> {
   const { dataRoot, layers, log } = engine;
   const { sweep, olderThan } = args.query;
-  const bornBeforeMs = engine.clock.nowMs() - (olderThan ?? 600) * 1000;
-  const orphans = findOrphans(engine, { isActive: layers.isStaging, bornBeforeMs });
+  const isOld = isOlderThan((olderThan ?? 600) * 1000, engine.clock.nowMs());
+  const isUnderWay = (folder: string): boolean =>
+    layers.isUnderWay(folder) || engine.containers.hasId(path.basename(folder));
+  const orphans = findOrphans(engine, { isUnderWay, isOld });
   const found: SystemCheck['Orphans'][number][] = [];
   for (const { path: place, kind } of orphans) {
     const Path = path.relative(dataRoot.root, place);
@@ -28,7 +31,9 @@ export async function systemCheck(
     log.warn('sweeping what belongs to nothing', { path: place });
     layers.discard(place);
   }
-  const objects = await findOrphanedObjects(engine, { bornBeforeMs, signal: call.signal });
+  const objects = layers.isTrimming()
+    ? []
+    : await findOrphanedObjects(engine, { isOld, signal: call.signal });
   for (const { path: place, bytes } of objects) {
     found.push({ Path: path.relative(dataRoot.root, place), Kind: 'object', Bytes: bytes });
   }

@@ -76,6 +76,8 @@ export function layerCatalog(
   /** Operations under way: what they found in a layer may be on its way into a new one. */
   const stages = new Set<Promise<void>>();
   const stageFolders = new Set<string>();
+  /** Folders below `layers/` that are about to get their rows. */
+  const arriving = new Set<string>();
 
   const get = (diffId: DiffId): LayerRecord => {
     const record = table.find(diffId);
@@ -99,14 +101,20 @@ export function layerCatalog(
 
   /** Of those that are asked for only the last one trims: it waits for all that the others do. */
   let trims = 0;
+  let trimsUnderWay = 0;
   const trimContents = (): void => {
     const before = [...stages];
     trims += 1;
+    trimsUnderWay += 1;
     const number = trims;
     const isLast = (): boolean => number === trims;
     tasks.spawn('trim shared contents', async (signal) => {
-      await unlessAborted(Promise.all(before), signal);
-      if (!signal.aborted && isLast()) await trimObjects(context, signal, isLast);
+      try {
+        await unlessAborted(Promise.all(before), signal);
+        if (!signal.aborted && isLast()) await trimObjects(context, signal, isLast);
+      } finally {
+        trimsUnderWay -= 1;
+      }
     });
   };
 
@@ -128,6 +136,7 @@ export function layerCatalog(
         if (syncDiffs) await syncFilesystem(sys, dataRoot.staging);
         for (const layer of fresh) {
           const dir = newShortName(random, DIR_CHARS);
+          arriving.add(path.join(layers, dir));
           const hasGroup = nameGroup(objects, layer.directory, dir);
           groups += hasGroup ? 1 : 0;
           renameSync(layer.directory, path.join(layers, dir));
@@ -160,6 +169,8 @@ export function layerCatalog(
     } catch (error) {
       for (const { dir } of named) discardLayer(dir);
       throw error;
+    } finally {
+      for (const { dir } of named) arriving.delete(path.join(layers, dir));
     }
     // What had come of it earlier is of no use any more.
     for (const { blob } of staged) {
@@ -220,7 +231,8 @@ export function layerCatalog(
       database.transaction(() => table.adoptRootfsInTransaction(containerId, layers));
       onRepaired();
     },
-    isStaging: (folder) => stageFolders.has(folder),
+    isUnderWay: (folder) => stageFolders.has(folder) || arriving.has(folder),
+    isTrimming: () => trimsUnderWay > 0,
     hold: (diffIds) => {
       for (const diffId of diffIds) held.set(diffId, (held.get(diffId) ?? 0) + 1);
       let isHeld = true;
