@@ -4,7 +4,7 @@ import { hasUml, runInUml } from '../support/uml.ts';
 
 /** Containers and their limits on an older kernel, with control groups of version 2. */
 
-const skip = hasUml ? false : 'user-mode Linux is there for x86 only';
+const skip = hasUml ? false : 'only Debian for x86 has user-mode Linux';
 
 test('limits, devices, stats and ends of containers on cgroup v2', { skip }, async () => {
   const files = ['host-config', 'container-stats', 'containers'].map(

@@ -7,7 +7,7 @@ import { hasUml, runInUml } from '../support/uml.ts';
 
 /** `--storage-opt size=` and `overlay2.size`, where the filesystem has quotas and where it has none. */
 
-const skip = hasUml ? false : 'user-mode Linux is there for x86 only';
+const skip = hasUml ? false : 'only Debian for x86 has user-mode Linux';
 
 test('a container on xfs and on ext4 writes what it may and no more', { skip }, async () => {
   const node = process.execPath;

@@ -11,8 +11,8 @@ const MODULES = [
   'drivers/block/loop',
 ];
 
-/** Whether the machine has user-mode Linux (Debian has it for x86 only); script/setup unpacks it. */
-export const hasUml = process.arch === 'x64';
+/** Whether there is user-mode Linux, which script/setup unpacks where Debian has it: for x86 only. */
+export const hasUml = existsSync(path.join(CACHE, 'usr/bin/linux.uml'));
 
 /**
  * Runs a shell script as root in user-mode Linux 6.1, whose control groups are version 2 (cpu, io,
