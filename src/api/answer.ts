@@ -146,6 +146,19 @@ export class ProgressWriter {
     response.write(`${JSON.stringify(sent)}\r\n`);
   }
 
+  /** Waits for a client that has much unread, until it is gone. */
+  async ready(): Promise<void> {
+    const response = this.#response;
+    while (!response.destroyed && response.writableLength > LIMITS.progressBacklogBytesMax) {
+      const { promise, resolve } = Promise.withResolvers<void>();
+      response.once('drain', resolve);
+      response.once('close', resolve);
+      await promise;
+      response.off('drain', resolve);
+      response.off('close', resolve);
+    }
+  }
+
   end(): void {
     if (!this.#response.headersSent) this.#response.writeHead(200, { 'Content-Type': JSON_TYPE });
     this.#response.end();

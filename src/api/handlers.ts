@@ -1,3 +1,6 @@
+import { imageBuild } from '../engine/build/build.ts';
+import { buildSession } from '../engine/build/buildkit-session.ts';
+import { buildPrune } from '../engine/build/prune.ts';
 import {
   containerArchiveGet,
   containerArchiveHead,
@@ -98,6 +101,10 @@ export const HANDLERS: Handlers = {
   imageSave,
   imageSaveOne,
   imageDelta,
+
+  imageBuild,
+  buildSession,
+  buildPrune,
 
   deltaInspect,
   deltaPlan,

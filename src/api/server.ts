@@ -265,7 +265,8 @@ class HttpApi implements ApiServer {
   ): Promise<void> {
     const writer = new ProgressWriter(response);
     try {
-      await run(callWith(call, { progress: (message: never) => writer.write(message) }));
+      const progress = (message: never): void => writer.write(message);
+      await run(callWith(call, { progress, ready: () => writer.ready() }));
       writer.end();
     } catch (error) {
       this.#report(request, error);

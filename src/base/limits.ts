@@ -104,6 +104,19 @@ export const LIMITS = {
   /** Depth of directories below a layer's root. */
   tarDepthMax: 1024,
 
+  // --- builds ---
+  dockerfileBytesMax: 1 << 20,
+  /** Instructions of a Dockerfile; ONBUILD triggers of one base image. */
+  buildStepsMax: 1024,
+  /** Builds at once. */
+  buildsMax: 16,
+  /** Files of a build context, unpacked, and how many there are. */
+  buildContextBytesMax: 64 * 2 ** 30,
+  buildContextEntriesMax: 1_000_000,
+  ignorePatternsMax: 4096,
+  /** Names that one build gives its image. */
+  buildTagsMax: 128,
+
   // --- networks ---
   /** One DNS message over UDP, either way. */
   dnsUdpBytesMax: 4096,

@@ -65,6 +65,19 @@ export async function credentialsIfAny(
   }
 }
 
+/** All that the config names, by server: a build does not know beforehand what it will pull. */
+export async function allCredentials(
+  session: Pick<Session, 'config' | 'errorLine'>,
+): Promise<Record<string, AuthConfig>> {
+  const { auths, credHelpers } = (await session.config()).settings;
+  const found: Record<string, AuthConfig> = {};
+  for (const server of new Set([...Object.keys(auths), ...Object.keys(credHelpers)])) {
+    const credentials = await credentialsIfAny(session, server);
+    if (credentials !== undefined) found[server] = credentials;
+  }
+  return found;
+}
+
 function unpack(auth: string): [string, string] {
   const text = Buffer.from(auth, 'base64').toString();
   const colon = text.indexOf(':');

@@ -27,6 +27,8 @@ export type Call = {
 
 export type ProgressCall = Call & {
   readonly progress: (message: ProgressMessage) => void;
+  /** Resolves when the client has taken so much that more may be sent, or is gone. */
+  readonly ready?: () => Promise<void>;
 };
 
 /** An answer that is still to come. A rejection after the headers cuts the connection. */

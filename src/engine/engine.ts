@@ -11,6 +11,7 @@ import type { ImageStore } from '../store/images.ts';
 import type { LayerStore } from '../store/layer-store.ts';
 import type { DataRoot, ExecRoot } from '../store/paths.ts';
 import type { Workers } from '../worker/job.ts';
+import type { Builds } from './build/builds.ts';
 import type { Containers } from './containers/containers.ts';
 import type { Remap } from './containers/remap.ts';
 import type { RuntimeCache } from './containers/runtime-cache.ts';
@@ -55,6 +56,8 @@ export type Engine = {
   readonly events: EventBus;
   /** Pulls that run now. */
   readonly pulls: Pulls;
+  /** Builds that run now. */
+  readonly builds: Builds;
   /** Serialises operations on one container, image, network … by `noun/id`. */
   readonly locks: KeyedLock;
 };

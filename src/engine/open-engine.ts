@@ -19,6 +19,8 @@ import { dataRootAt, execRootAt } from '../store/paths.ts';
 import { recoverStore } from '../store/recover.ts';
 import { freeReserve, keepReserve, reserveLog } from '../store/reserve.ts';
 import { createWorkers, type WorkerCommand } from '../worker/workers.ts';
+import { Builds } from './build/builds.ts';
+import { sweepBuilds } from './build/run-step.ts';
 import { Containers } from './containers/containers.ts';
 import { openRemap } from './containers/remap.ts';
 import { restoreContainers } from './containers/restore.ts';
@@ -102,6 +104,7 @@ export async function openEngine(parts: EngineParts): Promise<OpenEngine> {
     runtimeCache,
     events: new EventBus(clock),
     pulls: new Pulls(),
+    builds: new Builds(),
     locks: new KeyedLock(),
   };
   const layers = await openLayerStore(
@@ -125,6 +128,7 @@ export async function openEngine(parts: EngineParts): Promise<OpenEngine> {
   opening.defer(() => engine.networks.stop());
   await engine.volumes.restore();
   await restoreContainers(engine);
+  sweepBuilds(engine);
   const held = opening.move();
   return {
     engine,

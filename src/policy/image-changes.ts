@@ -1,32 +1,64 @@
 import path from 'node:path';
-import { parseDurationNs } from '../base/duration.ts';
+import { formatDurationNs, parseDurationNs } from '../base/duration.ts';
 import { invalidArgument } from '../base/errors.ts';
+import type { Escape } from '../formats/dockerfile.ts';
 import type { ContainerConfig, HealthConfig } from '../spec/docker/container.ts';
 import { parseSignal } from './signals.ts';
 import { expandWord, rawWords, type Variables, variablesOf } from './word-expansion.ts';
 
 /**
- * `--change` of import and commit: single Dockerfile instructions that alter an image's config.
- * Source: Dockerfile reference; which are allowed and the texts of errors: moby
- * `builder/dockerfile/builder.go`, BuildFromConfig.
+ * Dockerfile instructions that alter an image's config and nothing else: those of a build, and
+ * `--change` of import and commit. Source: Dockerfile reference; which are allowed for `--change`
+ * and the texts of errors: moby `builder/dockerfile/builder.go`, BuildFromConfig.
  */
 type Draft = { -readonly [K in keyof ContainerConfig]: ContainerConfig[K] };
 type State = {
   readonly draft: Draft;
   /** What the config's environment was before the instruction. */
   readonly variables: Variables;
+  readonly escapeWith: Escape;
   /** A CMD came with the changes: an ENTRYPOINT does not void it. */
   hasCommand: boolean;
 };
-type Change = (state: State, rest: string) => void;
+/** Returns the arguments as an image's history has them. */
+type Change = (state: State, rest: string) => string;
+
+/** What an instruction made of a config. */
+export type ChangedConfig = {
+  readonly config: ContainerConfig;
+  readonly hasCommand: boolean;
+  /** `ENV A=1`, for the image's history. */
+  readonly comment: string;
+};
+
+/**
+ * Carries out one instruction; undefined for one that is none of these.
+ * @throws invalidArgument for arguments that make no sense
+ */
+export function changeConfig(
+  config: ContainerConfig,
+  instruction: { readonly keyword: string; readonly rest: string },
+  how: {
+    readonly variables: Variables;
+    readonly escapeWith: Escape;
+    /** A CMD stands before it in the same build. */
+    readonly hasCommand: boolean;
+  },
+): ChangedConfig | undefined {
+  const { keyword, rest } = instruction;
+  const change = CHANGES.get(keyword);
+  if (change === undefined) return undefined;
+  const state: State = { draft: { ...config }, ...how };
+  const comment = `${keyword} ${change(state, rest)}`;
+  return { config: state.draft, hasCommand: state.hasCommand, comment };
+}
 
 /**
  * The config with each change carried out, in order. Variables stand for those of the config.
  * @throws invalidArgument for what is no instruction or not one that only changes the config
  */
 export function applyChanges(config: ContainerConfig, changes: readonly string[]): ContainerConfig {
-  const draft: Draft = { ...config };
-  let hasCommand = false;
+  let changed: Omit<ChangedConfig, 'comment'> = { config, hasCommand: false };
   const lines = changes
     .join('\n')
     .replaceAll(/\\[ \t]*\n/g, '')
@@ -35,84 +67,102 @@ export function applyChanges(config: ContainerConfig, changes: readonly string[]
     const text = line.trim();
     if (text === '' || text.startsWith('#')) continue;
     const [word = ''] = text.split(/\s/, 1);
-    const change = CHANGES.get(word.toUpperCase());
-    if (change === undefined) throw invalidArgument(`${word} is not a valid change command`);
+    const keyword = word.toUpperCase();
     const rest = text.slice(word.length).trim();
-    if (rest === '') throw invalidArgument(`${word.toUpperCase()} requires at least one argument`);
-    const state: State = { draft, variables: variablesOf(draft.Env), hasCommand };
-    change(state, rest);
-    hasCommand = state.hasCommand;
+    if (!CHANGES.has(keyword)) throw invalidArgument(`${word} is not a valid change command`);
+    if (rest === '') throw invalidArgument(`${keyword} requires at least one argument`);
+    const instruction = { keyword, rest };
+    const { hasCommand } = changed;
+    const how = {
+      variables: variablesOf(changed.config.Env),
+      escapeWith: '\\',
+      hasCommand,
+    } as const;
+    changed = changeConfig(changed.config, instruction, how) ?? changed;
   }
-  return draft;
+  return changed.config;
 }
 
 const CHANGES: ReadonlyMap<string, Change> = new Map<string, Change>([
   [
     'CMD',
     (state, rest) => {
-      state.draft.Cmd = command(state.draft, rest);
+      state.draft.Cmd = commandLine(state.draft, rest);
       state.hasCommand = true;
+      return quotedList(state.draft.Cmd);
     },
   ],
   [
     'ENTRYPOINT',
     ({ draft, hasCommand }, rest) => {
-      draft.Entrypoint = command(draft, rest);
+      draft.Entrypoint = commandLine(draft, rest);
       // It was meant for the entrypoint before.
       if (!hasCommand) draft.Cmd = null;
+      return quotedList(draft.Entrypoint);
     },
   ],
   [
     'ENV',
-    ({ draft, variables }, rest) => {
+    (state, rest) => {
+      const { draft } = state;
       const env = new Map(draft.Env.map((each) => [each.split('=', 1)[0] ?? '', each]));
-      for (const [name, value] of pairs('ENV', rest, variables)) env.set(name, `${name}=${value}`);
+      const found = pairs('ENV', rest, state);
+      for (const [name, value] of found) env.set(name, `${name}=${value}`);
       draft.Env = [...env.values()];
+      return shownPairs(found);
     },
   ],
   [
     'LABEL',
-    ({ draft, variables }, rest) => {
-      const labels = Object.fromEntries(pairs('LABEL', rest, variables));
-      draft.Labels = { ...draft.Labels, ...labels };
+    (state, rest) => {
+      const found = pairs('LABEL', rest, state);
+      state.draft.Labels = { ...state.draft.Labels, ...Object.fromEntries(found) };
+      return shownPairs(found);
     },
   ],
   [
     'EXPOSE',
-    ({ draft, variables }, rest) => {
-      const ports = words(rest, variables).flatMap(exposedPorts);
-      draft.ExposedPorts = { ...draft.ExposedPorts, ...keysOnly(ports) };
+    (state, rest) => {
+      const { draft } = state;
+      const specs = words(rest, state);
+      draft.ExposedPorts = { ...draft.ExposedPorts, ...keysOnly(specs.flatMap(exposedPorts)) };
+      return specs.toSorted().join(' ');
     },
   ],
   [
     'VOLUME',
-    ({ draft, variables }, rest) => {
-      const list = jsonList(rest)?.map((each) => expandWord(each, variables));
-      const volumes = (list ?? words(rest, variables)).map((each) => each.trim());
+    (state, rest) => {
+      const list = jsonList(rest)?.map((each) => expand(each, state));
+      const volumes = (list ?? words(rest, state)).map((each) => each.trim());
       if (volumes.includes('')) {
         throw invalidArgument('VOLUME specified can not be an empty string');
       }
-      draft.Volumes = { ...draft.Volumes, ...keysOnly(volumes) };
+      state.draft.Volumes = { ...state.draft.Volumes, ...keysOnly(volumes) };
+      return `[${volumes.join(' ')}]`;
     },
   ],
   [
     'WORKDIR',
-    ({ draft, variables }, rest) => {
-      draft.WorkingDir = path.posix.resolve('/', draft.WorkingDir, expandWord(rest, variables));
+    (state, rest) => {
+      const { draft } = state;
+      draft.WorkingDir = path.posix.resolve('/', draft.WorkingDir, expand(rest, state));
+      return draft.WorkingDir;
     },
   ],
   [
     'USER',
-    ({ draft, variables }, rest) => {
-      draft.User = expandWord(rest, variables);
+    (state, rest) => {
+      state.draft.User = expand(rest, state);
+      return state.draft.User;
     },
   ],
   [
     'STOPSIGNAL',
-    ({ draft, variables }, rest) => {
-      const signal = expandWord(rest, variables);
+    (state, rest) => {
+      const signal = expand(rest, state);
       parseSignal(signal);
-      draft.StopSignal = signal;
+      state.draft.StopSignal = signal;
+      return signal;
     },
   ],
   [
@@ -126,22 +176,40 @@ const CHANGES: ReadonlyMap<string, Change> = new Map<string, Change>([
         throw invalidArgument(`${trigger} isn't allowed as an ONBUILD trigger`);
       }
       draft.OnBuild = [...(draft.OnBuild ?? []), rest];
+      return rest;
     },
   ],
   [
     'HEALTHCHECK',
     ({ draft }, rest) => {
       draft.Healthcheck = healthCheck(rest);
+      return shownHealth(draft.Healthcheck);
     },
   ],
 ]);
+
+/** As Go's `%q` shows a list. */
+function quotedList(list: readonly string[]): string {
+  return `[${list.map((each) => JSON.stringify(each)).join(' ')}]`;
+}
+
+function shownPairs(found: readonly (readonly [string, string])[]): string {
+  return found.map(([name, value]) => `${name}=${value}`).join(' ');
+}
+
+/** As Go's `%q` shows the struct. */
+function shownHealth({ Test, Interval, Timeout, StartPeriod, Retries }: HealthConfig): string {
+  const times = [Interval, Timeout, StartPeriod].map((ns) => `"${formatDurationNs(ns)}"`);
+  const retries = `'\\x${Retries.toString(16).padStart(2, '0')}'`;
+  return `&{${quotedList(Test)} ${times.join(' ')} ${retries}}`;
+}
 
 function keysOnly(keys: readonly string[]): Record<string, object> {
   return Object.fromEntries(keys.map((key) => [key, {}]));
 }
 
 /** A JSON list of strings, or undefined for text that is none. */
-function jsonList(text: string): string[] | undefined {
+export function jsonList(text: string): string[] | undefined {
   if (!text.startsWith('[')) return undefined;
   try {
     const value: unknown = JSON.parse(text);
@@ -152,23 +220,35 @@ function jsonList(text: string): string[] | undefined {
   }
 }
 
-function command(draft: Draft, rest: string): string[] {
-  return jsonList(rest) ?? [...(draft.Shell ?? ['/bin/sh', '-c']), rest];
+/** What RUN, CMD and ENTRYPOINT mean: a JSON list as it is, else a line for the shell. */
+export function commandLine(config: Pick<ContainerConfig, 'Shell'>, rest: string): string[] {
+  return jsonList(rest) ?? [...shellOf(config), rest];
 }
 
-function words(text: string, variables: Variables): string[] {
-  return rawWords(text).map((raw) => expandWord(raw, variables));
+/** The shell that lines are given to. */
+export function shellOf({ Shell }: Pick<ContainerConfig, 'Shell'>): readonly string[] {
+  return Shell ?? ['/bin/sh', '-c'];
+}
+
+type Words = Pick<State, 'variables' | 'escapeWith'>;
+
+function expand(word: string, { variables, escapeWith }: Words): string {
+  return expandWord(word, variables, escapeWith);
+}
+
+function words(text: string, how: Words): string[] {
+  return rawWords(text, how.escapeWith).map((raw) => expand(raw, how));
 }
 
 /** `a=1 b="x y"`, or `a the rest`. */
-function pairs(instruction: string, rest: string, variables: Variables): [string, string][] {
-  const [first = ''] = rawWords(rest);
+function pairs(instruction: string, rest: string, how: Words): [string, string][] {
+  const [first = ''] = rawWords(rest, how.escapeWith);
   if (!first.includes('=')) {
     const value = rest.slice(first.length).trim();
     if (value === '') throw invalidArgument(`${instruction} must have two arguments`);
-    return [[expandWord(first, variables), expandWord(value, variables)]];
+    return [[expand(first, how), expand(value, how)]];
   }
-  return rawWords(rest).map((word) => {
+  return rawWords(rest, how.escapeWith).map((word) => {
     const equals = word.indexOf('=');
     if (equals <= 0) {
       const shown = equals === 0 ? `${instruction} names can not be blank` : undefined;
@@ -177,7 +257,7 @@ function pairs(instruction: string, rest: string, variables: Variables): [string
       );
     }
     const [name, value] = [word.slice(0, equals), word.slice(equals + 1)];
-    return [expandWord(name, variables), expandWord(value, variables)];
+    return [expand(name, how), expand(value, how)];
   });
 }
 

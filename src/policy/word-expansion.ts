@@ -1,8 +1,10 @@
 import { invalidArgument } from '../base/errors.ts';
+import type { Escape } from '../formats/dockerfile.ts';
 
 /**
  * Words of Dockerfile instructions: quotes, backslashes and variables, as a shell has them. Source:
- * buildkit `frontend/dockerfile/shell/lex.go`.
+ * buildkit `frontend/dockerfile/shell/lex.go`. A Dockerfile may name another character to escape
+ * with than the backslash.
  *
  *   $NAME ${NAME}   the variable, '' when it is not set
  *   ${NAME:-word}   word when it is not set or empty
@@ -23,26 +25,31 @@ export function variablesOf(entries: readonly string[]): Variables {
   );
 }
 
-const RAW_WORD = /(?:"(?:\\.|[^"\\])*(?:"|$)|'[^']*(?:'|$)|\\.|\\$|[^\s"'\\])+/gs;
+const RAW_WORD: Readonly<Record<Escape, RegExp>> = {
+  '\\': /(?:"(?:\\.|[^"\\])*(?:"|$)|'[^']*(?:'|$)|\\.|\\$|[^\s"'\\])+/gs,
+  '`': /(?:"(?:`.|[^"`])*(?:"|$)|'[^']*(?:'|$)|`.|`$|[^\s"'`])+/gs,
+};
 
 /** Splits at blanks outside quotes; the words keep their quotes and backslashes. */
-export function rawWords(text: string): string[] {
-  return text.match(RAW_WORD) ?? [];
+export function rawWords(text: string, escapeWith: Escape = '\\'): string[] {
+  return text.match(RAW_WORD[escapeWith]) ?? [];
 }
 
 /** A word without its quotes and with its variables in place. @throws invalidArgument */
-export function expandWord(word: string, variables: Variables): string {
-  return new Lexer(word, variables).until('');
+export function expandWord(word: string, variables: Variables, escapeWith: Escape = '\\'): string {
+  return new Lexer(word, variables, escapeWith).until('');
 }
 
 class Lexer {
   readonly #text: string;
   readonly #variables: Variables;
+  readonly #escape: Escape;
   #at = 0;
 
-  constructor(text: string, variables: Variables) {
+  constructor(text: string, variables: Variables, escapeWith: Escape) {
     this.#text = text;
     this.#variables = variables;
+    this.#escape = escapeWith;
   }
 
   /** Up to the character `end`, which is taken, or to the end of the text for ''. */
@@ -53,7 +60,7 @@ class Lexer {
       if (char === end) return found;
       if (char === "'") found += this.#singleQuoted();
       else if (char === '"') found += this.#doubleQuoted();
-      else if (char === '\\') found += this.#next();
+      else if (char === this.#escape) found += this.#next();
       else if (char === '$') found += this.#variable();
       else found += char;
     }
@@ -81,9 +88,9 @@ class Lexer {
       const char = this.#next();
       if (char === '"') return found;
       if (char === '$') found += this.#variable();
-      else if (char === '\\') {
+      else if (char === this.#escape) {
         const next = this.#next();
-        found += ['"', '$', '\\'].includes(next) ? next : `\\${next}`;
+        found += ['"', '$', this.#escape].includes(next) ? next : `${this.#escape}${next}`;
       } else found += char;
     }
     throw unterminated('double');

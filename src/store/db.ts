@@ -126,6 +126,11 @@ const ADDED = `
 CREATE TABLE IF NOT EXISTS made_manifests (   -- of those in manifests, what a push here has made
   digest TEXT PRIMARY KEY REFERENCES manifests(digest) ON DELETE CASCADE
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS image_parents (    -- the image that a build's step began with
+  image_id  TEXT PRIMARY KEY REFERENCES images(id) ON DELETE CASCADE,
+  parent_id TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS image_parents_parent ON image_parents(parent_id);
 `;
 
 /**

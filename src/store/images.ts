@@ -97,6 +97,29 @@ export function imageStore(database: Database) {
         .all(hexPrefix)
         .map((row) => row['id'] as ImageId),
 
+    /** The image that it was built on, if that is here. */
+    findParent: (id: ImageId): ImageId | undefined =>
+      sql(
+        'SELECT parent_id FROM image_parents p JOIN images i ON i.id = parent_id WHERE image_id = ?',
+      ).get(id)?.['parent_id'] as ImageId | undefined,
+    /** All that have a parent, with it. */
+    parents: (): Map<ImageId, ImageId> =>
+      new Map(
+        sql('SELECT image_id, parent_id FROM image_parents JOIN images ON id = parent_id')
+          .all()
+          .map((row) => [row['image_id'] as ImageId, row['parent_id'] as ImageId]),
+      ),
+    /** Images that were built on it, newest first. */
+    childrenOf: (id: ImageId): ImageRecord[] =>
+      sql(
+        `SELECT images.* FROM images JOIN image_parents ON image_id = id
+         WHERE parent_id = ? ORDER BY created_ms DESC, id`,
+      )
+        .all(id)
+        .map(fromRow),
+    hasChildren: (id: ImageId): boolean =>
+      sql('SELECT 1 FROM image_parents WHERE parent_id = ? LIMIT 1').get(id) !== undefined,
+
     findTag: (repository: string, tag: string): ImageId | undefined =>
       sql('SELECT image_id FROM tags WHERE repository = ? AND tag = ?').get(repository, tag)?.[
         'image_id'
@@ -150,6 +173,12 @@ export function imageStore(database: Database) {
         sql('INSERT INTO image_layers VALUES (?, ?, ?)').run(image.id, position, diffId);
         sql('DELETE FROM layer_leases WHERE diff_id = ?').run(diffId);
       }
+    },
+    setParentInTransaction: (id: ImageId, parent: ImageId): void => {
+      sql('INSERT INTO image_parents VALUES (?1, ?2) ON CONFLICT DO UPDATE SET parent_id = ?2').run(
+        id,
+        parent,
+      );
     },
     /** Moves or makes a tag; returns the image that had it before. */
     setTagInTransaction: (tag: TagRecord & { nowMs: number }): ImageId | undefined => {

@@ -48,7 +48,7 @@ export type StagedLayer = {
 };
 
 /** For what the data root is written to. */
-export type WearCause = 'pull' | 'load' | 'import' | 'commit' | 'delta' | 'other';
+export type WearCause = 'pull' | 'load' | 'import' | 'commit' | 'build' | 'delta' | 'other';
 
 /** Where a container's filesystem lies; absolute paths. Docker shows them as GraphDriver.Data. */
 export type RootfsPaths = {

@@ -13,6 +13,7 @@ export type JobName =
   | 'push'
   | 'load'
   | 'import'
+  | 'build'
   | 'save'
   | 'usage'
   | 'verify'

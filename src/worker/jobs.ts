@@ -21,5 +21,6 @@ export const JOBS: Readonly<Partial<Record<JobName, () => Promise<JobBody>>>> = 
   'delta-plan': async () => (await import('./jobs/delta-plan.ts')).deltaPlan,
   'delta-publish': async () => (await import('./jobs/delta-publish.ts')).deltaPublish,
   'delta-create': async () => (await import('./jobs/delta-create.ts')).deltaCreate,
+  build: async () => (await import('./jobs/build.ts')).build,
   import: async () => (await import('./jobs/import.ts')).importTar,
 };

@@ -2,13 +2,13 @@ import { mkdtempSync, rmdirSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { type ByteString, fromText } from '../formats/byte-string.ts';
-import { CLONE, MNT, MS } from '../kernel/constants.ts';
+import { MNT } from '../kernel/constants.ts';
 import { mountOverlay } from '../kernel/mount.ts';
 import type { Syscalls } from '../kernel/syscalls.ts';
 import { OpenDirectory } from '../kernel/tree-walk.ts';
 import { REDIRECT } from '../store/layers/objects.ts';
 import type { TreeDiffInput } from './tree-protocol.ts';
-import { isAbsent } from './tree-view.ts';
+import { enterOwnMounts, isAbsent } from './tree-view.ts';
 
 /**
  * The difference between a container and its image: a walk of the writable layer, which overlayfs
@@ -173,8 +173,7 @@ function openLower(
 ): OpenDirectory {
   const [only, ...others] = lower;
   if (only !== undefined && others.length === 0) return OpenDirectory.open(sys, only);
-  sys.unshare(CLONE.NEWNS);
-  sys.mount({ source: 'none', target: '/', flags: MS.REC | MS.PRIVATE });
+  enterOwnMounts(sys);
   const target = mkdtempSync(path.join(os.tmpdir(), 'coracle-lower-'));
   try {
     mountOverlay(sys, { lower, data, upper: undefined, work: undefined, target });

@@ -7,14 +7,26 @@ import type { Syscalls } from '../kernel/syscalls.ts';
 import { OpenDirectory, openInRoot } from '../kernel/tree-walk.ts';
 import { MISSING, type TreeView } from './tree-protocol.ts';
 
+let hasOwnMounts = false;
+
+/**
+ * Gives this process a mount namespace of its own, if it has none yet. What was opened before lies
+ * on other mounts than what is opened after, and cannot be linked with it.
+ */
+export function enterOwnMounts(sys: Syscalls): void {
+  if (hasOwnMounts) return;
+  sys.unshare(CLONE.NEWNS);
+  sys.mount({ source: 'none', target: '/', flags: MS.REC | MS.PRIVATE });
+  hasOwnMounts = true;
+}
+
 /**
  * Opens a container's root. What its start would mount is mounted in a mount namespace of this
  * process's own, so that nothing of it is seen outside and all of it goes with the process.
  */
 export function openView(sys: Syscalls, view: TreeView): OpenDirectory {
   if (view.binds.length > 0) {
-    sys.unshare(CLONE.NEWNS);
-    sys.mount({ source: 'none', target: '/', flags: MS.REC | MS.PRIVATE });
+    enterOwnMounts(sys);
     for (const bind of view.binds) mountBind(sys, view.root, bind);
   }
   return OpenDirectory.open(sys, view.root);

@@ -1,3 +1,4 @@
+import { buildEndpoints } from './build.ts';
 import { containerEndpoints } from './container.ts';
 import { deltaEndpoints } from './delta.ts';
 import { execEndpoints } from './exec.ts';
@@ -13,6 +14,7 @@ import { volumeEndpoints } from './volume.ts';
 export const CONTRACT = {
   ...systemEndpoints,
   ...imageEndpoints,
+  ...buildEndpoints,
   ...deltaEndpoints,
   ...containerEndpoints,
   ...execEndpoints,

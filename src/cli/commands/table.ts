@@ -18,6 +18,7 @@ export type CommandEntry = {
 
 /** Groups of commands, with their line of help. */
 export const NOUNS: Readonly<Record<string, string>> = {
+  builder: 'Manage builds',
   container: 'Manage containers',
   image: 'Manage images',
   network: 'Manage networks',
@@ -30,6 +31,7 @@ export const COMMON: readonly string[] = [
   'run',
   'exec',
   'ps',
+  'build',
   'pull',
   'push',
   'images',
@@ -218,7 +220,29 @@ const containerCommands: readonly CommandEntry[] = [
   },
 ];
 
+const builderCommands: readonly CommandEntry[] = [
+  {
+    noun: 'builder',
+    verb: 'build',
+    about: 'Build an image from a Dockerfile',
+    load: () => import('./image/build.ts'),
+  },
+  {
+    noun: 'builder',
+    verb: 'prune',
+    about: 'Remove what builds left for the cache',
+    load: () => import('./builder/prune.ts'),
+  },
+];
+
 const imageCommands: readonly CommandEntry[] = [
+  {
+    noun: 'image',
+    verb: 'build',
+    top: 'build',
+    about: 'Build an image from a Dockerfile',
+    load: () => import('./image/build.ts'),
+  },
   {
     noun: 'image',
     verb: 'delta',
@@ -481,6 +505,7 @@ const systemCommands: readonly CommandEntry[] = [
 ];
 
 export const COMMANDS: readonly CommandEntry[] = [
+  ...builderCommands,
   ...containerCommands,
   ...imageCommands,
   ...networkCommands,

@@ -7,31 +7,51 @@ import { encodeTarHeader, TAR_END, tarPadding } from '../../formats/tar-writer.t
 const NS = 1_000_000_000n;
 const SLASH = Buffer.from('/');
 
+/** What of a tree goes into an archive, and as whose. */
+export type PackOptions = {
+  /** Asked for each name below the top: its path, slashes between. */
+  readonly leavesOut?: (path: ByteString) => 'no' | 'itself' | 'all below';
+  /** Whom all files belong to; their own users by default. */
+  readonly owner?: { readonly uid: number; readonly gid: number };
+  /** Without the end of the archive: more comes behind it. */
+  readonly isOpen?: boolean;
+};
+
 /**
  * A local file or tree as a tar, its top called `name` (`.` for a folder's contents). Files that
  * are linked several times within it stay so; sockets are left out.
  */
-export async function* packTree(top: string, name: string): AsyncGenerator<Buffer> {
+export async function* packTree(
+  top: string,
+  name: string,
+  options: PackOptions = {},
+): AsyncGenerator<Buffer> {
   const seen = new Map<string, ByteString>();
-  yield* packNode(Buffer.from(top), fromText(name), seen);
-  yield TAR_END;
+  yield* packNode(Buffer.from(top), fromText(name), { seen, options });
+  if (options.isOpen !== true) yield TAR_END;
 }
+
+type Packing = { readonly seen: Map<string, ByteString>; readonly options: PackOptions };
 
 async function* packNode(
   place: Buffer,
   name: ByteString,
-  seen: Map<string, ByteString>,
+  packing: Packing,
 ): AsyncGenerator<Buffer> {
+  const { seen, options } = packing;
+  const out = options.leavesOut?.(name) ?? 'no';
+  if (out === 'all below') return;
   const stats = await lstat(place, { bigint: true });
   const kind = kindOf(stats);
   if (kind === undefined) return;
   const facts = {
     path: name,
     mode: Number(stats.mode & 0o7777n),
-    uid: Number(stats.uid),
-    gid: Number(stats.gid),
+    uid: options.owner?.uid ?? Number(stats.uid),
+    gid: options.owner?.gid ?? Number(stats.gid),
     mtime: { sec: Number(stats.mtimeNs / NS), nsec: Number(stats.mtimeNs % NS) },
   };
+  if (out === 'itself' && kind !== 'directory') return;
   const inode = `${stats.dev}:${stats.ino}`;
   const first = seen.get(inode);
   if (kind === 'file' && stats.nlink > 1n) {
@@ -52,10 +72,10 @@ async function* packNode(
       return;
     }
     case 'directory':
-      yield encodeTarHeader({ ...facts, kind });
+      if (out === 'no') yield encodeTarHeader({ ...facts, kind });
       for (const child of await namesIn(place)) {
         const inside = `${name}/${byteString(child)}` as ByteString;
-        yield* packNode(Buffer.concat([place, SLASH, child]), inside, seen);
+        yield* packNode(Buffer.concat([place, SLASH, child]), inside, packing);
       }
       return;
     case 'hardlink': // a name of a file, which lstat shows as the file

@@ -21,6 +21,8 @@ export type NewImage = {
   readonly repoDigests: readonly { readonly repository: string; readonly digest: Digest }[];
   readonly manifests: readonly ManifestRecord[];
   readonly cause: WearCause;
+  /** What it was built on. */
+  readonly parent?: ImageId | undefined;
 };
 
 /**
@@ -56,6 +58,9 @@ export async function commitImage(
         sizeBytes,
         createdMs: nowMs,
       });
+      if (image.parent !== undefined && image.parent !== id) {
+        store.images.setParentInTransaction(id, image.parent);
+      }
       for (const tag of image.tags) {
         store.images.setTagInTransaction({ ...tag, imageId: id, nowMs });
       }

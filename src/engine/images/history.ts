@@ -1,4 +1,5 @@
 import { parseTimeNs } from '../../base/clock.ts';
+import type { ImageId } from '../../base/digest.ts';
 import { decodeJson } from '../../spec/decode.ts';
 import type { ImageHistoryItem, PlatformWish } from '../../spec/docker/image.ts';
 import { imageConfig } from '../../spec/oci/image.ts';
@@ -8,8 +9,8 @@ import { checkPlatform } from './platform.ts';
 import { getImage } from './resolve.ts';
 
 /**
- * The steps that made an image, newest first. Only the newest has an ID and tags: the images that
- * stood between are not kept.
+ * The steps that made an image, newest first. The newest has an ID and tags, and so have those
+ * before it whose images are here because they were built here.
  * @throws notFound
  */
 export async function imageHistory(
@@ -34,8 +35,12 @@ export async function imageHistory(
       Tags: null,
     };
   });
-  const tags = namesOf(engine, image.id).filter(isTagName).map(familiarName);
-  const newest = steps.pop();
-  if (newest === undefined) return [];
-  return [...steps, { ...newest, Id: image.id, Tags: tags.length === 0 ? null : tags }].reverse();
+  let id: ImageId | undefined = image.id;
+  return steps.reverse().map((step) => {
+    if (id === undefined) return step;
+    const tags = namesOf(engine, id).filter(isTagName).map(familiarName);
+    const named = { ...step, Id: id, Tags: tags.length === 0 ? null : tags };
+    id = engine.store.images.findParent(id);
+    return named;
+  });
 }

@@ -34,7 +34,7 @@ export async function imageInspect(
     Id: image.id,
     RepoTags: names.filter(isTagName).map(familiarName),
     RepoDigests: names.filter((name) => !isTagName(name)).map(familiarName),
-    Parent: '',
+    Parent: engine.store.images.findParent(image.id) ?? '',
     Comment: config.comment,
     ...(config.created === '' ? {} : { Created: config.created }),
     ...legacyFields(config, args.headers.userAgent, call),

@@ -46,7 +46,10 @@ export async function imageList(
   checkFilterKeys(given, FILTER_KEYS);
   const isWanted = imageFilter(engine, given);
   const names = allNames(engine);
+  const parents = engine.store.images.parents();
+  const inBetween = new Set(parents.values());
   const shared = query['shared-size'] ? sharedLayers(engine) : undefined;
+  const showsSteps = query.all && booleanFilter(given, 'dangling') !== true;
   const users = atLeast(call, 1, 51) ? usersByImage(engine) : undefined;
   const summaries: ImageSummary[] = [];
   for (const image of engine.store.images.list()) {
@@ -54,8 +57,11 @@ export async function imageList(
     const createdNs = parseTimeNs(brief.created) ?? 0n;
     const shown = shownNames(names.get(image.id) ?? [], given);
     if (shown === undefined || !isWanted(createdNs, brief.labels)) continue;
+    // A step of a build, with a later one: nothing that a user made.
+    if (inBetween.has(image.id) && !names.has(image.id) && !showsSteps) continue;
     summaries.push({
       ...summaryOf(image, Number(createdNs / 1_000_000_000n), brief.labels, shown, call),
+      ParentId: parents.get(image.id) ?? '',
       Containers: users === undefined ? -1 : (users.get(image.id) ?? 0),
       SharedSize: shared === undefined ? -1 : sharedBytes(engine, image, shared),
       ...(atLeast(call, 1, 48) ? descriptorOf(engine, image) : {}),
@@ -103,7 +109,7 @@ function matchName(name: ImageName, patterns: readonly string[]): boolean {
   return patterns.some((each) => pathMatch(each, familiar) || pathMatch(each, repository));
 }
 
-type Summary = Omit<ImageSummary, 'Containers' | 'SharedSize'>;
+type Summary = Omit<ImageSummary, 'Containers' | 'SharedSize' | 'ParentId'>;
 
 function summaryOf(
   image: ImageRecord,
@@ -122,7 +128,6 @@ function summaryOf(
     Created: created,
     Id: image.id,
     Labels: Object.keys(labels).length === 0 ? null : labels,
-    ParentId: '',
     RepoDigests,
     RepoTags,
     Size: image.sizeBytes,

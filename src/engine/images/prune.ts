@@ -36,6 +36,8 @@ export async function imagePrune(
   for (const image of engine.store.images.list()) {
     if (call.signal.aborted) break;
     const own = names.get(image.id) ?? [];
+    // Steps of a build go with the image that they led to.
+    if (own.length === 0 && engine.store.images.hasChildren(image.id)) continue;
     if ((danglingOnly && own.some(isTagName)) || !isWanted(image)) continue;
     items.push(...(await removeUnused(engine, image, own)));
   }
@@ -98,7 +100,7 @@ function namesNow(engine: Engine, image: ImageRecord): string[] {
 }
 
 /** Bytes of all layers of all images. */
-function diskBytes(engine: Engine): number {
+export function diskBytes(engine: Engine): number {
   const seen = new Set(engine.store.images.list().flatMap((image) => image.diffIds));
   let bytes = 0;
   for (const diffId of seen) bytes += engine.layers.find(diffId)?.diskBytes ?? 0;

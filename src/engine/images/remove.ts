@@ -1,6 +1,6 @@
 import { chainIds } from '../../base/chain-id.ts';
-import { type ImageId, shortId } from '../../base/digest.ts';
-import { conflict } from '../../base/errors.ts';
+import { type DiffId, type ImageId, shortId } from '../../base/digest.ts';
+import { conflict, type EngineError } from '../../base/errors.ts';
 import { familiarReference } from '../../base/reference.ts';
 import type { ImageDeleteItem } from '../../spec/docker/image.ts';
 import type { ImageRecord } from '../../store/images.ts';
@@ -13,13 +13,14 @@ type Context = Pick<Engine, 'store' | 'database' | 'layers' | 'containers' | 'ev
 
 export type ImageRemoveArgs = {
   readonly params: { readonly name: string };
-  readonly query: { readonly force: boolean };
+  readonly query: { readonly force: boolean; readonly noprune?: boolean };
 };
 
 /**
  * Takes a name off an image, and the image away with its last name. By ID: all its names, if they
- * are of one repository or `force` is set. An image whose container runs stays; one whose
- * container is stopped goes with `force`.
+ * are of one repository or `force` is set. An image whose container runs stays, and one that others
+ * were built on; one whose container is stopped goes with `force`. With it go, unless `noprune` is
+ * set, the steps of the build that led to it and nothing else.
  *
  * The rules, the order of the lines and the texts are those of Docker's `rmi`.
  * @throws notFound; conflict
@@ -31,6 +32,7 @@ export async function imageRemove(
   return await removeImage(engine, getImage(engine, args.params.name), {
     text: args.params.name,
     force: args.query.force,
+    prune: !args.query.noprune,
   });
 }
 
@@ -44,7 +46,7 @@ type Removal = {
 export async function removeImage(
   engine: Context,
   found: ResolvedImage,
-  options: { readonly text: string; readonly force: boolean },
+  options: { readonly text: string; readonly force: boolean; readonly prune?: boolean },
 ): Promise<ImageDeleteItem[]> {
   const { image, reference } = found;
   const { force } = options;
@@ -63,14 +65,14 @@ export async function removeImage(
     if (names.length > 0) return removal.items;
     // The name is gone, which is what was asked for: the image may stay where it is in use.
     const refused = findConflict(engine, image.id, { force });
-    if (refused?.used === true) return removal.items;
+    if (refused !== undefined) return removal.items;
   } else {
     const oneName = isOneName(names);
     const refused = findConflict(engine, image.id, { force, names: oneName ? [] : names });
-    if (refused !== undefined) throw refused.error;
+    if (refused !== undefined) throw refused;
     untag(removal, names);
   }
-  await deleteImage(removal);
+  await deleteImages(removal, options.prune ?? true);
   return removal.items;
 }
 
@@ -101,36 +103,31 @@ function checkUsers({ engine, image }: Removal, text: string): void {
   );
 }
 
-type Conflict = {
-  /** By a container. */
-  readonly used: boolean;
-  readonly error: Error;
-};
-
 /** What keeps an image from being deleted; `names` are those that would have to go first. */
 function findConflict(
   engine: Context,
   id: ImageId,
   options: { readonly force: boolean; readonly names?: readonly ImageName[] },
-): Conflict | undefined {
-  const made = (must: string, why: string, used: boolean): Conflict => ({
-    used,
-    error: conflict(`conflict: unable to delete ${shortId(id)} (${must}) - ${why}`),
-  });
+): EngineError | undefined {
+  const made = (must: string, why: string): EngineError =>
+    conflict(`conflict: unable to delete ${shortId(id)} (${must}) - ${why}`);
+  if (engine.store.images.hasChildren(id)) {
+    return made('cannot be forced', 'image has dependent child images');
+  }
   const users = engine.containers.usersOfImage(id);
   const running = users.find((each) => each.isRunning);
   if (running !== undefined) {
     const why = `image is being used by running container ${shortId(running.id)}`;
-    return made('cannot be forced', why, true);
+    return made('cannot be forced', why);
   }
   if (options.force) return undefined;
   if ((options.names?.length ?? 0) > 1) {
-    return made('must be forced', 'image is referenced in multiple repositories', false);
+    return made('must be forced', 'image is referenced in multiple repositories');
   }
   const [user] = users;
   if (user === undefined) return undefined;
   const why = `image is being used by stopped container ${shortId(user.id)}`;
-  return made('must be forced', why, true);
+  return made('must be forced', why);
 }
 
 function untag({ engine, image, items }: Removal, names: readonly ImageName[]): void {
@@ -148,15 +145,39 @@ function untag({ engine, image, items }: Removal, names: readonly ImageName[]): 
   }
 }
 
-/** Takes the image and the layers that nothing else needs away. */
-async function deleteImage({ engine, image, items }: Removal): Promise<void> {
-  engine.database.transaction(() => engine.store.images.removeInTransaction(image.id));
-  imageEvent(engine, 'delete', image, image.id);
-  items.push({ Deleted: image.id });
+/** Takes the image away, the steps that led to it, and the layers that nothing else needs. */
+async function deleteImages(removal: Removal, prune: boolean): Promise<void> {
+  const { engine, image, items } = removal;
+  const { images } = engine.store;
+  const deleted: ImageRecord[] = [];
+  engine.database.transaction(() => {
+    for (let next: ImageRecord | undefined = image; next !== undefined; ) {
+      const parent: ImageId | undefined = prune ? images.findParent(next.id) : undefined;
+      images.removeInTransaction(next.id);
+      deleted.push(next);
+      next = parent !== undefined && isMereStep(engine, parent) ? images.find(parent) : undefined;
+    }
+  });
   const collected = new Set(await engine.layers.collect());
-  const chains = chainIds(image.diffIds);
-  for (const [i, chain] of [...chains.entries()].reverse()) {
-    const diffId = image.diffIds[i];
-    if (diffId !== undefined && collected.has(diffId)) items.push({ Deleted: chain });
+  for (const each of deleted) {
+    imageEvent(engine, 'delete', each, each.id);
+    items.push({ Deleted: each.id });
+    items.push(...deletedLayers(each, collected));
   }
+}
+
+/** An image that only a build made that is gone: it has no name, no user and nothing upon it. */
+function isMereStep(engine: Context, id: ImageId): boolean {
+  return (
+    namesOf(engine, id).length === 0 && findConflict(engine, id, { force: false }) === undefined
+  );
+}
+
+/** The layers of an image that are gone, top first; each is told of once. */
+function deletedLayers(image: ImageRecord, collected: Set<DiffId>): ImageDeleteItem[] {
+  const chains = chainIds(image.diffIds);
+  return [...image.diffIds.entries()]
+    .reverse()
+    .filter(([, diffId]) => collected.delete(diffId))
+    .map(([i]) => ({ Deleted: chains[i] ?? '' }));
 }

@@ -21,7 +21,9 @@ export async function systemCheck(
   const { sweep, olderThan } = args.query;
   const isOld = isOlderThan((olderThan ?? 600) * 1000, engine.clock.nowMs());
   const isUnderWay = (folder: string): boolean =>
-    layers.isUnderWay(folder) || engine.containers.hasId(path.basename(folder));
+    layers.isUnderWay(folder) ||
+    engine.containers.hasId(path.basename(folder)) ||
+    engine.builds.uses(folder);
   const orphans = findOrphans(engine, { isUnderWay, isOld });
   const found: SystemCheck['Orphans'][number][] = [];
   for (const { path: place, kind } of orphans) {

@@ -45,7 +45,7 @@ async function imageUsage(
   engine: Engine,
   call: Call,
 ): Promise<Pick<DiskUsage, 'Images' | 'LayersSize'>> {
-  const query = { all: true, filters: {}, 'shared-size': true, manifests: false, filter: '' };
+  const query = { all: false, filters: {}, 'shared-size': true, manifests: false, filter: '' };
   const images = await imageList(engine, { query }, call);
   const usage = await usageOfImages(engine, call);
   const users = new Map<string, number>();

@@ -123,6 +123,11 @@ export type ImagePruneResult = {
   readonly SpaceReclaimed: number;
 };
 
+export type BuildPruneResult = {
+  readonly CachesDeleted: readonly string[] | null;
+  readonly SpaceReclaimed: number;
+};
+
 /** One hit of `docker search`. */
 export type ImageSearchItem = {
   readonly star_count: number;
