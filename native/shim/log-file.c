@@ -54,24 +54,17 @@ static bool pack_is_due;
 static int file = -1;
 static int64_t file_size;
 
-static void put_local_record(int kind, int flags, int64_t time_ns, const void *bytes, size_t size) {
+static void put_local_record(struct text *to, int kind, int flags, int64_t time_ns,
+                             const void *bytes, size_t size) {
   struct local_header header = {
       .size = htole32((uint32_t)(LOCAL_FIXED + size)),
       .kind = (uint8_t)kind,
       .flags = (uint8_t)flags,
       .time_ns = (int64_t)htole64((uint64_t)time_ns),
   };
-  put_bytes(&batch, &header, sizeof header);
-  put_bytes(&batch, bytes, size);
-  put_bytes(&batch, &header.size, sizeof header.size);
-}
-
-static bool open_file(void) {
-  struct stat info;
-  file = open(path, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC, 0640);
-  if (file < 0 || fstat(file, &info) < 0) return false;
-  file_size = info.st_size;
-  return true;
+  put_bytes(to, &header, sizeof header);
+  put_bytes(to, bytes, size);
+  put_bytes(to, &header.size, sizeof header.size);
 }
 
 static void drop_file(void) {
@@ -79,16 +72,68 @@ static void drop_file(void) {
   file = -1;
 }
 
+/* When the disk is full or gone these bytes are lost. The container runs on. */
+static void append(const struct text *text) {
+  if (write_all(file, text->bytes, text->size)) {
+    file_size += (int64_t)text->size;
+  } else if (ftruncate(file, file_size) < 0) {
+    drop_file(); /* what was begun is mended when it is opened again */
+  }
+}
+
+/* A new file of the driver local begins with the attributes. */
+static void begin_file(void) {
+  static char bytes[ATTRS_MAX + 64];
+  struct text record = {bytes, 0, sizeof bytes, false};
+  if (!is_local || file_size > 0 || *attrs == '\0') return;
+  put_local_record(&record, LOCAL_ATTRS, 0, 0, attrs, strlen(attrs));
+  append(&record);
+}
+
+/* Bytes of the whole record of the driver local at `at`; 0 when there is none. */
+static int64_t record_at(int64_t at) {
+  uint32_t head, tail;
+  if (pread(file, &head, sizeof head, at) != sizeof head) return 0;
+  int64_t size = le32toh(head);
+  if (size < LOCAL_FIXED || size > RECORD_MAX) return 0;
+  at += (int64_t)sizeof head + size;
+  if (pread(file, &tail, sizeof tail, at) != sizeof tail || tail != head) return 0;
+  return (int64_t)sizeof head + size + (int64_t)sizeof tail;
+}
+
+/* Takes off what comes after the last whole record: readers would take no record behind it. */
+static void cut_torn_record(void) {
+  uint32_t tail;
+  int64_t end = file_size - (int64_t)sizeof tail;
+  if (end < 0 || pread(file, &tail, sizeof tail, end) != sizeof tail) tail = 0;
+  int64_t start = end - (int64_t)sizeof tail - le32toh(tail);
+  if (start >= 0 && record_at(start) == file_size - start) return;
+  int64_t whole = 0;
+  for (int64_t size; (size = record_at(whole)) > 0;) whole += size;
+  if (whole < file_size && ftruncate(file, whole) == 0) file_size = whole;
+}
+
+/* A power cut may have left half a line, which the next one must not be part of. */
+static void end_torn_line(void) {
+  char last = '\n';
+  if (file_size > 0 && pread(file, &last, 1, file_size - 1) != 1) return;
+  if (last != '\n' && write_all(file, "\n", 1)) file_size++;
+}
+
+/* It ends with a whole record, whatever a power cut or a full disk left. */
+static bool open_file(void) {
+  struct stat info;
+  file = open(path, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC, 0640);
+  if (file < 0 || fstat(file, &info) < 0) return false;
+  file_size = info.st_size;
+  if (is_local) cut_torn_record();
+  else end_torn_line();
+  return true;
+}
+
 static void close_file(void) {
   pack_abandon();
   drop_file();
-}
-
-/* A new file of the driver local begins with the attributes. Only with an empty batch. */
-static void begin_file(void) {
-  if (is_local && file_size == 0 && *attrs != '\0') {
-    put_local_record(LOCAL_ATTRS, 0, 0, attrs, strlen(attrs));
-  }
 }
 
 /* A rotated file's name; 0 is the file that is written. False when it is too long. */
@@ -128,7 +173,7 @@ static void rotate(void) {
       }
     }
   }
-  if (open_file()) begin_file();
+  open_file();
   pack_is_due = packs;
 }
 
@@ -140,15 +185,8 @@ static void pack_if_due(void) {
 static void flush_file(void) {
   if (batch.size == 0) return;
   pack_if_due();
-  if (file >= 0 || open_file()) {
-    if (write_all(file, batch.bytes, batch.size)) {
-      file_size += (int64_t)batch.size;
-    } else if (ftruncate(file, file_size) < 0) {
-      /* The disk is full or gone: these lines are lost, and half a record may lie in the file,
-         which readers skip. The container runs on. */
-      drop_file();
-    }
-  }
+  if (file >= 0 || open_file()) begin_file();
+  if (file >= 0) append(&batch);
   batch.size = 0;
 }
 
@@ -178,38 +216,8 @@ static void json_file_line(const struct line *line) {
 
 static void local_line(const struct line *line) {
   make_room();
-  put_local_record(line->stream, line->partial ? LOCAL_PARTIAL : 0, line->time_ns, line->bytes,
+  put_local_record(&batch, line->stream, line->partial ? LOCAL_PARTIAL : 0, line->time_ns, line->bytes,
                    line->size);
-}
-
-/* Bytes of the whole record of the driver local at `at`; 0 when there is none. */
-static int64_t record_at(int64_t at) {
-  uint32_t head, tail;
-  if (pread(file, &head, sizeof head, at) != sizeof head) return 0;
-  int64_t size = le32toh(head);
-  if (size < LOCAL_FIXED || size > RECORD_MAX) return 0;
-  at += (int64_t)sizeof head + size;
-  if (pread(file, &tail, sizeof tail, at) != sizeof tail || tail != head) return 0;
-  return (int64_t)sizeof head + size + (int64_t)sizeof tail;
-}
-
-/* Takes off what comes after the last whole record: readers would take no record behind it. */
-static void cut_torn_record(void) {
-  uint32_t tail;
-  int64_t end = file_size - (int64_t)sizeof tail;
-  if (end < 0 || pread(file, &tail, sizeof tail, end) != sizeof tail) tail = 0;
-  int64_t start = end - (int64_t)sizeof tail - le32toh(tail);
-  if (start >= 0 && record_at(start) == file_size - start) return;
-  int64_t whole = 0;
-  for (int64_t size; (size = record_at(whole)) > 0;) whole += size;
-  if (whole < file_size && ftruncate(file, whole) == 0) file_size = whole;
-}
-
-/* A power cut may have left half a line, which the next one must not be part of. */
-static void end_torn_line(void) {
-  char last = '\n';
-  if (file_size > 0 && pread(file, &last, 1, file_size - 1) != 1) return;
-  if (last != '\n' && write_all(file, "\n", 1)) file_size++;
 }
 
 static const char *open_log_file(bool local) {
@@ -223,11 +231,7 @@ static const char *open_log_file(bool local) {
     errno = EINVAL;
     return "log-max-files or log-attrs";
   }
-  if (!open_file()) return path;
-  if (is_local) cut_torn_record();
-  else end_torn_line();
-  begin_file();
-  return NULL;
+  return open_file() ? NULL : path;
 }
 
 static const char *open_json_file(void) {

@@ -361,6 +361,24 @@ test('a full disk costs lines, not the container nor the log', async () => {
   }
 });
 
+test('a file that could not be begun for want of room begins with the attributes later', async () => {
+  const small = fresh('inodes');
+  mkdirSync(small);
+  execFileSync('mount', ['-t', 'tmpfs', '-o', 'nr_inodes=3', 'tmpfs', small]);
+  try {
+    const filler = path.join(small, 'filler');
+    writeFileSync(filler, '');
+    const place = path.join(small, 'log');
+    const attrs = '{"a":"b"}';
+    const log = fileLog('local', { path: place, maxSizeBytes: 4096, filesMax: 3, attrs });
+    await run(`seq 1 400; sleep 0.1; rm ${filler}; seq 401 500`, log);
+    const last = await readText(log, { tail: 1, details: true });
+    assert.equal(last, 'a=b 500\n');
+  } finally {
+    execFileSync('umount', [small]);
+  }
+});
+
 test('non-blocking mode drops what the driver cannot take, and the container runs on', async () => {
   const address = fresh('stuck.sock');
   const sockets: Socket[] = [];
