@@ -109,3 +109,20 @@ test('a full disk keeps nobody from stopping and removing, and the next start fi
   await done('DELETE', '/images/box');
   assert.deepEqual(await daemon.json('GET', '/images/json'), []);
 });
+
+test('an exec root that takes nothing keeps nobody from stopping and removing', async () => {
+  rmSync(filler, { force: true });
+  const tar = (await busyboxImage()).layers[0]?.bytes ?? new Uint8Array();
+  await done('POST', '/images/create?fromSrc=-&repo=box', tar);
+  const wish = { Image: 'box', Cmd: ['sleep', '1000'], HostConfig: { NetworkMode: 'none' } };
+  const made = JSON.parse(await done('POST', '/containers/create', wish)) as { Id: string };
+  await done('POST', `/containers/${made.Id}/start`);
+  // Nothing can be written to the file that the state goes through.
+  mkdirSync(path.join(daemon.execRoot, 'containers', made.Id, 'state.json.new'));
+  await done('POST', `/containers/${made.Id}/stop?t=0`);
+  const { State } = (await daemon.json('GET', `/containers/${made.Id}/json`)) as {
+    readonly State: { readonly Status: string; readonly ExitCode: number };
+  };
+  assert.deepEqual([State.Status, State.ExitCode], ['exited', 137]);
+  await done('DELETE', `/containers/${made.Id}`);
+});

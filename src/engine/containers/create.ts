@@ -1,4 +1,4 @@
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { formatTimeNs } from '../../base/clock.ts';
 import { invalidArgument, notFound } from '../../base/errors.ts';
@@ -217,14 +217,15 @@ async function makeFilesystem(engine: Engine, container: Container): Promise<voi
       if (!isBare) writeFileSync(path.join(upper, '.dockerenv'), '', { mode: 0o755 });
     },
   });
+  const paths = containerPaths(engine, container.id);
   try {
-    const paths = containerPaths(engine, container.id);
     mkdirSync(paths.run, { recursive: true, mode: 0o711 });
     engine.database.transaction(() => {
       saveNew(engine, container);
       engine.volumes.recordInTransaction(container.document.mounts);
     });
   } catch (error) {
+    rmSync(paths.run, { recursive: true, force: true });
     await engine.layers.removeRootfs(container.id);
     throw error;
   }

@@ -1,4 +1,4 @@
-import { conflict } from '../../base/errors.ts';
+import { conflict, messageOf } from '../../base/errors.ts';
 import { parseSignal, SIGKILL, SIGTERM } from '../../policy/signals.ts';
 import type { Engine } from '../engine.ts';
 import type { Container, Run } from './container.ts';
@@ -27,6 +27,18 @@ export function stopSignalOf(container: Container): number {
   return StopSignal === '' ? SIGTERM : parseSignal(StopSignal);
 }
 
+/** A full exec root must not keep a container from being stopped. */
+function markStopped(engine: Engine, container: Container): void {
+  try {
+    saveState(engine, container, { stoppedByUser: true }, { durable: false });
+  } catch (error) {
+    engine.log.error('cannot store that a container is being stopped', {
+      container: container.id,
+      error: messageOf(error),
+    });
+  }
+}
+
 /** Ends a run: the signal, the time to heed it, SIGKILL. Resolves when the end is recorded. */
 export async function endRun(
   engine: Engine,
@@ -35,9 +47,7 @@ export async function endRun(
   how: { readonly signal: number; readonly timeoutSec: number },
 ): Promise<void> {
   run.stopAsked = true;
-  if (!engine.containers.isShuttingDown) {
-    saveState(engine, container, { stoppedByUser: true }, { durable: false });
-  }
+  if (!engine.containers.isShuttingDown) markStopped(engine, container);
   signalContainer(engine, container, how.signal);
   // A frozen process gets its signals when it is thawed.
   if (run.paused) await thaw(engine, container, run);
