@@ -15,9 +15,10 @@ function choose(): { part: PartName; args: string[]; name: string } {
   const name = path.basename(process.env['CORACLE_ARGV0'] ?? process.argv0);
   delete process.env['CORACLE_ARGV0'];
   const daemon = process.env[STAGE] === undefined ? 'daemon' : 'engine';
+  // First: where `coracled` is a copy and no link, the daemon's workers are called so as well.
+  if (args[0] === 'worker') return { part: 'worker', args: args.slice(1), name };
   if (name === 'coracled') return { part: daemon, args, name };
   if (args[0] === 'daemon') return { part: daemon, args: args.slice(1), name };
-  if (args[0] === 'worker') return { part: 'worker', args: args.slice(1), name };
   return { part: 'cli', args, name };
 }
 

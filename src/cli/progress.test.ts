@@ -88,3 +88,15 @@ test('where nothing can be redrawn, a long pull is told of now and then', () => 
     ],
   );
 });
+
+test('a bar without a line of its own is drawn over by what follows', () => {
+  const view = new ProgressView(output(true));
+  const bar = (current: number) => ({
+    status: 'Importing',
+    progressDetail: { current, total: 4000 },
+  });
+  assert.match(view.render(bar(1000)), /^Importing \[=+>.*1kB\/4kB$/);
+  assert.match(view.render(bar(4000)), /^\r\x1b\[2KImporting \[=+>?.*4kB\/4kB$/);
+  assert.equal(view.render({ status: 'sha256:abc' }), '\r\x1b[2Ksha256:abc\n');
+  assert.equal(view.end(), '');
+});

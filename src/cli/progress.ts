@@ -140,7 +140,13 @@ export class ProgressView {
     if (message.status === undefined) return '';
     const columns = this.#output.columns ?? 80;
     const { id } = message;
-    if (id === undefined || id === '') return this.#above(`${lineOf(message, columns - 1)}\n`);
+    if (id === undefined || id === '') {
+      const text = lineOf(message, columns - 1);
+      if (!isBar(message)) return this.#above(`${text}\n`);
+      // It has no line of its own to be found again: it stands at the foot until the next text.
+      this.#foot = text.slice(0, Math.max(1, columns - 1));
+      return '';
+    }
     // A line that wraps could not be found again: it is cut instead.
     const line = lineOf(message, columns - 1).slice(0, Math.max(1, columns - 1));
     const at = this.#ids.indexOf(id);

@@ -106,6 +106,16 @@ for (const { name, path } of clients) {
       await box.remove(id);
     });
 
+    test('stats of one that goes shows dashes until it is interrupted', async () => {
+      const id = await box.up({ Cmd: ['sleep', '100'] }, 'going');
+      await using screen = await terminal();
+      await screen.type(`${path} stats going`);
+      await screen.shows(/going +[\d.]+%/);
+      await box.remove(id);
+      await screen.shows(/going +-- +-- \/ -- +-- +-- +-- +--/);
+      await screen.press('C-c');
+    });
+
     test('run -it follows the window, is left by its keys, and attached to again', async () => {
       await using screen = await terminal();
       await screen.type(`clear; ${path} run -it --name shell ${box.image} sh -c 'PS1="in# " sh'`);
@@ -147,3 +157,11 @@ for (const { name, path } of clients) {
     }
   });
 }
+
+test('a start that fails is told of once', async () => {
+  await using screen = await terminal();
+  const command = `${clientCommand()} run --network nowhere ${box.image} true`;
+  await screen.type(`clear; ${command}; echo "code $?-"`);
+  const shown = await screen.shows(/^code 125-$/m);
+  assert.equal(shown.match(/network nowhere not found/g)?.length, 1, shown);
+});

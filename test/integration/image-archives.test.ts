@@ -129,7 +129,7 @@ test('an old docker archive with its manifest last is loaded, with its tags', as
   const lines = await load(here.engine, archive, false);
   assert.match(
     streamOf(lines),
-    /^Loaded image: app:v1\nLoaded image: example\.org\/team\/app:v2\nWrote \S+ kB, shared 0 B\n$/,
+    /^Loaded image: app:v1\nLoaded image: example\.org\/team\/app:v2\nWrote \S+kB, shared 0B\n$/,
   );
   assert.ok(lines.some((line) => line.status === 'Loading layer' && line.id === '0'.repeat(12)));
   const { image: record } = getImage(here.engine, 'app:v1');

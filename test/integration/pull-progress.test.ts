@@ -162,7 +162,7 @@ test('a frame of zstd that was cut off comes again, and its files are not writte
   assert(kept !== undefined, said.join('\n'));
   assert.equal(summed(lines)[0]?.total, built.layers[0]?.bytes.length);
   const [, keptMb = ''] = / ([\d.]+)MB of files$/.exec(kept) ?? [];
-  const [, wroteMb = ''] = /^Wrote ([\d.]+) MB/.exec(said.at(-1) ?? '') ?? [];
+  const [, wroteMb = ''] = /^Wrote ([\d.]+)MB/.exec(said.at(-1) ?? '') ?? [];
   const both = Number(keptMb) + Number(wroteMb);
   assert(Number(keptMb) > 3 && both < 10.5, `${kept}; ${said.at(-1)}`);
 });

@@ -103,7 +103,7 @@ test('a pull from a real registry shows what Docker shows, and leaves the image 
     `Status: Downloaded newer image for ${name}:v1`,
     'Downloaded …',
   ]);
-  assert.match(lines.at(-1) ?? '', /^Wrote \S+ MB, shared 0 B$/);
+  assert.match(lines.at(-1) ?? '', /^Wrote \S+MB, shared 0B$/);
   assertHere(here, image);
   const { images } = here.engine.store;
   assert.equal(images.findTag(name, 'v1'), image.config.digest);

@@ -78,30 +78,28 @@ export function followContainerSize(session: Session, id: string): Disposable {
 
 /**
  * Starts to wait for a container's end. It is waited for before this resolves, so that no exit is
- * missed. With `removed` the end is the removal.
+ * missed. With `removed` the end is the removal. What goes wrong is told when `code` is called: a start
+ * that fails says so itself.
  */
 export async function watchExit(
   session: Session,
   id: string,
   condition: 'next-exit' | 'removed' | 'not-running',
-): Promise<{ readonly code: Promise<number> }> {
+): Promise<{ readonly code: () => Promise<number> }> {
   const client = await session.client();
   const { answer } = await client.containerWait({ params: { id }, query: { condition } });
-  const code = answer.then(
-    async ({ StatusCode, Error: failure }) => {
-      if (failure != null && failure.Message !== '') {
-        await session.errorLine(`Error waiting for container: ${failure.Message}`);
-        return EXIT.usage;
-      }
-      return StatusCode;
-    },
-    async (error: unknown) => {
+  answer.catch(() => undefined); // nobody may ask for it
+  const code = async (): Promise<number> => {
+    try {
+      const { StatusCode, Error: failure } = await answer;
+      if (failure == null || failure.Message === '') return StatusCode;
+      await session.errorLine(`Error waiting for container: ${failure.Message}`);
+    } catch (error) {
       if (!isEngineError(error)) throw error;
       await session.errorLine(`error waiting for container: ${messageOf(error)}`);
-      return EXIT.usage;
-    },
-  );
-  code.catch(() => undefined);
+    }
+    return EXIT.usage;
+  };
   return { code };
 }
 

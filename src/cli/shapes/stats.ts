@@ -78,14 +78,7 @@ const NONE = '--';
 const percent = (value: number | undefined): string =>
   value === undefined ? NONE : `${value.toFixed(2)}%`;
 
-function pair(a: string | undefined, b: string | undefined): string {
-  return `${a ?? NONE} / ${b ?? NONE}`;
-}
-
-const decimal = (bytes: number | undefined): string | undefined =>
-  bytes === undefined ? undefined : humanSize(bytes, 3);
-const binary = (bytes: number | undefined): string | undefined =>
-  bytes === undefined ? undefined : humanSizeBinary(bytes);
+const pair = (a: number, b: number): string => `${humanSize(a, 3)} / ${humanSize(b, 3)}`;
 
 export function statsShape(trunc: boolean): RowShape<StatsRow> {
   return {
@@ -93,7 +86,8 @@ export function statsShape(trunc: boolean): RowShape<StatsRow> {
     fields: {
       BlockIO: {
         header: 'BLOCK I/O',
-        value: ({ sample }) => pair(decimal(sample?.readBytes), decimal(sample?.writtenBytes)),
+        value: ({ sample }) =>
+          sample === undefined ? NONE : pair(sample.readBytes, sample.writtenBytes),
       },
       CPUPerc: { header: 'CPU %', value: ({ sample }) => percent(sample?.cpuPercent) },
       Container: { header: 'CONTAINER', value: ({ container }) => container },
@@ -101,12 +95,16 @@ export function statsShape(trunc: boolean): RowShape<StatsRow> {
       MemPerc: { header: 'MEM %', value: ({ sample }) => percent(sample?.memoryPercent) },
       MemUsage: {
         header: 'MEM USAGE / LIMIT',
-        value: ({ sample }) => pair(binary(sample?.memoryBytes), binary(sample?.memoryLimitBytes)),
+        value: ({ sample }) =>
+          sample === undefined
+            ? `${NONE} / ${NONE}`
+            : `${humanSizeBinary(sample.memoryBytes)} / ${humanSizeBinary(sample.memoryLimitBytes)}`,
       },
       Name: { header: 'NAME', value: ({ name }) => (name === '' ? NONE : name) },
       NetIO: {
         header: 'NET I/O',
-        value: ({ sample }) => pair(decimal(sample?.receivedBytes), decimal(sample?.sentBytes)),
+        value: ({ sample }) =>
+          sample === undefined ? NONE : pair(sample.receivedBytes, sample.sentBytes),
       },
       PIDs: {
         header: 'PIDS',

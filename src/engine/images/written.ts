@@ -5,7 +5,7 @@ import type { Engine } from '../engine.ts';
 
 /**
  * What an operation wrote for its images, and what of them it did not have to write because it was
- * here: `Wrote 3.1 MB, shared 309 MB`. `staged` are the layers that it brought, as they were staged.
+ * here: `Wrote 3.1MB, shared 309MB`. `staged` are the layers that it brought, as they were staged.
  */
 export function writtenLine(
   { layers }: Pick<Engine, 'layers'>,
@@ -19,9 +19,5 @@ export function writtenLine(
   for (const diffId of new Set(diffIds)) {
     shared += brought.get(diffId)?.sharedBytes ?? layers.find(diffId)?.diskBytes ?? 0;
   }
-  return `Wrote ${spaced(written)}, shared ${spaced(shared)}`;
-}
-
-function spaced(bytes: number): string {
-  return humanSize(bytes, 3).replace(/[A-Za-z]+$/, ' $&');
+  return `Wrote ${humanSize(written, 3)}, shared ${humanSize(shared, 3)}`;
 }

@@ -51,6 +51,6 @@ export const command = defineCommand({
     });
     if (tty) front.use(followContainerSize(session, id));
     if ((await ended) === 'detached') throw new ExitError(EXIT.failure, 'read escape sequence');
-    return await exit.code;
+    return await exit.code();
   },
 });

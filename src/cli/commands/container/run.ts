@@ -108,5 +108,5 @@ async function runAttached(session: Session, prepared: Prepared, input: Input): 
   await start(session, prepared);
   if (tty) front.use(followContainerSize(session, id));
   const end = await attachment.ended;
-  return end === 'detached' ? EXIT.ok : await exit.code;
+  return end === 'detached' ? EXIT.ok : await exit.code();
 }

@@ -82,5 +82,5 @@ async function startAttached(
   const exit = await watchExit(session, id, HostConfig.AutoRemove ? 'removed' : 'next-exit');
   await client.containerStart({ params: { id }, query: { detachKeys } });
   if (tty) front.use(followContainerSize(session, id));
-  return (await ended) === 'detached' ? EXIT.ok : await exit.code;
+  return (await ended) === 'detached' ? EXIT.ok : await exit.code();
 }

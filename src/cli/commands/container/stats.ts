@@ -63,7 +63,7 @@ function checkFormat(print: (rows: readonly StatsRow[]) => string): void {
   }
 }
 
-/** Draws until the last container that was asked for by name is gone. */
+/** Draws until it is stopped. A container that was asked for by name and is gone shows dashes. */
 async function live(
   session: Session,
   watcher: Watcher,
@@ -73,7 +73,7 @@ async function live(
   for (;;) {
     const rows = watcher.rows();
     await drawScreen(session.context.stdout, print(rows));
-    if (named && watcher.idle()) return watcher.failure(true);
+    if (named && watcher.haveFailed()) return watcher.failure(true);
     await new Promise((resolve) => setTimeout(resolve, INTERVAL_MS));
   }
 }
@@ -81,7 +81,6 @@ async function live(
 type Watched = {
   readonly id: string;
   row: StatsRow;
-  state: 'waiting' | 'known' | 'gone';
   error: string;
   readonly first: PromiseWithResolvers<void>;
 };
@@ -111,7 +110,6 @@ class Watcher {
     const watched: Watched = {
       id,
       row: { container: shownId(id, name), id, name, sample: undefined },
-      state: 'waiting',
       error: '',
       first,
     };
@@ -129,7 +127,6 @@ class Watcher {
       let previous: ContainerStats | undefined;
       for await (const sample of samples) {
         watched.row = statsRow(watched.row, sample);
-        watched.state = 'known';
         // The first sample has nothing to compare with: its CPU share comes with the second.
         if (previous !== undefined || sample.precpu_stats?.system_cpu_usage !== undefined) {
           watched.first.resolve();
@@ -145,7 +142,7 @@ class Watcher {
         watched.error = isEngineError(error) ? sentenceOf(error) : String(error);
       }
     }
-    watched.state = 'gone';
+    watched.row = { ...watched.row, sample: undefined };
     watched.first.resolve();
   }
 
@@ -155,13 +152,12 @@ class Watcher {
   }
 
   rows(): StatsRow[] {
-    return [...this.#watched.values()]
-      .filter(({ state }) => state !== 'gone')
-      .map(({ row }) => row);
+    return [...this.#watched.values()].filter(({ error }) => error === '').map(({ row }) => row);
   }
 
-  idle(): boolean {
-    return [...this.#watched.values()].every(({ state }) => state === 'gone');
+  /** True when there is nothing left to be shown. */
+  haveFailed(): boolean {
+    return [...this.#watched.values()].every(({ error }) => error !== '');
   }
 
   /** @throws ExitError with what went wrong for containers asked for by name */
