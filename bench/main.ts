@@ -18,6 +18,7 @@ import {
 } from '../test/support/images.ts';
 import { startRegistry } from '../test/support/registry.ts';
 import { tool } from '../test/support/tools.ts';
+import { build } from './build-measures.ts';
 import { CountingDisk } from './counting-disk.ts';
 import { BenchEngine, type EngineName } from './engines.ts';
 import type { Measure } from './measures.ts';
@@ -31,7 +32,7 @@ type Row = { measure: Measure; values: Partial<Record<EngineName, number>> };
 
 const { pull, idle, start, running, logs, archive, many } = measures;
 const SCENARIOS = {
-  ...{ pull, push, again, remove, cache },
+  ...{ pull, push, again, remove, cache, build },
   ...{ idle, start, bridge, ports, names, running, logs, archive, many, crowd, probes },
 };
 
