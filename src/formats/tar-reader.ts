@@ -119,11 +119,16 @@ export class TarReader {
 
   /**
    * The archive has no more bytes.
+   * @param options.mayLackPadding docker's client ends a build context whose Dockerfile lies
+   * elsewhere with the last byte of its last file
    * @throws dataLoss ("unexpected EOF") when an entry is incomplete
    */
-  end(): void {
-    const atBoundary = this.#mode === 'gather' && this.#step === 'header' && this.#have === 0;
-    const isDone = this.#mode === 'trailer' || (atBoundary && !this.#hasPendingMetadata());
+  end(options: { readonly mayLackPadding?: boolean } = {}): void {
+    const isGathering = this.#mode === 'gather';
+    const atBoundary = isGathering && this.#step === 'header' && this.#have === 0;
+    const inPadding = isGathering && this.#step === 'padding' && options.mayLackPadding === true;
+    const isEnd = (atBoundary || inPadding) && !this.#hasPendingMetadata();
+    const isDone = this.#mode === 'trailer' || isEnd;
     if (!isDone) throw unexpectedEof();
   }
 

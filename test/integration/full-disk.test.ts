@@ -4,7 +4,7 @@ import { closeSync, mkdirSync, openSync, rmSync, truncateSync, writeSync } from 
 import path from 'node:path';
 import { after, before, test } from 'node:test';
 import { startDaemon, type TestDaemon } from '../support/daemon.ts';
-import { busyboxImage } from '../support/images.ts';
+import { busyboxImage, layerTar } from '../support/images.ts';
 import { temporaryFolder } from '../support/temp.ts';
 
 /** A data root without a byte of room: what can be done still is, and what cannot is said. */
@@ -80,6 +80,8 @@ test('a full disk keeps nobody from stopping and removing, and the next start fi
   await refused('POST', '/volumes/create', { Name: 'more' });
   // No more than the socket takes: it is answered before it is read, and the connection closed.
   await refused('POST', imported('more'), tar.subarray(0, 32 << 10));
+  const dockerfile = { name: 'Dockerfile', content: 'FROM box\nRUN echo more > /more\n' };
+  await refused('POST', '/build?networkmode=none&t=more', await layerTar([dockerfile]));
   const copied = await call('PUT', '/containers/ends/archive?path=/', tar);
   assert.equal(copied.status, 500, copied.text);
   assert.match(copied.text, /no space left on device/);

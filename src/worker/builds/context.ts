@@ -41,7 +41,7 @@ export class BuildContext {
     });
     const reader = new TarReader(this.#digesting(unpacker));
     for await (const chunk of plainBytes(source, signal)) reader.push(chunk);
-    reader.end();
+    reader.end({ mayLackPadding: true });
     unpacker.end();
   }
 
