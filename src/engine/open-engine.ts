@@ -128,7 +128,7 @@ export async function openEngine(parts: EngineParts): Promise<OpenEngine> {
   opening.defer(() => engine.networks.stop());
   await engine.volumes.restore();
   await restoreContainers(engine);
-  sweepBuilds(engine);
+  await sweepBuilds(engine);
   const held = opening.move();
   return {
     engine,

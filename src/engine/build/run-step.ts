@@ -186,16 +186,17 @@ function keepContainer(engine: Engine, container: Container): void {
   saveDocument(engine, container, { ...document, config: { ...document.config, Labels } });
 }
 
-/** Takes away, in the background, what builds left that a crash of the daemon cut off. */
-export function sweepBuilds(engine: Engine): void {
-  const left = engine.containers
-    .list()
-    .filter(({ document }) => Object.hasOwn(document.config.Labels, BUILD_LABEL));
-  if (left.length === 0) return;
-  engine.log.info('removing containers of builds that were cut off', { n: left.length });
-  engine.tasks.spawn('sweep builds', async () => {
-    for (const container of left) {
+/** At start: takes away what builds left that were cut off with the daemon. */
+export async function sweepBuilds(engine: Engine): Promise<void> {
+  for (const container of engine.containers.list()) {
+    if (!Object.hasOwn(container.document.config.Labels, BUILD_LABEL)) continue;
+    engine.log.info('removing the container of a build that was cut off', { id: container.id });
+    try {
       await removeNow(engine, container, { force: true, removeVolumes: true });
+    } catch (error) {
+      engine.log.error('cannot remove the container of a build', {
+        ...{ id: container.id, error: messageOf(error) },
+      });
     }
-  });
+  }
 }

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { closeSync, openSync, readFileSync, readSync, writeSync } from 'node:fs';
 import path from 'node:path';
 import type { TestDaemon } from '../../support/daemon.ts';
+import { layerTar } from '../../support/images.ts';
 import type { Supplies } from './supplies.ts';
 import {
   type Draw,
@@ -9,6 +10,7 @@ import {
   keys,
   nameOf,
   pick,
+  SOME_ID,
   type World,
   withEntry,
   without,
@@ -96,6 +98,26 @@ export const delta: Kind = (draw, world, supplies) => {
       else await stream(daemon, '/images/load', readFileSync(archive));
     },
     after: (before) => withEntry(before, `image ${reference}`, targetId),
+  };
+};
+
+/** Two layers and a step without one upon an image that is here, which may be cached in part. */
+export const build: Kind = (draw, world) => {
+  const from = pick(draw, keys(world, 'image'));
+  if (from === undefined) return undefined;
+  const name = `built:${Math.floor(draw() * 3)}`;
+  const content = `file ${Math.floor(draw() * 4)}\n`;
+  const lines = [`FROM ${nameOf(from)}`, 'COPY f /root/', 'RUN cp /root/f /root/g', 'LABEL a=b'];
+  return {
+    name: `build ${nameOf(from)} ${name}`,
+    run: async (daemon) => {
+      const context = await layerTar([
+        { name: 'Dockerfile', content: lines.join('\n') },
+        { name: 'f', content: content.repeat(5000) },
+      ]);
+      await stream(daemon, `/build?networkmode=none&t=${name}`, context);
+    },
+    after: (before) => withEntry(before, `image ${name}`, SOME_ID),
   };
 };
 

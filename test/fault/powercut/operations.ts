@@ -11,6 +11,7 @@ import {
   runOnce,
 } from './container-operations.ts';
 import {
+  build,
   delta,
   load,
   pruneImages,
@@ -29,6 +30,7 @@ const KINDS: readonly (readonly [Kind, weight: number])[] = [
   [pullLarge, 1],
   [load, 4],
   [delta, 6],
+  [build, 4],
   [createContainer, 4],
   [runOnce, 2],
   [commit, 2],
