@@ -66,6 +66,7 @@ export function logArguments(request: LogRequest): string[] {
     `tail=${request.tail ?? -1}`,
     ...(request.sinceNs === undefined ? [] : [`since=${request.sinceNs}`]),
     ...(request.untilNs === undefined ? [] : [`until=${request.untilNs}`]),
+    ...(request.end === undefined ? [] : [`end=${request.end}`]),
     ...flags.filter((each) => request[each]).map((each) => `${each}=1`),
   ];
 }

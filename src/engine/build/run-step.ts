@@ -134,7 +134,8 @@ async function showOutput(session: BuildSession, container: Container): Promise<
   const { promise, resolve } = deferred<Socket | undefined>();
   container.earlyClients.add({
     streams: { stdin: false, stdout: true, stderr: true },
-    connect: resolve,
+    afterLog: false,
+    connect: ({ socket }) => resolve(socket),
     cancel: () => resolve(undefined),
   });
   const socket = await promise;

@@ -42,7 +42,7 @@ const MULTIPLEXED = 'application/vnd.docker.multiplexed-stream';
 export async function openLogs(
   shims: Shims,
   source: LogSource,
-  query: LogQuery,
+  query: LogQuery & { readonly end?: string | undefined },
   call: Call,
 ): Promise<ByteStream> {
   if (!query.stdout && !query.stderr) {
@@ -68,6 +68,7 @@ export async function openLogs(
     timestamps: query.timestamps,
     details: query.details,
     raw: source.terminal,
+    end: query.end,
     follow,
   });
   if (follow) {
