@@ -20,8 +20,22 @@ const PLACES = ['/dev/shm', '/run', '/tmp', '/var/tmp', '/var/lib'];
  * so it is written to a private directory, best on a tmpfs, and unlinked once mapped (2 to 6 ms).
  */
 export function loadKoffi(): Koffi {
-  loaded ??= isSea() ? loadAsset() : (createRequire(import.meta.url)('koffi') as Koffi);
+  loaded ??= isSea() ? loadAsset() : loadPackage();
   return loaded;
+}
+
+/**
+ * The addon alone, where it is the one for glibc: the package looks for it with code that takes 1 MB
+ * and 6 ms to load.
+ */
+function loadPackage(): Koffi {
+  const require = createRequire(import.meta.url);
+  const { arch } = process;
+  try {
+    return require(`@koromix/koffi-linux-${arch}/linux_${arch}/koffi.node`) as Koffi;
+  } catch {
+    return require('koffi') as Koffi;
+  }
 }
 
 function loadAsset(): Koffi {

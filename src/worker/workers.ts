@@ -20,7 +20,14 @@ export type WorkerCommand = {
 type StartOptions = Parameters<Workers['start']>[2];
 
 /** Variables of the daemon's own Node: a worker wants JIT, whatever the daemon runs with. */
-const OWN_VARIABLES = ['NODE_OPTIONS', 'NODE_CHANNEL_FD', 'NODE_V8_COVERAGE'];
+const OWN_VARIABLES = [
+  'NODE_OPTIONS',
+  'NODE_CHANNEL_FD',
+  'NODE_V8_COVERAGE',
+  // Node would read hundreds of certificates at its start; a registry's are the machine's own.
+  'NODE_EXTRA_CA_CERTS',
+  'NODE_USE_SYSTEM_CA',
+];
 
 /** Workers as child processes. `close` ends them and waits until they are gone. */
 export function createWorkers(how: WorkerCommand, log: Logger): Workers {
