@@ -198,10 +198,13 @@ function damaged(why: string): Error {
  */
 export function* readLayerHeaders(read: (n: number) => Buffer): Generator<LayerRecord> {
   for (const frame of readHeadersFrames(read)) {
-    for (const record of recordsOfFrame(unpackFrame(frame))) {
+    const unpacked = unpackFrame(frame);
+    for (const record of recordsOfFrame(unpacked)) {
       yield record;
       if (record.kind === 'end') return;
     }
+    // Free at once, and not when garbage is collected.
+    unpacked.buffer.transfer(0);
   }
   throw damaged('it is cut off');
 }
@@ -234,9 +237,11 @@ export function* recordsOfFrame(unpacked: Buffer): Generator<LayerRecord> {
 }
 
 /** A frame's records as bytes. @throws dataLoss when it is damaged */
-export function unpackFrame(frame: Buffer): Buffer {
+export function unpackFrame(frame: Buffer): Buffer<ArrayBuffer> {
   try {
-    return zstdDecompressSync(frame, { maxOutputLength: CHUNK_BYTES });
+    // In one buffer of its own, not in pieces that are joined.
+    const how = { maxOutputLength: CHUNK_BYTES, chunkSize: CHUNK_BYTES };
+    return zstdDecompressSync(frame, how);
   } catch (cause) {
     throw dataLoss('cannot read the headers of a layer: a frame does not unpack', { cause });
   }

@@ -66,7 +66,6 @@ export function logArguments(request: LogRequest): string[] {
     `tail=${request.tail ?? -1}`,
     ...(request.sinceNs === undefined ? [] : [`since=${request.sinceNs}`]),
     ...(request.untilNs === undefined ? [] : [`until=${request.untilNs}`]),
-    ...(request.end === undefined ? [] : [`end=${request.end}`]),
     ...flags.filter((each) => request[each]).map((each) => `${each}=1`),
   ];
 }

@@ -59,14 +59,8 @@ test('the last error of a runtime is found among its other words', () => {
 });
 
 test('orders and arguments', () => {
-  assert.equal(
-    attachLine({ stdin: true, stdout: false, stderr: true }, { afterLog: true }),
-    'attach iel\n',
-  );
-  assert.equal(
-    attachLine({ stdin: false, stdout: false, stderr: false }, { afterLog: false }),
-    'attach \n',
-  );
+  assert.equal(attachLine({ stdin: true, stdout: false, stderr: true }), 'attach ie\n');
+  assert.equal(attachLine({ stdin: false, stdout: false, stderr: false }), 'attach \n');
   const request = {
     ...{ driver: 'json-file' as const, containerId: '', path: '/x', filesMax: 3 },
     ...{ stdout: true, stderr: false },

@@ -90,11 +90,8 @@ export function decodeExit(text: string): ExitStatus {
 }
 
 /** The first line of a connection that carries streams. */
-export function attachLine(streams: ShimStreams, options: { afterLog: boolean }): string {
-  const letters = [
-    ...[streams.stdin && 'i', streams.stdout && 'o', streams.stderr && 'e'],
-    options.afterLog && 'l',
-  ];
+export function attachLine(streams: ShimStreams): string {
+  const letters = [streams.stdin && 'i', streams.stdout && 'o', streams.stderr && 'e'];
   return `attach ${letters.filter((each) => each !== false).join('')}\n`;
 }
 

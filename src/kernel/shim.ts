@@ -80,13 +80,6 @@ export type ShimStreams = {
   readonly stderr: boolean;
 };
 
-/** A connection that begins where a log ends. */
-export type Attached = {
-  readonly socket: Socket;
-  /** Where, for {@link LogRequest}; undefined for a log that does not know. */
-  readonly logEnd: string | undefined;
-};
-
 /** A live shim. */
 export type Shim = {
   readonly pid: number;
@@ -97,8 +90,6 @@ export type Shim = {
    * terminal) and takes stdin. Ending it half-way ends the client's stdin.
    */
   readonly attach: (streams: ShimStreams) => Promise<Socket>;
-  /** The same for who reads the log as well: every byte is in one of the two, up to `logEnd`. */
-  readonly attachAfterLog: (streams: ShimStreams) => Promise<Attached>;
   readonly resize: (size: { rows: number; columns: number }) => Promise<void>;
   /** Resolves when the process has ended and all its output is written; rejects (dataLoss) when the shim died without saying so. */
   readonly exited: Promise<ExitStatus>;
@@ -126,8 +117,6 @@ export type LogRequest = {
   readonly details: boolean;
   /** Without frames: a terminal's log. */
   readonly raw: boolean;
-  /** Where it ends, as {@link Attached} has it; undefined: where the log ends now. */
-  readonly end?: string | undefined;
   /** Goes on with what is written from now on, until {@link LogReading.end}. */
   readonly follow: boolean;
 };

@@ -15,7 +15,7 @@ import {
 } from '../base/errors.ts';
 import { readLog } from './log-reader.ts';
 import { SEALED_ENVIRONMENT } from './sealed-binary.ts';
-import type { Attached, ExitStatus, Shim, ShimSpec, ShimStreams, Shims } from './shim.ts';
+import type { ExitStatus, Shim, ShimSpec, ShimStreams, Shims } from './shim.ts';
 import {
   attachLine,
   decodeExit,
@@ -28,8 +28,6 @@ import {
 const SOCKET = 'shim.sock';
 /** struct sockaddr_un's sun_path, with its final NUL. */
 const SOCKET_PATH_BYTES_MAX = 107;
-/** Two numbers. */
-const ANSWER_CHARS_MAX = 64;
 
 export type ShimsOptions = {
   /** Path of the shim program. */
@@ -91,23 +89,18 @@ class ShimConnection implements Shim {
   }
 
   async attach(streams: ShimStreams): Promise<Socket> {
-    return (await this.#attach(attachLine(streams, { afterLog: false }))).socket;
-  }
-
-  async attachAfterLog(streams: ShimStreams): Promise<Attached> {
-    return await this.#attach(attachLine(streams, { afterLog: true }));
-  }
-
-  async #attach(line: string): Promise<Attached> {
     const socket = await connect(this.#directory).catch((cause: unknown) => {
       throw unavailable('cannot attach: the process has ended', { cause });
     });
     socket.on('error', () => undefined); // the process has ended; 'close' follows
-    socket.write(line);
-    // One line says that output is sent from now on.
-    const answer = await lineOf(socket);
-    if (answer === undefined) throw unavailable('cannot attach: the process has ended');
-    return { socket, logEnd: /^-?\d+ \d+$/.test(answer) ? answer : undefined };
+    socket.write(attachLine(streams));
+    // One byte says that output is sent from now on.
+    const attached = await new Promise<boolean>((resolve) => {
+      socket.once('readable', () => resolve(socket.read(1) !== null));
+      socket.once('close', () => resolve(false));
+    });
+    if (!attached) throw unavailable('cannot attach: the process has ended');
+    return socket;
   }
 
   async resize({ rows, columns }: { rows: number; columns: number }): Promise<void> {
@@ -259,26 +252,6 @@ function readIfThere(file: string): string | undefined {
 function findExit(directory: string): ExitStatus | undefined {
   const text = readIfThere(path.join(directory, 'exit'));
   return text === undefined ? undefined : decodeExit(text);
-}
-
-/** The first line of a connection, byte by byte: what follows it is a client's. Undefined at its end. */
-async function lineOf(socket: Socket): Promise<string | undefined> {
-  let line = '';
-  for (;;) {
-    for (let byte = socket.read(1); byte !== null; byte = socket.read(1)) {
-      const letter = String(byte);
-      if (letter === '\n') return line;
-      if (line.length < ANSWER_CHARS_MAX) line += letter;
-    }
-    if (socket.readableEnded || socket.destroyed) return undefined;
-    await new Promise<void>((resolve) => {
-      const settle = (): void => {
-        socket.off('readable', settle).off('end', settle).off('close', settle);
-        resolve();
-      };
-      socket.on('readable', settle).on('end', settle).on('close', settle);
-    });
-  }
 }
 
 /** A connection to the shim's socket, whatever the length of its path. */

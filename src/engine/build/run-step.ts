@@ -134,8 +134,7 @@ async function showOutput(session: BuildSession, container: Container): Promise<
   const { promise, resolve } = deferred<Socket | undefined>();
   container.earlyClients.add({
     streams: { stdin: false, stdout: true, stderr: true },
-    afterLog: false,
-    connect: ({ socket }) => resolve(socket),
+    connect: resolve,
     cancel: () => resolve(undefined),
   });
   const socket = await promise;

@@ -1,8 +1,9 @@
+import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { deferred } from '../../base/async.ts';
 import { conflict, invalidArgument, isEngineError } from '../../base/errors.ts';
-import type { Attached, Shim } from '../../kernel/shim.ts';
+import type { Shim } from '../../kernel/shim.ts';
 import { parseDetachKeys } from '../../policy/detach-keys.ts';
 import type { HijackCall } from '../call.ts';
 import type { Engine } from '../engine.ts';
@@ -48,27 +49,24 @@ export async function containerAttach(
     stderr: query.stderr,
   };
   // Registered before the answer: a client that starts the container upon it misses nothing.
-  const pending = query.stream
-    ? connection(container, { streams, afterLog: query.logs })
-    : undefined;
+  const pending = query.stream ? connection(container, streams) : undefined;
   try {
     const client = await call.hijack({ multiplexed: !config.Tty });
     containerEvent(engine, container, 'attach');
     if (pending === undefined) {
-      if (query.logs) await sendLog(engine, container, { query, end: undefined, client, call });
+      if (query.logs) await sendLog(engine, container, query, client, call);
       endClient(client);
       return;
     }
     client.on('error', () => undefined); // 'close' follows
     client.once('close', pending.cancel);
     if (client.destroyed) pending.cancel(); // and there will be no 'close'
-    const attached = await pending.attached;
-    if (attached === undefined) {
+    const shim = await pending.socket;
+    if (shim === undefined) {
       endClient(client);
       return;
     }
-    const { socket: shim, logEnd: end } = attached;
-    if (query.logs) await sendLog(engine, container, { query, end, client, call });
+    if (query.logs) await sendLog(engine, container, query, client, call);
     if (client.destroyed) {
       shim.destroy();
       return;
@@ -79,32 +77,27 @@ export async function containerAttach(
   } catch (error) {
     // The client has gone before its connection was joined with the shim's.
     pending?.cancel();
-    const attached = await pending?.attached.catch(() => undefined);
-    attached?.socket.destroy();
+    const shim = await pending?.socket.catch(() => undefined);
+    shim?.destroy();
     throw error;
   }
 }
 
 /**
- * What the container wrote until its connection to the shim was there (`end`). The journal and a
- * log that is written without blocking do not know where that is: there a line that was written
- * meanwhile may come twice.
+ * What the container wrote so far. Its connection to the shim is there by now, so that nothing is
+ * missed between the two; a line that was written meanwhile may come twice.
  */
 async function sendLog(
   engine: Engine,
   container: Container,
-  how: {
-    readonly query: ContainerAttachArgs['query'];
-    readonly end: string | undefined;
-    readonly client: Duplex;
-    readonly call: HijackCall;
-  },
+  query: ContainerAttachArgs['query'],
+  client: Duplex,
+  call: HijackCall,
 ): Promise<void> {
-  const { query, end, client, call } = how;
   const all = { since: '', until: '', tail: '', follow: false, timestamps: false, details: false };
   const { stdout, stderr } = query;
   const source = logSourceOf(engine, container);
-  const { body } = await openLogs(engine.shims, source, { ...all, stdout, stderr, end }, call);
+  const { body } = await openLogs(engine.shims, source, { ...all, stdout, stderr }, call);
   await pipeline(body, client, { end: false });
 }
 
@@ -121,17 +114,17 @@ function checkAttachable(container: Container): void {
 /** A connection to the shim: at once when the container runs, else when it starts. */
 function connection(
   container: Container,
-  wish: Pick<EarlyClient, 'streams' | 'afterLog'>,
-): { readonly attached: Promise<Attached | undefined>; readonly cancel: () => void } {
+  streams: EarlyClient['streams'],
+): { readonly socket: Promise<Socket | undefined>; readonly cancel: () => void } {
   if (container.run !== undefined) {
-    const attached = attachTo(container.run.shim, wish);
+    const socket = container.run.shim.attach(streams);
     // Looked at only after the answer to the client.
-    attached.catch(() => undefined);
-    return { attached, cancel: () => undefined };
+    socket.catch(() => undefined);
+    return { socket, cancel: () => undefined };
   }
-  const { promise, resolve } = deferred<Attached | undefined>();
+  const { promise, resolve } = deferred<Socket | undefined>();
   const early: EarlyClient = {
-    ...wish,
+    streams,
     connect: resolve,
     cancel: () => resolve(undefined),
   };
@@ -139,16 +132,7 @@ function connection(
   const cancel = (): void => {
     if (container.earlyClients.delete(early)) resolve(undefined);
   };
-  return { attached: promise, cancel };
-}
-
-/** The connection that a client wants, to a shim. */
-export async function attachTo(
-  shim: Shim,
-  { streams, afterLog }: Pick<EarlyClient, 'streams' | 'afterLog'>,
-): Promise<Attached> {
-  if (afterLog) return await shim.attachAfterLog(streams);
-  return { socket: await shim.attach(streams), logEnd: undefined };
+  return { socket: promise, cancel };
 }
 
 /** Sets the size of a running container's terminal. @throws conflict when it does not run */

@@ -1,8 +1,9 @@
+import type { Socket } from 'node:net';
 import { type Deferred, Latch } from '../../base/async.ts';
 import { ZERO_TIME } from '../../base/clock.ts';
 import type { ContainerId, ExecId } from '../../base/id.ts';
 import type { ProcessHandle } from '../../kernel/process-handle.ts';
-import type { Attached, Shim, ShimStreams } from '../../kernel/shim.ts';
+import type { Shim, ShimStreams } from '../../kernel/shim.ts';
 import type { ContainerDocument, KeptState } from './document.ts';
 
 /** A container's status word, as `State.Status` and the `status` filter have it. */
@@ -42,10 +43,8 @@ export type StartCause =
 /** A client that attached before the process runs, so that no byte is lost. */
 export type EarlyClient = {
   readonly streams: ShimStreams;
-  /** It reads the log as well. */
-  readonly afterLog: boolean;
   /** Given the connection to the shim just before the process starts. */
-  readonly connect: (attached: Attached) => void;
+  readonly connect: (socket: Socket) => void;
   /** Told that there will be no start. */
   readonly cancel: () => void;
 };

@@ -14,7 +14,6 @@ import { openProcess } from '../../kernel/process-handle.ts';
 import type { Shim } from '../../kernel/shim.ts';
 import { explainStartFailure } from '../../policy/runtime-errors.ts';
 import type { Engine } from '../engine.ts';
-import { attachTo } from './attach.ts';
 import { type Container, lockOf, type Run, type StartCause } from './container.ts';
 import { superviseRun } from './end.ts';
 import { DEFAULT_STOP_SEC, endRun, stopSignalOf } from './end-run.ts';
@@ -154,9 +153,9 @@ async function launch(
 async function connectEarlyClients(container: Container, shim: Shim): Promise<void> {
   for (const client of container.earlyClients) {
     // One that leaves meanwhile is not in the set any more, and its connection is of no use.
-    const attached = await attachTo(shim, client);
-    if (container.earlyClients.delete(client)) client.connect(attached);
-    else attached.socket.destroy();
+    const socket = await shim.attach(client.streams);
+    if (container.earlyClients.delete(client)) client.connect(socket);
+    else socket.destroy();
   }
 }
 

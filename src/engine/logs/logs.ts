@@ -42,7 +42,7 @@ const MULTIPLEXED = 'application/vnd.docker.multiplexed-stream';
 export async function openLogs(
   shims: Shims,
   source: LogSource,
-  query: LogQuery & { readonly end?: string | undefined },
+  query: LogQuery,
   call: Call,
 ): Promise<ByteStream> {
   if (!query.stdout && !query.stderr) {
@@ -68,7 +68,6 @@ export async function openLogs(
     timestamps: query.timestamps,
     details: query.details,
     raw: source.terminal,
-    end: query.end,
     follow,
   });
   if (follow) {

@@ -18,6 +18,8 @@ import { ByteReader, ByteWriter } from './varint.ts';
  * that is cut by the end of a block goes on in the next one with seek 0.
  */
 export const BLOCK_BYTES_MAX = 512 << 10;
+/** What a writer puts into one: a reader has two of them in memory. */
+const BLOCK_BYTES = 128 << 10;
 
 /** Codes `target` by `instructions`; each yielded part is one block, the last one ends the file. */
 export function* encodeAdd(
@@ -69,7 +71,7 @@ class BlockWriter {
   }
 
   get room(): number {
-    return BLOCK_BYTES_MAX - this.bytes;
+    return BLOCK_BYTES - this.bytes;
   }
 
   put(addBytes: number, extraBytes: number, seek: number): void {

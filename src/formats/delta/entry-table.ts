@@ -35,6 +35,12 @@ export class EntryTable {
     this.#pathEnd.push(this.#paths.length);
   }
 
+  /** No more are added for now: what was kept ready for them is given back. */
+  trim(): void {
+    this.#heads.trim();
+    this.#paths.trim();
+  }
+
   /** The clean path in its layer. */
   path(index: number): ByteString {
     const end = this.#pathEnd[index] ?? missing(index);
@@ -108,7 +114,7 @@ export type TarSpan = {
 };
 
 /** Content that is skipped is handed to the parser as so many zeros. */
-const ZEROS = Buffer.alloc(1 << 20);
+const ZEROS = Buffer.alloc(64 << 10);
 
 /** Reads a tar into an {@link EntryTable}, with or without its contents. */
 export class TarScan {

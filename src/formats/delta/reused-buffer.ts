@@ -4,7 +4,11 @@ export class ReusedBuffer {
 
   /** So many bytes, with anything in them; what was taken before is overwritten. */
   take(length: number): Uint8Array {
-    if (this.#bytes.length < length) this.#bytes = new Uint8Array(length);
+    if (this.#bytes.length < length) {
+      // What it had is free at once, and not when garbage is collected.
+      this.#bytes.buffer.transfer(0);
+      this.#bytes = new Uint8Array(length);
+    }
     return this.#bytes.subarray(0, length);
   }
 }

@@ -65,6 +65,11 @@ export class ByteWriter {
     return this.#buffer.subarray(0, this.#length);
   }
 
+  /** Gives back the room that was kept for more. */
+  trim(): void {
+    this.#buffer = new Uint8Array(this.#buffer.buffer.transfer(Math.max(this.#length, 1)));
+  }
+
   /** Begins again with nothing. */
   clear(): void {
     this.#length = 0;

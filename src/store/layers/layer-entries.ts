@@ -48,6 +48,7 @@ export class LayerEntries implements Disposable {
   constructor(sys: Syscalls, directories: readonly string[]) {
     try {
       for (const directory of directories) this.#scan(new LayerFiles(sys, directory));
+      this.table.trim();
     } catch (cause) {
       this[Symbol.dispose]();
       throw dataLoss(`cannot read a layer of the base: ${messageOf(cause)}`, { cause });
