@@ -37,6 +37,7 @@ const LABELS: Readonly<Record<string, string>> = {
   applyMb: 'apply: memory above idle, MB',
   applyTextMb: '  with program text, MB',
   writtenMb: 'apply: written, MB',
+  changedMb: '  new contents in whole blocks, MB',
 };
 
 function limitOf(pair: string, key: string, format: Format): number | undefined {

@@ -26,6 +26,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { buildImage, pushImage } from '../test/support/images.ts';
 import { type Registry, startRegistry } from '../test/support/registry.ts';
 import { Peak, writtenBytes } from './accounting.ts';
+import { changedBytes } from './delta-least.ts';
 import { measureOurs, measurePeers, type PeerPair } from './delta-peers.ts';
 import { type Figures, type Format, print, printTable } from './delta-table.ts';
 import { BenchEngine } from './engines.ts';
@@ -198,6 +199,7 @@ async function measure(pair: Pair, folder: string, format: Format): Promise<Figu
     applyMb: apply['aboveIdleMb'] ?? 0,
     applyTextMb: apply['withTextMb'] ?? 0,
     writtenMb: apply['writtenMb'] ?? 0,
+    changedMb: changedBytes(pair.old, pair.new) / 1e6,
   };
 }
 

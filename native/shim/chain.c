@@ -101,16 +101,6 @@ bool chain_newest(struct log_file *file) {
   return false;
 }
 
-/* From the newest on: files that are renamed meanwhile move the same way. */
-bool chain_find(uint64_t origin, struct log_file *file) {
-  for (int number = 0; number < files_max; number++) {
-    if (!open_number(number, file)) continue;
-    if (file->origin == origin) return true;
-    close(file->fd);
-  }
-  return false;
-}
-
 static bool is_at(const struct log_file *file, int number, bool packed) {
   struct log_file found;
   if (!open_file(number, packed, &found)) return false;

@@ -23,8 +23,6 @@ void chain_open(const char *path, int files_max);
 /* All of these give false when there is no such file. */
 bool chain_oldest(struct log_file *file);
 bool chain_newest(struct log_file *file);
-/* The file of that origin. */
-bool chain_find(uint64_t origin, struct log_file *file);
 /* The file after or before `file`, which stays open. When `file` was removed meanwhile: the oldest,
    or none. */
 bool chain_next(const struct log_file *file, struct log_file *next);

@@ -30,7 +30,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "chain.h"
 #include "json.h"
 #include "pack.h"
 
@@ -221,14 +220,6 @@ static void local_line(const struct line *line) {
                    line->size);
 }
 
-static void put_end(struct text *text) {
-  uint64_t origin = file >= 0 ? chain_origin(file) : 0;
-  if (origin == 0) return;
-  put_number(text, (int64_t)origin);
-  put(text, " ");
-  put_number(text, file_size);
-}
-
 static const char *open_log_file(bool local) {
   is_local = local;
   path = setting("log-path", "");
@@ -251,5 +242,5 @@ static const char *open_local(void) {
   return open_log_file(true);
 }
 
-const struct sink json_file_sink = {open_json_file, json_file_line, flush_file, close_file, put_end};
-const struct sink local_sink = {open_local, local_line, flush_file, close_file, put_end};
+const struct sink json_file_sink = {open_json_file, json_file_line, flush_file, close_file};
+const struct sink local_sink = {open_local, local_line, flush_file, close_file};

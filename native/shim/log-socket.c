@@ -250,5 +250,5 @@ static void close_peer(void) {
   peer = -1;
 }
 
-const struct sink journald_sink = {open_journald, journald_line, flush_nothing, close_peer, NULL};
-const struct sink syslog_sink = {open_syslog, syslog_line, flush_nothing, close_peer, NULL};
+const struct sink journald_sink = {open_journald, journald_line, flush_nothing, close_peer};
+const struct sink syslog_sink = {open_syslog, syslog_line, flush_nothing, close_peer};

@@ -123,12 +123,6 @@ void log_flush(void) {
   if (sink != NULL && writer_socket < 0) sink->flush();
 }
 
-void log_put_end(struct text *text) {
-  if (sink == NULL || sink->put_end == NULL || writer_socket >= 0) return;
-  sink->flush();
-  sink->put_end(text);
-}
-
 void log_close(void) {
   if (sink == NULL) return;
   if (writer_socket < 0) {

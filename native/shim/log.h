@@ -34,8 +34,6 @@ struct sink {
   void (*line)(const struct line *line);
   void (*flush)(void);
   void (*close)(void);
-  /* Puts where the next line will begin, as `shim logs` takes it for `end`; NULL where that is not known. */
-  void (*put_end)(struct text *text);
 };
 
 extern const struct sink json_file_sink, local_sink, journald_sink, syslog_sink;
@@ -46,8 +44,6 @@ const char *log_open(void);
 bool log_is_none(void);
 void log_line(const struct line *line);
 void log_flush(void);
-/* Writes what there is, and puts where the log ends; nothing where that is not known. */
-void log_put_end(struct text *text);
 /* Returns when everything is written. */
 void log_close(void);
 

@@ -360,26 +360,6 @@ static void on_request(int peer, const char *line) {
   }
 }
 
-/*
- * A client that reads the log as well is told up to where, and given what of unfinished lines is not
- * in there yet: no byte is missing, and none comes twice.
- */
-static bool catch_up(int fd, unsigned takes) {
-  static char bytes[64 + 2 * (8 + OUTPUT_BUFFER)];
-  struct text answer = {bytes, 0, sizeof bytes, false};
-  log_put_end(&answer);
-  put(&answer, "\n");
-  for (int i = 0; i < 2; i++) {
-    size_t size = outputs[i].held;
-    if (size == 0 || (takes & 1u << outputs[i].id) == 0) continue;
-    const uint8_t head[8] = {(uint8_t)outputs[i].id, 0, 0, 0, 0, 0, (uint8_t)(size >> 8), (uint8_t)size};
-    if (!terminal) put_bytes(&answer, head, sizeof head);
-    put_bytes(&answer, outputs[i].buffer, size);
-  }
-  ssize_t sent = send(fd, answer.bytes, answer.size, MSG_DONTWAIT | MSG_NOSIGNAL);
-  return sent == (ssize_t)answer.size;
-}
-
 /* --- set-up ------------------------------------------------------------------------------------- */
 
 static _Noreturn void give_up_saying(const char *before, const char *what) {
@@ -489,7 +469,7 @@ static void open_listener(void) {
 }
 
 static void set_up(void) {
-  static const struct peer_calls calls = {on_request, greet, catch_up};
+  static const struct peer_calls calls = {on_request, greet};
   if (chdir(directory) < 0) give_up(directory);
   if (!settings_from_file("spec")) give_up("spec");
   go_into_background();

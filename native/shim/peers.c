@@ -271,18 +271,14 @@ static void become(struct peer *peer, const char *line) {
     return;
   }
   peer->role = ATTACH;
-  bool with_log = false;
   for (const char *letter = line + 7; *letter != '\0'; letter++) {
     if (*letter == 'i') peer->takes |= 1u << STDIN;
     if (*letter == 'o') peer->takes |= 1u << STDOUT;
     if (*letter == 'e') peer->takes |= 1u << STDERR;
-    if (*letter == 'l') with_log = true;
   }
   peer->place = outbox_end();
   peer->progress_ns = clock_ns(CLOCK_MONOTONIC);
-  bool told = with_log ? calls->catch_up(peer->fd, peer->takes)
-                       : send(peer->fd, "\n", 1, MSG_DONTWAIT | MSG_NOSIGNAL) == 1;
-  if (!told) drop(peer);
+  if (send(peer->fd, "\n", 1, MSG_DONTWAIT | MSG_NOSIGNAL) != 1) drop(peer);
 }
 
 /* Takes one line, byte by byte: what follows the line may be a client's input. */

@@ -3,8 +3,6 @@
  *
  *   control          orders and events; see supervise.c
  *   attach [i][o][e] carries stdin, stdout, stderr; answered with one newline, then output follows
- *   attach …l        for a client that reads the log as well: answered with where the log ends for
- *                    it, then what is of unfinished lines follows, then output
  *
  * The launcher's connection, which the shim inherits as descriptor 3, is a control one.
  */
@@ -25,8 +23,6 @@ struct peer_calls {
   void (*request)(int peer, const char *line);
   /* A control connection that has just come. */
   void (*greet)(int peer);
-  /* A client that reads the log as well has just come; false when it cannot be told. */
-  bool (*catch_up)(int fd, unsigned takes);
 };
 
 void peers_open(const struct peer_calls *calls, bool raw, bool output_is_logged);

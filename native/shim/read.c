@@ -10,7 +10,6 @@
  *   tail        messages to begin with, counted from the end; -1: all
  *   since       nanoseconds since the epoch; older messages are left out
  *   until       the first younger one ends it; 0: none does
- *   end         where it ends, as the shim tells who attaches; '' or missing: where it ends now
  *   timestamps, details, raw, follow   1: yes
  *
  * With follow it ends when stdin does: then the container has ended, and what is there is all.
@@ -23,7 +22,6 @@
 #include <limits.h>
 #include <poll.h>
 #include <signal.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/inotify.h>
 #include <sys/stat.h>
@@ -279,15 +277,6 @@ static bool find_last(void) {
   return true;
 }
 
-/* As the writer told it; false when that file is gone, and all before it. */
-static bool find_end(const char *end) {
-  char *rest;
-  uint64_t origin = (uint64_t)strtoll(end, &rest, 10);
-  if (!chain_find(origin, &last)) return false;
-  last.at = strtoll(rest, NULL, 10);
-  return true;
-}
-
 int read_logs(int count, char **arguments) {
   if (!settings_from_arguments(count, arguments)) return complain("bad argument");
   const char *driver = setting("driver", "");
@@ -310,7 +299,6 @@ int read_logs(int count, char **arguments) {
   const char *path = setting("path", "");
   chain_open(path, (int)number_setting("files", 1));
   if (follow) open_watch(path);
-  const char *end = setting("end", "");
-  if (follow || (*end == '\0' ? find_last() : find_end(end))) run(number_setting("tail", -1));
+  if (follow || find_last()) run(number_setting("tail", -1));
   return 0;
 }

@@ -26,14 +26,7 @@ import { openSyscalls } from '../../src/kernel/ffi.ts';
 import type { LogRequest, ShimLog } from '../../src/kernel/shim.ts';
 import { openShims } from '../../src/kernel/shims.ts';
 import { eventually } from '../support/processes.ts';
-import {
-  type LogEntry,
-  logEntries,
-  logRequest,
-  readToEnd,
-  sanitizedShims,
-  unframe,
-} from '../support/shim.ts';
+import { type LogEntry, logEntries, logRequest, sanitizedShims, unframe } from '../support/shim.ts';
 
 /* What the shim logs and what its reader makes of it, under sanitizers. */
 
@@ -353,50 +346,6 @@ test('what a power cut has torn off costs nothing of what comes after it', async
       assert.equal(text, '1\n2\n3\n4\n6\n7\n8\n9\n', `${driver} without ${torn} bytes`);
     }
   }
-});
-
-test('what the log has up to an attach, and what comes after it, is all there is, once', async () => {
-  const command = `for i in $(seq 1 150); do seq 1 50; printf part; sleep 0.004; echo ial $i; done
-head -c 40000 /dev/zero | tr '\\0' y; sleep 0.1; echo; echo end`;
-  const whole = execFileSync('sh', ['-c', command], { encoding: 'utf8' });
-  for (const driver of ['json-file', 'local'] as const) {
-    for (const compress of [false, true]) {
-      const log = fileLog(driver, { maxSizeBytes: 20_000, filesMax: 1000, compress });
-      const shim = await shims.launch(running(command, { log }));
-      await shim.start();
-      const clients: Promise<string>[] = [];
-      for (let i = 0; i < 8; i += 1) {
-        await sleep(83);
-        clients.push(
-          (async () => {
-            const { socket, logEnd } = await shim.attachAfterLog({
-              stdin: false,
-              stdout: true,
-              stderr: true,
-            });
-            assert.ok(logEnd !== undefined);
-            const after = readToEnd(socket);
-            const before = await readText(log, { end: logEnd });
-            return `${before}${unframe(await after).stdout.toString()}`;
-          })(),
-        );
-      }
-      for (const text of await Promise.all(clients)) assert.ok(text === whole, `${driver}`);
-      assert.equal((await shim.exited).exitCode, 0);
-    }
-  }
-});
-
-test('a log that does not know where it ends says so', async () => {
-  const shim = await shims.launch(running('sleep 1', { log: NO_LOG }));
-  const { socket, logEnd } = await shim.attachAfterLog({
-    stdin: false,
-    stdout: true,
-    stderr: true,
-  });
-  assert.equal(logEnd, undefined);
-  socket.destroy();
-  await shim.start();
 });
 
 test('a full disk costs lines, not the container nor the log', async () => {
