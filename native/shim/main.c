@@ -23,22 +23,20 @@
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/syscall.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <termios.h>
 #include <unistd.h>
 
-#include "json.h"
+#include "event.h"
 #include "log.h"
 #include "output.h"
 #include "pack.h"
 #include "peers.h"
 #include "read.h"
 #include "runtime.h"
+#include "setup.h"
 
-enum { LAUNCHER = 3, EVENT_MAX = 16 << 10, REASON_MAX = 2048, EXIT_USAGE = 125, EXIT_UNKNOWN = 255 };
+enum { EXIT_UNKNOWN = 255 };
 
 /* A runtime that does not come back would keep its container from being started, stopped, removed. */
 enum { START_DEFAULT_MS = 120000, EXIT_KILLED = 128 + SIGKILL };
@@ -78,46 +76,24 @@ static bool oom_killed;
 
 /* --- events ------------------------------------------------------------------------------------- */
 
-static void put_field(struct text *event, const char *name, int64_t number) {
-  put(event, ",\"");
-  put(event, name);
-  put(event, "\":");
-  put_number(event, number);
-}
-
-/* Nanoseconds do not fit a JavaScript number: they travel as a string. */
-static void put_time_field(struct text *event, const char *name, int64_t time_ns) {
-  put(event, ",\"");
-  put(event, name);
-  put(event, "\":\"");
-  put_number(event, time_ns);
-  put(event, "\"");
-}
-
-static void begin_event(struct text *event, const char *type) {
-  put(event, "{\"type\":\"");
-  put(event, type);
-  put(event, "\"");
-}
-
 static void put_exit(struct text *event) {
-  put_field(event, "exitCode", exit_code);
+  event_number(event, "exitCode", exit_code);
   put(event, oom_killed ? ",\"oomKilled\":true" : ",\"oomKilled\":false");
-  put_time_field(event, "exitedAt", exited_ns);
-  put_time_field(event, "ran", ran_ns);
+  event_time(event, "exitedAt", exited_ns);
+  event_time(event, "ran", ran_ns);
 }
 
 static void greet(int peer) {
   char bytes[256];
   struct text event = {bytes, 0, sizeof bytes, false};
-  begin_event(&event, "hello");
-  put_field(&event, "shim", getpid());
+  event_begin(&event, "hello");
+  event_number(&event, "shim", getpid());
   put(&event, ",\"state\":\"");
   put(&event, state_names[state]);
   put(&event, "\"");
-  put_field(&event, "pid", pid);
-  put_time_field(&event, "startedAt", started_ns);
-  put_time_field(&event, "ran", state == RUNNING ? clock_ns(CLOCK_BOOTTIME) - begun_ns : ran_ns);
+  event_number(&event, "pid", pid);
+  event_time(&event, "startedAt", started_ns);
+  event_time(&event, "ran", state == RUNNING ? clock_ns(CLOCK_BOOTTIME) - begun_ns : ran_ns);
   put(&event, "}\n");
   peer_tell(peer, &event);
 }
@@ -125,25 +101,17 @@ static void greet(int peer) {
 static void tell_started(void) {
   char bytes[128];
   struct text event = {bytes, 0, sizeof bytes, false};
-  begin_event(&event, "started");
-  put_field(&event, "pid", pid);
-  put_time_field(&event, "startedAt", started_ns);
+  event_begin(&event, "started");
+  event_number(&event, "pid", pid);
+  event_time(&event, "startedAt", started_ns);
   put(&event, "}\n");
   peers_tell_all(&event);
-}
-
-static void put_failure(struct text *event, int status, const char *reason, size_t size) {
-  begin_event(event, "failed");
-  put_field(event, "status", status);
-  put(event, ",\"reason\":\"");
-  put_json(event, (const uint8_t *)reason, size);
-  put(event, "\"}\n");
 }
 
 static void tell_answer(int peer, const char *type, const char *reason) {
   char bytes[256];
   struct text event = {bytes, 0, sizeof bytes, false};
-  begin_event(&event, type);
+  event_begin(&event, type);
   put(&event, ",\"reason\":\"");
   put(&event, reason);
   put(&event, "\"}\n");
@@ -155,7 +123,7 @@ static void tell_answer(int peer, const char *type, const char *reason) {
 static void fail(int status, const char *reason, size_t size) {
   char bytes[EVENT_MAX];
   struct text event = {bytes, 0, sizeof bytes, false};
-  put_failure(&event, status, reason, size);
+  event_failed(&event, status, reason, size);
   peers_tell_all(&event);
   state = FAILED;
 }
@@ -303,7 +271,7 @@ static void reap(void) {
 static void write_exit_file(void) {
   char bytes[256];
   struct text event = {bytes, 0, sizeof bytes, false};
-  begin_event(&event, "exited");
+  event_begin(&event, "exited");
   put_exit(&event);
   put(&event, "}\n");
   int fd = open("exit.new", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
@@ -362,71 +330,10 @@ static void on_request(int peer, const char *line) {
 
 /* --- set-up ------------------------------------------------------------------------------------- */
 
-static _Noreturn void give_up_saying(const char *before, const char *what) {
-  char reason_bytes[REASON_MAX], bytes[EVENT_MAX];
-  struct text reason = {reason_bytes, 0, sizeof reason_bytes, false};
-  struct text event = {bytes, 0, sizeof bytes, false};
-  const char *cause = strerror(errno);
-  put(&reason, before);
-  put(&reason, what);
-  put(&reason, ": ");
-  put(&reason, cause);
-  put_failure(&event, EXIT_USAGE, reason.bytes, reason.size);
-  if (!write_all(LAUNCHER, event.bytes, event.size)) _exit(EXIT_USAGE + 1);
-  _exit(EXIT_USAGE);
-}
-
-static _Noreturn void give_up(const char *what) {
-  give_up_saying("cannot set up the shim: ", what);
-}
-
-/* A child of init's, in a session of its own, that holds nothing of the launcher's but the socket. */
-static void go_into_background(void) {
-  pid_t forked = fork();
-  if (forked < 0) give_up("fork");
-  if (forked > 0) _exit(0);
-  setsid();
-  syscall(SYS_close_range, LAUNCHER + 1, ~0U, 0); /* musl has no wrapper */
-  int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-  if (null < 0) give_up("/dev/null");
-  for (int fd = 0; fd < 3; fd++) dup2(null, fd);
-  close(null);
-  fcntl(LAUNCHER, F_SETFD, FD_CLOEXEC);
-  umask(077);
-}
-
-static void set_signals(void) {
-  /* Only a container's end ends its shim: a shutdown that signals everything must be recorded. */
-  static const int ignored[] = {SIGHUP, SIGINT, SIGTERM, SIGPIPE,
-                                SIGUSR1, SIGUSR2, SIGXFSZ};
-  for (size_t i = 0; i < sizeof ignored / sizeof ignored[0]; i++) signal(ignored[i], SIG_IGN);
-  signal(SIGCHLD, SIG_DFL);
-  sigset_t mask;
-  sigemptyset(&mask);
-  sigaddset(&mask, SIGCHLD);
-  sigprocmask(SIG_SETMASK, &mask, NULL);
-  signals = signalfd(-1, &mask, SFD_CLOEXEC | SFD_NONBLOCK);
-  if (signals < 0) give_up("signalfd");
-}
-
-static int open_null(int flags) {
-  int fd = open("/dev/null", flags | O_CLOEXEC);
-  if (fd < 0) give_up("/dev/null");
-  return fd;
-}
-
-/* Root of a remapped container may open its own /dev/stdout again. */
-static void open_pipe(int ends[2]) {
-  if (pipe2(ends, O_CLOEXEC) < 0) give_up("pipe");
-  uid_t uid = (uid_t)number_setting("uid", 0);
-  gid_t gid = (gid_t)number_setting("gid", 0);
-  if ((uid != 0 || gid != 0) && fchown(ends[0], uid, gid) < 0) give_up("chown of a pipe");
-}
-
 /* Only our end does not block. */
 static void open_output(struct output *output) {
   int ends[2];
-  open_pipe(ends);
+  setup_pipe(ends);
   fcntl(ends[0], F_SETFL, O_NONBLOCK);
   output->fd = ends[0];
   child_stdio[output->id] = ends[1];
@@ -441,40 +348,30 @@ static void open_streams(void) {
   window.ws_col = (unsigned short)number_setting("columns", 0);
   open_output(&outputs[1]);
   if (terminal) {
-    child_stdio[STDIN] = open_null(O_RDONLY);
-    child_stdio[STDOUT] = open_null(O_WRONLY);
+    child_stdio[STDIN] = setup_null(O_RDONLY);
+    child_stdio[STDOUT] = setup_null(O_WRONLY);
     return;
   }
   open_output(&outputs[0]);
   if (!flag_setting("open-stdin")) {
-    child_stdio[STDIN] = open_null(O_RDONLY);
+    child_stdio[STDIN] = setup_null(O_RDONLY);
     peers_end_stdin();
     return;
   }
   int ends[2];
-  open_pipe(ends);
+  setup_pipe(ends);
   fcntl(ends[1], F_SETFL, O_NONBLOCK);
   child_stdio[STDIN] = ends[0];
   peers_set_stdin(ends[1], flag_setting("stdin-once"));
-}
-
-static void open_listener(void) {
-  /* A relative name, because the folder's may be longer than an address of a socket. */
-  struct sockaddr_un address = {.sun_family = AF_UNIX, .sun_path = "shim.sock"};
-  listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-  if (listener < 0 || bind(listener, (struct sockaddr *)&address, sizeof address) < 0 ||
-      listen(listener, PEERS_MAX) < 0) {
-    give_up("shim.sock");
-  }
 }
 
 static void set_up(void) {
   static const struct peer_calls calls = {on_request, greet};
   if (chdir(directory) < 0) give_up(directory);
   if (!settings_from_file("spec")) give_up("spec");
-  go_into_background();
+  setup_go_into_background();
   prctl(PR_SET_NAME, "coracle-shim");
-  set_signals();
+  signals = setup_signals();
   const char *failed = log_open();
   if (failed != NULL) give_up_saying("failed to initialize logging driver: ", failed);
   if (prctl(PR_SET_CHILD_SUBREAPER, 1) < 0) give_up("prctl");
@@ -483,7 +380,7 @@ static void set_up(void) {
   if (failed != NULL) give_up(failed);
   peers_open(&calls, flag_setting("terminal"), !log_is_none());
   open_streams();
-  open_listener();
+  listener = setup_listener();
   peers_adopt(LAUNCHER);
 }
 

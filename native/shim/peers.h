@@ -1,7 +1,7 @@
 /*
  * Connections to the shim's socket. The first line of each says what it is:
  *
- *   control          orders and events; see supervise.c
+ *   control          orders and events; see main.c
  *   attach [i][o][e] carries stdin, stdout, stderr; answered with one newline, then output follows
  *
  * The launcher's connection, which the shim inherits as descriptor 3, is a control one.
