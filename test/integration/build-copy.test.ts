@@ -49,14 +49,14 @@ describe('COPY', () => {
     assert.deepEqual(found, [
       '0:0 755 directory ./both',
       '0:0 640 regular file ./both/one',
-      '0:0 4755 regular file ./both/two',
+      '0:0 755 regular file ./both/two',
       '0:0 755 directory ./dir',
       '0:0 644 regular file ./dir/in',
       '0:0 777 symbolic link ./dir/link',
       '0:0 640 regular file ./followed',
       '0:0 755 directory ./glob',
       '0:0 640 regular file ./glob/one',
-      '0:0 4755 regular file ./glob/two',
+      '0:0 755 regular file ./glob/two',
       '0:0 640 regular file ./one',
     ]);
   });

@@ -57,7 +57,7 @@ function copyOf(
   return {
     keyword,
     paths: words.slice(0, -1),
-    shownTo: shownTo.startsWith('/') ? shownTo : isFolder && to !== '/' ? `${to}/` : to,
+    shownTo,
     to: isFolder && to !== '/' ? `${to}/` : to,
     owner: expandWord(flags.get('chown') ?? '', variables, escapeWith),
     mayDownload: keyword === 'ADD',

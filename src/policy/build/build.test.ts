@@ -33,8 +33,9 @@ describe('the plan of a build', () => {
 
   test('ends with the labels that are asked for', () => {
     const { stages } = plan(['FROM a'], { labels: { b: "it's $x", a: '1' } });
-    const original = `LABEL 'a'='1' 'b'='it'"'"'s $x'`;
-    assert.equal(stages[0]?.instructions.at(-1)?.original, original);
+    const last = stages[0]?.instructions.at(-1);
+    assert.equal(last?.original, "LABEL a=1 b=it's $x");
+    assert.equal(last.rest, `'a'='1' 'b'='it'"'"'s $x'`);
   });
 
   test('refuses what cannot be, with the line', () => {

@@ -79,7 +79,8 @@ function labelStep(labels: Readonly<Record<string, string>>): Instruction | unde
   if (names.length === 0) return undefined;
   const quote = (text: string): string => `'${text.replaceAll("'", `'"'"'`)}'`;
   const rest = names.map((name) => `${quote(name)}=${quote(labels[name] ?? '')}`).join(' ');
-  return { line: 0, keyword: 'LABEL', flags: new Map(), rest, original: `LABEL ${rest}` };
+  const shown = names.map((name) => `${name}=${labels[name]}`).join(' ');
+  return { line: 0, keyword: 'LABEL', flags: new Map(), rest, original: `LABEL ${shown}` };
 }
 
 const STAGE_NAME = /^[a-z][a-z0-9\-_.]*$/;

@@ -3,7 +3,7 @@ import path from 'node:path';
 import { errnoOf, invalidArgument } from '../../base/errors.ts';
 import { LIMITS } from '../../base/limits.ts';
 import { fromText } from '../../formats/byte-string.ts';
-import { TarReader } from '../../formats/tar-reader.ts';
+import { TarReader, type TarSink } from '../../formats/tar-reader.ts';
 import { makeDirectoryInRoot, readInRoot } from '../../kernel/rootfs-file.ts';
 import { detectCompression } from '../../kernel/sync-inflate.ts';
 import type { Syscalls } from '../../kernel/syscalls.ts';
@@ -142,7 +142,7 @@ async function into(
 ): Promise<void> {
   const { sys, signal, command, owner } = copying;
   const unpacker = unpackerInto(copying, folder, command.keepsOwner ? undefined : owner);
-  const reader = new TarReader(unpacker);
+  const reader = new TarReader(command.keepsOwner ? unpacker : withoutSetId(unpacker));
   await feed(
     (chunk) => reader.push(chunk),
     async (output) => {
@@ -153,6 +153,19 @@ async function into(
   );
   reader.end();
   unpacker.end();
+}
+
+const [SETUID, SETGID, GROUP_EXECUTES] = [0o4000, 0o2000, 0o010];
+
+/** A program that gets another owner does not run as that one, as after chown(2). */
+function withoutSetId(sink: TarSink): TarSink {
+  return {
+    ...{ content: sink.content, entryEnd: sink.entryEnd },
+    entry: (entry) => {
+      const dropped = SETUID | (entry.mode & GROUP_EXECUTES ? SETGID : 0);
+      sink.entry(entry.kind === 'file' ? { ...entry, mode: entry.mode & ~dropped } : entry);
+    },
+  };
 }
 
 const TAR_HEAD_BYTES = 512;
