@@ -181,7 +181,7 @@ function essence({ config, history, author, architecture, os, rootfs }: Made): o
   const health = rest['Healthcheck'] as Config | null | undefined;
   return {
     ...{ author: author ?? '', architecture, os, layers: rootfs.diff_ids.length },
-    config: Object.fromEntries(Object.entries(rest).filter(isSaid).sort()),
+    config: Object.fromEntries(Object.entries(rest).filter(isSaid)),
     health: health ? [health['Test'], health['Interval'], health['Retries']] : [],
     history: history.map(({ created_by = '', empty_layer = false, author: who = '' }) => [
       withoutIds(created_by),

@@ -136,6 +136,15 @@ describe('COPY', () => {
       'COPY failed: no source files were specified',
       'When using ADD with more than one source file, the destination must be a directory and end with a /',
     ]);
+    const through = await layerTar([
+      { name: 'Dockerfile', content: `FROM ${box.image}\nCOPY inside/f /f\n` },
+      { name: 'inside', type: 'symlink', linkname: '/tmp/no/such' },
+      { name: 'tmp/no/such', type: 'directory' },
+      { name: 'inside/f', content: 'stayed' },
+    ]);
+    const stayed = await buildTar(box, through);
+    assert.equal(stayed.error, undefined, stayed.error?.message);
+    assert.equal(await sh(stayed.id, 'cat /f'), 'stayed');
     const outside = await buildTar(box, await layerTar([file('../f', 'x')]));
     assert.deepEqual(
       [outside.status, /a name must not hold \.\./.test(outside.refusal)],
