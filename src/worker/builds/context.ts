@@ -23,6 +23,9 @@ export class BuildContext {
   readonly folder: string;
   /** By clean path; a folder's own digest is that of its header. */
   readonly #digests = new Map<string, string>();
+  readonly #symlinks = new Set<string>();
+  /** A file came by way of a symlink and lies elsewhere than it is called: no digest is sure. */
+  #isTwisted = false;
 
   constructor(sys: Syscalls, folder: string) {
     this.#sys = sys;
@@ -113,8 +116,9 @@ export class BuildContext {
     return readInRoot(this.#sys, this.folder, name, bytesMax);
   }
 
-  /** Digest of a file, or of all that is in a folder; undefined for what was not sent. */
+  /** Digest of a file, or of all that is in a folder; undefined when it is not known. */
   digestOf(name: string, isFolder: boolean): string | undefined {
+    if (this.#isTwisted) return undefined;
     if (!isFolder) return this.#digests.get(name);
     const prefix = name === '' ? '' : `${name}/`;
     const inside: string[] = [];
@@ -122,6 +126,14 @@ export class BuildContext {
       if (each.startsWith(prefix) && each !== '') inside.push(digest);
     }
     return folderDigest(inside);
+  }
+
+  #note({ kind }: TarEntry, name: string): void {
+    for (let at = path.posix.dirname(name); at !== '.'; at = path.posix.dirname(at)) {
+      if (this.#symlinks.size === 0) break;
+      if (this.#symlinks.has(at)) this.#isTwisted = true;
+    }
+    if (kind === 'symlink') this.#symlinks.add(name);
   }
 
   /** Passes an archive's entries on, and takes their digests. */
@@ -132,6 +144,7 @@ export class BuildContext {
       entry: (entry) => {
         sink.entry(entry);
         const name = clean(toText(entry.path));
+        this.#note(entry, name);
         const hash = beginDigest(entry);
         if (entry.kind === 'hardlink') hash.update(this.#digests.get(linkTarget(entry)) ?? '');
         current = { name, hash };

@@ -53,8 +53,7 @@ function sourceAt(tree: SourceTree, name: string): BuildSource {
   const { sys, root, context } = tree;
   const real = followInRoot(sys, root, `/${name}`).slice(1);
   const isFolder = isFolderAt(tree, real, name);
-  const digest = context === undefined ? digestIn(tree, real) : context.digestOf(real, isFolder);
-  if (digest === undefined) throw missing(tree, name);
+  const digest = context?.digestOf(real, isFolder) ?? digestIn(tree, real);
   return { digest: `${isFolder ? 'dir' : 'file'}:${digest}`, path: name, download: '' };
 }
 
