@@ -23,7 +23,7 @@ import { type BuildSession, type BuildStage, say } from './session.ts';
 import { withPlace } from './trees.ts';
 
 /** A container with this label is a build's, and goes when the build cannot take it away itself. */
-const BUILD_LABEL = 'io.coracle.build';
+const BUILD_LABEL = 'coracle.build';
 
 /** RUN: a command in a container of the image so far; what it changes is the step's layer. */
 export async function runStep(
