@@ -36,7 +36,7 @@
 #include "runtime.h"
 #include "setup.h"
 
-enum { EXIT_UNKNOWN = 255 };
+enum { EXIT_UNKNOWN = 255, EXIT_BYTES = 256 };
 
 /* A runtime that does not come back would keep its container from being started, stopped, removed. */
 enum { START_DEFAULT_MS = 120000, EXIT_KILLED = 128 + SIGKILL };
@@ -267,15 +267,24 @@ static void reap(void) {
   }
 }
 
+/* Its room is taken at the start: by the end there may be none, and the exit code would be lost. */
+static void take_exit_room(void) {
+  static const char room[EXIT_BYTES];
+  int fd = open("exit.new", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+  if (fd < 0 || !write_all(fd, room, sizeof room)) give_up("exit.new");
+  close(fd);
+}
+
 /* The file appears whole or not at all. */
 static void write_exit_file(void) {
-  char bytes[256];
+  char bytes[EXIT_BYTES];
   struct text event = {bytes, 0, sizeof bytes, false};
   event_begin(&event, "exited");
   put_exit(&event);
   put(&event, "}\n");
-  int fd = open("exit.new", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-  bool written = fd >= 0 && write_all(fd, event.bytes, event.size);
+  int fd = open("exit.new", O_WRONLY | O_CLOEXEC);
+  bool written = fd >= 0 && write_all(fd, event.bytes, event.size) &&
+                 ftruncate(fd, (off_t)event.size) == 0;
   if (fd >= 0) close(fd);
   /* The folder may be gone; then nobody asks for the file. */
   if (written) rename("exit.new", "exit");
@@ -380,6 +389,7 @@ static void set_up(void) {
   if (failed != NULL) give_up(failed);
   peers_open(&calls, flag_setting("terminal"), !log_is_none());
   open_streams();
+  take_exit_room();
   listener = setup_listener();
   peers_adopt(LAUNCHER);
 }

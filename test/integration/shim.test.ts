@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { createConnection } from 'node:net';
 import path from 'node:path';
 import { test } from 'node:test';
@@ -75,6 +75,25 @@ test('how long a process ran does not depend on how the wall clock is set', asyn
   assert.ok(exitedAtNs - startedAtNs >= yearNs, 'the clock was set');
   assert.ok(ranNs >= 400_000_000n && ranNs < 60_000_000_000n, String(ranNs));
   assert.ok(seen.ranNs >= 150_000_000n && seen.ranNs < ranNs, String(seen.ranNs));
+});
+
+test('an exit code is kept when the exec root has become full', async () => {
+  const small = path.join(root, 'small');
+  mkdirSync(small);
+  execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=64k', 'tmpfs', small]);
+  try {
+    const { runtime } = running('');
+    const args = [`cat /dev/zero > ${small}/filler; exit 7`];
+    const spec = shimSpec(small, 'full', { ...runtime, args });
+    const shim = await shims.launch(spec);
+    await shim.start();
+    const status = await shim.exited;
+    assert.equal(status.exitCode, 7);
+    await eventually(() => hasEnded(shim.pid), { what: 'the end of the shim' });
+    assert.deepEqual(await shims.reconnect(spec.directory), { state: 'exited', status });
+  } finally {
+    execFileSync('umount', [small]);
+  }
 });
 
 test('a runtime that does not come back is killed with what it started', async () => {
