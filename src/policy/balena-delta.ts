@@ -27,6 +27,12 @@ export type BalenaDelta = {
   readonly isCommon: readonly boolean[];
 };
 
+/** True for an image that is a delta, whether or not it fits together. */
+export function isBalenaDelta(image: ImageConfig): boolean {
+  const { Labels } = image.config;
+  return Labels[BASE_LABEL] !== undefined && Labels[TARGET_LABEL] !== undefined;
+}
+
 /**
  * What the config of an image says if it is a delta; undefined for any other image.
  * @throws invalidArgument for a delta that does not fit together

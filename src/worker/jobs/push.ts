@@ -3,7 +3,8 @@ import { Semaphore } from '../../base/async.ts';
 import { type Digest, parseDigest, shortId } from '../../base/digest.ts';
 import { messageOf } from '../../base/errors.ts';
 import { openSyscalls } from '../../kernel/ffi.ts';
-import { gzipped } from '../../kernel/gzip-packer.ts';
+import { gzipped, type PackingEffort } from '../../kernel/gzip-packer.ts';
+import { isBalenaDelta } from '../../policy/balena-delta.ts';
 import {
   candidateBlobs,
   newManifest,
@@ -15,7 +16,7 @@ import {
 import type { RegistrySession } from '../../registry/session.ts';
 import { findBlob, mountBlob, putManifest, uploadBlob } from '../../registry/upload.ts';
 import { decodeJson } from '../../spec/decode.ts';
-import { type Manifest, MEDIA_TYPE, manifest } from '../../spec/oci/image.ts';
+import { imageConfig, type Manifest, MEDIA_TYPE, manifest } from '../../spec/oci/image.ts';
 import type { LayerBlob } from '../../store/layer-store.ts';
 import { layerTar } from '../../store/layers/layer-tar.ts';
 import { BlobOrigins } from '../blob-origins.ts';
@@ -68,6 +69,7 @@ class Push {
   /** Layers that an image has twice are dealt with once. */
   readonly #done = new Map<string, Promise<PushedLayer>>();
   readonly #blobs: LayerBlob[] = [];
+  readonly #effort: PackingEffort;
   #uploadedBytes = 0;
 
   constructor(
@@ -79,6 +81,8 @@ class Push {
     this.#session = registries.session;
     this.#origins = registries.origins;
     this.#context = context;
+    const config = Buffer.from(job.configBase64, 'base64').toString();
+    this.#effort = isBalenaDelta(decodeJson(imageConfig, config)) ? 'small' : 'quick';
     this.#known = job.manifests
       .map((record) => ({
         record,
@@ -271,6 +275,7 @@ class Push {
   /** Packs the layer and sends that. */
   async #pack(layer: PushLayer, line: LayerProgress): Promise<Sent> {
     const sys = this.#sys;
+    const effort = this.#effort;
     const { directory, diffId, tarBytes } = layer;
     let takenBytes = 0;
     // It ends with an error when it is not what its diffID says.
@@ -282,7 +287,7 @@ class Push {
     };
     let packedBytes = 0;
     const source = async function* (): AsyncGenerator<Uint8Array> {
-      for await (const chunk of gzipped(tar())) {
+      for await (const chunk of gzipped(tar(), effort)) {
         packedBytes += chunk.length;
         yield chunk;
       }
