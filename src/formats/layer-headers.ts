@@ -260,7 +260,7 @@ class Cursor {
   }
 
   record(): LayerRecord {
-    const kind: number = this.#take(1).readUInt8();
+    const kind = this.#byte();
     switch (kind) {
       case KIND.raw:
         return { kind: 'raw', bytes: this.#take(this.#integer()) };
@@ -301,10 +301,18 @@ class Cursor {
     return taken;
   }
 
+  /** Without a view for it: there are a dozen in each record. */
+  #byte(): number {
+    const byte = this.#bytes[this.#at];
+    if (byte === undefined) throw damaged('a record is cut off');
+    this.#at += 1;
+    return byte;
+  }
+
   #integer(): number {
     let value = 0;
     for (let scale = 1; ; scale *= 128) {
-      const byte = this.#take(1)[0] ?? 0;
+      const byte = this.#byte();
       value += (byte & 127) * scale;
       if (!Number.isSafeInteger(value)) throw damaged('a number is too large');
       if (byte < 128) return value;

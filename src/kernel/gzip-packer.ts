@@ -82,7 +82,15 @@ class GzipPacker implements Disposable {
     this.#effort = effort;
     this.#level = LEVEL[effort];
     this.#address = addressOf(this.#stream);
-    const how = [this.#level, DEFLATED, GZIP_BITS, MEMORY_LEVEL, DEFAULT_STRATEGY, '1', Z_STREAM.size];
+    const how = [
+      this.#level,
+      DEFLATED,
+      GZIP_BITS,
+      MEMORY_LEVEL,
+      DEFAULT_STRATEGY,
+      '1',
+      Z_STREAM.size,
+    ];
     this.#check(native.init(this.#address, ...how));
   }
 

@@ -3,6 +3,7 @@ import type { DiffId } from '../base/digest.ts';
 import { dataLoss, errnoOf, invalidArgument, isEngineError } from '../base/errors.ts';
 import { LIMITS } from '../base/limits.ts';
 import { DeltaLayerReader } from '../formats/delta-layer.ts';
+import { collectGarbage } from '../kernel/collect-garbage.ts';
 import { detectCompression, inflatePieces } from '../kernel/sync-inflate.ts';
 import type { Syscalls } from '../kernel/syscalls.ts';
 import type { StagedLayer } from '../store/layer-store.ts';
@@ -35,6 +36,8 @@ export type ApplyOptions = DeltaLayerOptions & {
 
 /** Pieces of the delta that are turned into commands at once. */
 const SLICE_BYTES = 64 << 10;
+/** Bytes that are made until the garbage of making them is collected. */
+const COLLECT_BYTES = 32 << 20;
 
 /**
  * Makes a layer of a target from the base and one layer of a delta, in one pass: nothing but the
@@ -112,8 +115,10 @@ async function copy(
 }
 
 function take(extraction: LayerExtraction, bytes: Uint8Array): void {
+  const before = extraction.sizeBytes;
   extraction.received(bytes);
   extraction.push(bytes);
+  if (before % COLLECT_BYTES > extraction.sizeBytes % COLLECT_BYTES) collectGarbage();
 }
 
 async function finish(

@@ -8,6 +8,7 @@ import {
   recordsOfFrame,
   unpackFrame,
 } from '../../formats/layer-headers.ts';
+import { collectGarbage } from '../../kernel/collect-garbage.ts';
 import type { Syscalls } from '../../kernel/syscalls.ts';
 import { LayerFiles } from './layer-tar.ts';
 
@@ -57,8 +58,10 @@ const ZEROS = -2;
 const ZERO_BYTES = Buffer.alloc(512);
 
 const OUTPUT_BYTES = 256 << 10;
-/** One unpacked frame is 256 KiB and describes some 400 files. */
-const UNPACKED_MAX = 8;
+/** One unpacked frame is 256 KiB and describes some 400 files; more than this find no more of them. */
+const UNPACKED_MAX = 2;
+/** So many are unpacked before they are collected. */
+const COLLECT_FRAMES = 16;
 /** What is known of a frame takes 50 kB or so: a delta may jump about in 50,000 files. */
 const STRETCHES_MAX = 128;
 const FILES_MAX = 32;
@@ -179,6 +182,7 @@ export class LayerBasis implements Disposable {
         for (const { bytes } of record.segments) at += bytes;
       }
       if (at > frame.start) this.#frames.push(frame);
+      if (this.#frames.length % COLLECT_FRAMES === 0) collectGarbage();
     }
     if (tarBytes !== at - start) throw dataLoss('its headers do not add up to its tar');
     return at;
