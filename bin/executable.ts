@@ -12,11 +12,12 @@ function entry(): string[] {
 }
 
 /**
- * A worker is the same program with JIT. Its young generation is small, and its code and heap are
- * kept small: it handles a few large buffers, and garbage that waits is memory that a board does not
- * have. Jobs that make little by little collect it themselves.
+ * A worker is the same program with JIT. Its young generation is small: it handles a few large
+ * buffers, and garbage that waits is memory that a board does not have. Options that change the
+ * code that V8 makes are set later (`worker/run.ts`): given here they void the code that Node brings
+ * along for its own modules, which costs each start 16 ms.
  */
-const WORKER_OPTIONS = ['--max-semi-space-size=1', '--optimize-for-size', '--expose-gc'];
+const WORKER_OPTIONS = ['--max-semi-space-size=1'];
 
 /**
  * glibc keeps what is freed for the thread that freed it, and raises the size from which memory is
