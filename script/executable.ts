@@ -65,6 +65,7 @@ try {
       shim: at('build/shim'),
       init: at('build/init'),
       userns: at('build/userns'),
+      'unpacker.so': at('build/unpacker.so'),
       'cli.cjs': at('build/cli.cjs'),
       'cli.cache': codeCache('cli', work),
       'daemon.cjs': at('build/daemon.cjs'),

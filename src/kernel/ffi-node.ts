@@ -1,4 +1,4 @@
-import { type Koffi, loadKoffi } from './native-library.ts';
+import { type Koffi, loadKoffi, loadNativeLibrary } from './native-library.ts';
 
 /**
  * Functions of the libraries that Node itself is made of (zlib, OpenSSL): it exports them for
@@ -18,12 +18,27 @@ let library: ReturnType<Koffi['load']> | undefined;
 export function processFunctions<K extends string>(
   prototypes: Readonly<Record<K, string>>,
 ): Readonly<Record<K, Native>> | undefined {
-  const koffi = loadKoffi();
-  library ??= koffi.load(null);
+  library ??= loadKoffi().load(null);
+  return functionsOf(library, prototypes);
+}
+
+/** The same of a library that comes with this program, `native/NAME.c`. */
+export function libraryFunctions<K extends string>(
+  name: string,
+  prototypes: Readonly<Record<K, string>>,
+): Readonly<Record<K, Native>> | undefined {
+  const own = loadNativeLibrary(name);
+  return own && functionsOf(own, prototypes);
+}
+
+function functionsOf<K extends string>(
+  from: ReturnType<Koffi['load']>,
+  prototypes: Readonly<Record<K, string>>,
+): Readonly<Record<K, Native>> | undefined {
   const found: Partial<Record<K, Native>> = {};
   for (const [name, prototype] of Object.entries(prototypes) as [K, string][]) {
     try {
-      found[name] = library.func(prototype) as Native;
+      found[name] = from.func(prototype) as Native;
     } catch {
       return undefined; // koffi says in its own words that there is no such symbol
     }

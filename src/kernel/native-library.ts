@@ -1,7 +1,8 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import path from 'node:path';
 import { getRawAsset, isSea } from 'node:sea';
+import { fileURLToPath } from 'node:url';
 import type koffiTypes from 'koffi';
 
 /** The part of koffi that this project uses: its default export. */
@@ -38,30 +39,51 @@ function loadPackage(): Koffi {
   }
 }
 
+/**
+ * A library of this program's own, `native/NAME.c`: beside the bundle, or in the build folder of a
+ * checkout, or an asset of the executable. Undefined where it cannot be loaded: whoever uses it has
+ * another way.
+ */
+export function loadNativeLibrary(name: string): ReturnType<Koffi['load']> | undefined {
+  const koffi = loadKoffi();
+  try {
+    if (isSea()) return fromAsset(name, (file) => koffi.load(file));
+    const beside = fileURLToPath(new URL(name, import.meta.url));
+    const built = fileURLToPath(new URL(`../../build/${name}`, import.meta.url));
+    return koffi.load(existsSync(beside) ? beside : built);
+  } catch {
+    return undefined; // another architecture, or a Node that does not export what it needs
+  }
+}
+
 function loadAsset(): Koffi {
-  const bytes = new Uint8Array(getRawAsset('koffi.node'));
+  return fromAsset('koffi.node', (file) => {
+    const module = { exports: {} };
+    process.dlopen(module, file);
+    return module.exports as Koffi;
+  });
+}
+
+function fromAsset<T>(name: string, load: (file: string) => T): T {
+  const bytes = new Uint8Array(getRawAsset(name));
   let cause: unknown;
   for (const place of PLACES) {
     try {
-      return loadFrom(place, bytes);
+      return loadFrom(place, bytes, load);
     } catch (error) {
       cause = error; // absent, read-only, full or mounted noexec: try the next one
     }
   }
   const places = PLACES.join(', ');
-  throw new Error(`cannot load the syscall addon: none of ${places} can be written and run from`, {
-    cause,
-  });
+  throw new Error(`cannot load ${name}: none of ${places} can be written and run from`, { cause });
 }
 
-function loadFrom(place: string, bytes: Uint8Array): Koffi {
+function loadFrom<T>(place: string, bytes: Uint8Array, load: (file: string) => T): T {
   const directory = mkdtempSync(path.join(place, '.coracle-'));
   try {
-    const file = path.join(directory, 'koffi.node');
+    const file = path.join(directory, 'library');
     writeFileSync(file, bytes, { mode: 0o700 });
-    const module = { exports: {} };
-    process.dlopen(module, file);
-    return module.exports as Koffi;
+    return load(file);
   } finally {
     rmSync(directory, { recursive: true, force: true });
   }

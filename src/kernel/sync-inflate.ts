@@ -159,10 +159,15 @@ export function openSyncInflater(
 /** What follows a codec's end is nothing, or zeros. @throws dataLoss */
 export function checkPadding(compression: Compression, rest: Uint8Array): void {
   if (rest.some((byte) => byte !== 0)) {
-    throw dataLoss(`${compression}: bytes that do not belong to it after its end`, {
-      detail: { codec: 'trailing bytes' },
-    });
+    throw trailingBytes(compression);
   }
+}
+
+/** The error of a stream that is followed by something else. */
+export function trailingBytes(compression: Compression): EngineError {
+  return dataLoss(`${compression}: bytes that do not belong to it after its end`, {
+    detail: { codec: 'trailing bytes' },
+  });
 }
 
 /** True for what a codec says of its input. */

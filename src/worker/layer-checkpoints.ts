@@ -1,6 +1,7 @@
 import type { Digest } from '../base/digest.ts';
 import { LIMITS } from '../base/limits.ts';
 import type { InflatePoint } from '../kernel/resumable-inflate.ts';
+import type { UnpackPlace } from '../kernel/unpack-thread.ts';
 import type { LayerCheckpoint } from '../store/layers/layer-checkpoint.ts';
 
 /** How often an extraction notes how far it has come. */
@@ -28,6 +29,7 @@ export class LayerCheckpoints {
   #lastMs = performance.now();
   #hashed: { readonly bytes: number; readonly state: Buffer } | undefined;
   #pending: DueCheckpoint | undefined;
+  #isAsked = false;
 
   /** `fromByte`: where the blob is begun. */
   constructor(digest: Digest, pace: CheckpointPace, fromByte: number) {
@@ -38,13 +40,37 @@ export class LayerCheckpoints {
 
   /** The next piece of the blob begins at `bytes`; `state` gives the digest's state before it. */
   piece(bytes: number, state: () => Buffer): void {
-    if (this.#pending !== undefined) return;
-    const isDue =
-      bytes - this.#lastBytes >= this.#pace.everyBytes &&
-      performance.now() - this.#lastMs >= this.#pace.everyMs;
-    if (!isDue || bytes === 0) return;
+    if (this.#pending !== undefined || !this.#isNext(bytes)) return;
     this.#hashed = { bytes, state: state() };
     this.#dueBytes = bytes;
+  }
+
+  #isNext(bytes: number): boolean {
+    return (
+      bytes > 0 &&
+      bytes - this.#lastBytes >= this.#pace.everyBytes &&
+      performance.now() - this.#lastMs >= this.#pace.everyMs
+    );
+  }
+
+  /** Where both are done elsewhere: the next piece begins at `bytes`. True: ask for a {@link place}. */
+  wantsPlace(bytes: number): boolean {
+    if (this.#pending !== undefined || this.#isAsked || !this.#isNext(bytes)) return false;
+    this.#dueBytes = bytes;
+    this.#isAsked = true;
+    return true;
+  }
+
+  /** A place was asked for and has not come yet. */
+  get isAsked(): boolean {
+    return this.#isAsked;
+  }
+
+  /** The place that was asked for. */
+  place({ point, hashState }: UnpackPlace): void {
+    this.#isAsked = false;
+    const { inputBytes: hashedBytes } = point;
+    this.#wait({ compression: 'gzip', hashedBytes, hashState, point, dropBytes: 0 });
   }
 
   /** Inflating stands between two blocks. */

@@ -1,24 +1,13 @@
-import { createHash } from 'node:crypto';
 import { closeSync, constants, mkdirSync, openSync, writeSync } from 'node:fs';
 import path from 'node:path';
 import { type DiffId, type Digest, parseDiffId, parseDigest } from '../base/digest.ts';
-import { assert, dataLoss, errnoOf, invalidArgument, isEngineError } from '../base/errors.ts';
-import { LIMITS } from '../base/limits.ts';
+import { dataLoss, errnoOf, isEngineError } from '../base/errors.ts';
 import { asBuffer } from '../formats/byte-string.ts';
 import { LayerHeadersWriter } from '../formats/layer-headers.ts';
 import type { TarEntry } from '../formats/tar-entry.ts';
 import { TarReader } from '../formats/tar-reader.ts';
 import { FADV } from '../kernel/constants.ts';
-import { RestartableZstd, type ZstdRestart } from '../kernel/restartable-zstd.ts';
-import { type InflatePoint, ResumableInflater } from '../kernel/resumable-inflate.ts';
-import { ResumableSha256 } from '../kernel/resumable-sha256.ts';
-import {
-  type Compression,
-  detectCompression,
-  MAGIC_BYTES,
-  openSyncInflater,
-  type SyncInflater,
-} from '../kernel/sync-inflate.ts';
+import type { Compression } from '../kernel/sync-inflate.ts';
 import type { Syscalls } from '../kernel/syscalls.ts';
 import type { StagedLayer } from '../store/layer-store.ts';
 import {
@@ -26,6 +15,7 @@ import {
   removeCheckpoint,
   writeCheckpoint,
 } from '../store/layers/layer-checkpoint.ts';
+import { BlobIntake } from './blob-intake.ts';
 import type { EarlierFiles } from './earlier-files.ts';
 import { LayerTree } from './extract-tree.ts';
 import { type CheckpointPace, type DueCheckpoint, LayerCheckpoints } from './layer-checkpoints.ts';
@@ -64,6 +54,8 @@ export type ExtractionOptions = {
   };
   /** The same files for who brings the bytes up to the checkpoint by other ways. */
   readonly files?: EarlierFiles | undefined;
+  /** For tests: what happens where no thread can unpack. */
+  readonly withoutThread?: boolean | undefined;
 };
 
 /** An extracted layer, with what is known of its bytes. */
@@ -73,9 +65,6 @@ export type ExtractedLayer = StagedLayer & {
   readonly compression: Compression;
 };
 
-/** The state of the blob's digest at a place. */
-type HashedPlace = { readonly hashedBytes: number; readonly hashState: Buffer };
-
 /** The error of bytes that are not those that were asked for; its text is Docker's. */
 export function verificationFailed(expected: ExpectedLayer, why: string, cause?: unknown): Error {
   return dataLoss(
@@ -84,19 +73,27 @@ export function verificationFailed(expected: ExpectedLayer, why: string, cause?:
   );
 }
 
+function openCheckpoints({
+  checkpoints,
+  expected,
+  from,
+}: ExtractionOptions): LayerCheckpoints | undefined {
+  if (checkpoints === undefined || expected.digest === undefined) return undefined;
+  return new LayerCheckpoints(expected.digest, checkpoints, from?.checkpoint.hashedBytes ?? 0);
+}
+
 /**
  * One layer being extracted, driven by pushes:
  *
- *   bytes → sha256 → inflate → sha256 → tar → files
- *                                         └→ headers
+ *   bytes → {@link BlobIntake} → tar → files
+ *                                 └→ headers
  *
  * After a failure it only goes on hashing what comes in.
  */
 export class LayerExtraction implements AsyncDisposable {
   readonly #options: ExtractionOptions;
-  readonly #compressed: Pick<ResumableSha256, 'update' | 'digest'>;
+  readonly #intake: BlobIntake;
   readonly #checkpoints: LayerCheckpoints | undefined;
-  readonly #plain = createHash('sha256');
   readonly #directoryFd: number;
   readonly #headersFd: number;
   readonly #writeback: Writeback;
@@ -104,31 +101,23 @@ export class LayerExtraction implements AsyncDisposable {
   readonly #tree: LayerTree;
   readonly #headers: LayerHeadersWriter;
   readonly #tar: TarReader;
-  #head: Buffer | undefined = Buffer.alloc(0);
-  #compression: Compression = 'none';
-  #inflater: SyncInflater | undefined;
   #entry: TarEntry | undefined;
-  #tarBytes = 0;
   #headersBytes = 0;
   #failure: Error | undefined;
-  #isInflated = false;
   #checkpointBytes = 0;
-  /** Bytes of the source that are hashed again, but were inflated before. */
-  #skip = 0;
-  /** zstd: the digest's state before the piece that is taken in, and where inflating can begin. */
-  #piece: HashedPlace | undefined;
-  #restart: (HashedPlace & ZstdRestart) | undefined;
-  /** Bytes of the source so far. */
-  sizeBytes = 0;
 
   constructor(options: ExtractionOptions) {
     mkdirSync(options.directory, { mode: 0o700 });
     this.#options = options;
-    const { directory, sys } = options;
-    const hash = this.#openHash();
-    this.#compressed = hash ?? createHash('sha256');
-    this.#checkpoints = this.#openCheckpoints(hash);
-    if (hash !== undefined) this.#piece = { hashedBytes: 0, hashState: hash.state() };
+    const { directory, sys, expected } = options;
+    this.#checkpoints = openCheckpoints(options);
+    this.#intake = new BlobIntake({
+      checkpoints: this.#checkpoints,
+      from: options.from?.checkpoint,
+      isProved: expected.digest !== undefined && expected.diffId !== undefined,
+      onTar: (bytes) => this.#tar.push(bytes),
+      withoutThread: options.withoutThread,
+    });
     const { O_RDONLY, O_DIRECTORY, O_WRONLY, O_CREAT, O_EXCL } = constants;
     this.#directoryFd = openSync(directory, O_RDONLY | O_DIRECTORY);
     this.#headersFd = openSync(path.join(directory, 'headers'), O_WRONLY | O_CREAT | O_EXCL, 0o600);
@@ -156,70 +145,18 @@ export class LayerExtraction implements AsyncDisposable {
       entryEnd: () => this.#entryEnd(),
       raw: (bytes) => this.#headers.raw(bytes),
     });
-    if (options.from !== undefined) this.#goOn(options.from.checkpoint);
   }
 
-  /** Undefined where nothing asks for one that can be kept, or there is none. */
-  #openHash(): ResumableSha256 | undefined {
-    const { checkpoints, from } = this.#options;
-    if (checkpoints === undefined && from === undefined) return undefined;
-    const hash = ResumableSha256.open(from?.checkpoint.hashState);
-    assert(from === undefined || hash !== undefined, 'a checkpoint without its codec');
-    return hash;
-  }
-
-  #openCheckpoints(hash: ResumableSha256 | undefined): LayerCheckpoints | undefined {
-    const { checkpoints, expected, from } = this.#options;
-    if (checkpoints === undefined || hash === undefined || expected.digest === undefined) {
-      return undefined;
-    }
-    const fromByte = from?.checkpoint.hashedBytes ?? 0;
-    return new LayerCheckpoints(expected.digest, checkpoints, fromByte);
-  }
-
-  #goOn(checkpoint: BlobCheckpoint): void {
-    const { compression, hashedBytes, hashState, point, dropBytes } = checkpoint;
-    this.#head = undefined;
-    this.#compression = compression;
-    this.sizeBytes = hashedBytes;
-    this.#skip = point.inputBytes - hashedBytes;
-    if (compression === 'none') return;
-    if (compression === 'zstd') {
-      const { inputBytes, outputBytes } = point;
-      const from = { inputBytes, outputBytes: outputBytes - dropBytes };
-      this.#restart = { ...from, hashedBytes, hashState };
-      this.#inflater = this.#openZstd(from, dropBytes);
-    } else this.#inflater = this.#openResumable(point);
-    assert(this.#inflater !== undefined, 'a checkpoint without its codec');
-  }
-
-  #openZstd(from: ZstdRestart, dropBytes: number): RestartableZstd | undefined {
-    return RestartableZstd.open({
-      onOutput: (bytes) => this.#inflated(bytes),
-      onFrame: (restart) => {
-        if (this.#piece !== undefined) this.#restart = { ...this.#piece, ...restart };
-      },
-      from,
-      dropBytes,
-    });
-  }
-
-  #openResumable(from?: InflatePoint): ResumableInflater | undefined {
-    const inflater = ResumableInflater.open({
-      onOutput: (bytes) => this.#inflated(bytes),
-      onBlock: () => {
-        if (inflater !== undefined) this.#checkpoints?.block('gzip', () => inflater.point());
-      },
-      ...(from === undefined ? {} : { from }),
-    });
-    return inflater;
+  /** Bytes of the source so far. */
+  get sizeBytes(): number {
+    return this.#intake.sizeBytes;
   }
 
   /** Bytes of the tar that an earlier extraction has read already. */
   replay(bytes: Buffer): void {
     const umask = process.umask(0);
     try {
-      this.#inflated(bytes);
+      this.#intake.replay(bytes);
     } finally {
       process.umask(umask);
     }
@@ -227,8 +164,7 @@ export class LayerExtraction implements AsyncDisposable {
 
   /** Says that `push` gets what this compression holds, while `received` gets the source's bytes. */
   inflatedElsewhere(compression: Compression): void {
-    this.#isInflated = true;
-    this.#compression = compression;
+    this.#intake.inflatedElsewhere(compression);
   }
 
   /**
@@ -241,45 +177,19 @@ export class LayerExtraction implements AsyncDisposable {
 
   /** Counts and hashes bytes of the source; {@link push} takes them then. */
   received(chunk: Uint8Array): void {
-    const hash = this.#compressed;
-    if (hash instanceof ResumableSha256) {
-      this.#checkpoints?.piece(this.sizeBytes, () => hash.state());
-      if (this.#compression === 'none' && this.#head === undefined) {
-        const [inputBytes, outputBytes] = [this.sizeBytes, this.#tarBytes];
-        const point = { inputBytes, outputBytes, bits: 0, lastByte: 0, window: Buffer.alloc(0) };
-        this.#checkpoints?.block('none', () => point);
-      }
-      if (this.#compression === 'zstd' && this.#checkpoints !== undefined) this.#zstdPiece(hash);
-    }
-    this.sizeBytes += chunk.length;
-    this.#compressed.update(chunk);
-  }
-
-  /** A piece comes: before it everything up to here can be kept, and inflating begin at a frame. */
-  #zstdPiece(hash: ResumableSha256): void {
-    const outputBytes = this.#tarBytes;
-    const restart = this.#restart;
-    if (restart !== undefined) {
-      const { inputBytes, hashedBytes, hashState } = restart;
-      const none = { bits: 0, lastByte: 0, window: Buffer.alloc(0) };
-      this.#checkpoints?.restart(() => ({
-        compression: 'zstd',
-        ...{ hashedBytes, hashState },
-        point: { ...none, inputBytes, outputBytes },
-        dropBytes: outputBytes - restart.outputBytes,
-      }));
-    }
-    this.#piece = { hashedBytes: this.sizeBytes, hashState: hash.state() };
+    this.#intake.received(chunk);
   }
 
   /** Extracts what a chunk holds. Failures are kept until the digest is known. */
   push(chunk: Uint8Array): void {
-    if (this.#failure !== undefined) return;
+    if (this.#failure !== undefined) {
+      this.#intake.onlyHash(chunk);
+      return;
+    }
     // mkdir, mknod and open obey the umask; nothing else runs before it is set back.
     const umask = process.umask(0);
     try {
-      if (this.#isInflated) this.#inflated(asBuffer(chunk));
-      else this.#push(asBuffer(chunk));
+      this.#intake.push(asBuffer(chunk));
     } catch (error) {
       this.fail(error);
     } finally {
@@ -297,54 +207,6 @@ export class LayerExtraction implements AsyncDisposable {
     const isTheirs = isEngineError(error) && errnoOf(error) === undefined;
     if (!isTheirs || this.#options.expected.digest === undefined) throw error;
     this.#failure = error;
-  }
-
-  #push(whole: Buffer): void {
-    const chunk = whole.subarray(this.#skip);
-    this.#skip -= whole.length - chunk.length;
-    if (this.#head === undefined) {
-      if (this.#inflater === undefined) this.#inflated(chunk);
-      else this.#inflater.push(chunk);
-      return;
-    }
-    this.#head = Buffer.concat([this.#head, chunk]);
-    if (this.#head.length >= MAGIC_BYTES) this.#start();
-  }
-
-  /** Enough bytes are here to tell the compression, or no more will come. */
-  #start(): void {
-    const head = this.#head ?? Buffer.alloc(0);
-    this.#head = undefined;
-    this.#compression = detectCompression(head);
-    if (this.#compression === 'gzip' && this.#checkpoints !== undefined) {
-      this.#inflater = this.#openResumable();
-    }
-    if (this.#compression === 'zstd' && this.#checkpoints !== undefined) {
-      const start = { inputBytes: 0, outputBytes: 0 };
-      if (this.#piece !== undefined) this.#restart = { ...this.#piece, ...start };
-      this.#inflater = this.#openZstd(start, 0);
-    }
-    if (this.#compression !== 'none') {
-      this.#inflater ??= openSyncInflater(this.#compression, (bytes) => this.#inflated(bytes));
-    }
-    if (head.length > 0) this.#push(head);
-  }
-
-  #inflated(bytes: Buffer): void {
-    this.#tarBytes += bytes.length;
-    if (this.#tarBytes > LIMITS.layerBytesMax) {
-      throw invalidArgument(`layer of more than ${LIMITS.layerBytesMax} bytes`);
-    }
-    if (this.#hasPlainSum) this.#plain.update(bytes);
-    this.#tar.push(bytes);
-  }
-
-  /**
-   * Without compression both digests are one; but where an earlier extraction is gone on with, the
-   * blob's does not go over the files that are here.
-   */
-  get #hasPlainSum(): boolean {
-    return this.#compression !== 'none' || this.#options.from !== undefined;
   }
 
   #entryEnd(): void {
@@ -397,24 +259,21 @@ export class LayerExtraction implements AsyncDisposable {
 
   /** All bytes have come. Contents are written when this resolves; the commit makes them durable. */
   async finish(): Promise<ExtractedLayer> {
-    const received = this.#compressed.digest();
-    const digest = parseDigest(`sha256:${received.toString('hex')}`);
     try {
       if (this.#failure !== undefined) throw this.#failure;
       const umask = process.umask(0);
       try {
-        if (this.#head !== undefined && !this.#isInflated) this.#start();
-        this.#inflater?.end();
+        this.#intake.end();
         this.#tar.end();
       } finally {
         process.umask(umask);
       }
     } catch (error) {
-      this.#checkBlob(digest, error);
+      this.#checkBlob(this.#intake.digests().blob, error);
       throw error;
     }
-    this.#checkBlob(digest);
-    const sum = this.#hasPlainSum ? this.#plain.digest() : received;
+    const { blob: received, plain: sum } = this.#intake.digests();
+    const digest = this.#checkBlob(received);
     const diffId = parseDiffId(`sha256:${sum.toString('hex')}`);
     const { expected, directory, origin } = this.#options;
     if (expected.diffId !== undefined && diffId !== expected.diffId) {
@@ -422,7 +281,7 @@ export class LayerExtraction implements AsyncDisposable {
         detail: { expected: expected.diffId, got: diffId },
       });
     }
-    this.#headers.end(this.#tarBytes, sum);
+    this.#headers.end(this.#intake.tarBytes, sum);
     removeCheckpoint(directory);
     this.#tree.finish();
     this.#sharing?.finish();
@@ -433,7 +292,7 @@ export class LayerExtraction implements AsyncDisposable {
     return {
       directory,
       diffId,
-      tarBytes: this.#tarBytes,
+      tarBytes: this.#intake.tarBytes,
       diskBytes: this.#tree.fileBytes,
       writtenBytes:
         this.#tree.writtenBytes +
@@ -444,22 +303,24 @@ export class LayerExtraction implements AsyncDisposable {
       blob,
       digest,
       sizeBytes: this.sizeBytes,
-      compression: this.#compression,
+      compression: this.#intake.compression,
     };
   }
 
-  #checkBlob(digest: Digest, cause?: unknown): void {
+  #checkBlob(sum: Buffer, cause?: unknown): Digest {
     const { expected } = this.#options;
+    const digest = parseDigest(`sha256:${sum.toString('hex')}`);
     if (expected.digest !== undefined && digest !== expected.digest) {
       throw verificationFailed(expected, `its digest is ${digest}`, cause);
     }
     if (expected.sizeBytes !== undefined && this.sizeBytes !== expected.sizeBytes) {
       throw verificationFailed(expected, `${this.sizeBytes} bytes came`, cause);
     }
+    return digest;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#inflater?.[Symbol.dispose]();
+    this.#intake[Symbol.dispose]();
     await this.#writeback[Symbol.asyncDispose]();
     this.#tree[Symbol.dispose]();
     this.#sharing?.[Symbol.dispose]();

@@ -367,13 +367,16 @@ for (const [name, squeeze] of [
   ],
   ['zstd', (bytes: Uint8Array) => zstdCompressSync(bytes)],
 ] as const) {
-  for (const withoutSyncInflate of [false, true]) {
-    const way = withoutSyncInflate ? 'streams' : 'the codec itself';
+  for (const [way, how] of [
+    ['the codec itself', {}],
+    ['one thread', { withoutThread: true }],
+    ['streams', { withoutSyncInflate: true }],
+  ] as const) {
     test(`a layer comes as ${name}, by ${way}, with both digests`, async () => {
       const tar = await layerTar(CONTENT);
       const bytes = squeeze(tar);
       using made = await extract(bytes, {
-        withoutSyncInflate,
+        ...how,
         chunkBytes: 3000,
         expected: {
           digest: digestOf(bytes) as Digest,
@@ -401,15 +404,15 @@ for (const [name, squeeze] of [
         Buffer.concat([bytes, Buffer.from('x')]),
         Buffer.alloc(bytes.length, 'garbage'),
       ]) {
-        const options = { withoutSyncInflate, expected: sizes };
+        const options = { ...how, expected: sizes };
         await assert.rejects(extract(damaged, options), { message: verification });
       }
       const expected = { diffId: `sha256:${'0'.repeat(64)}` as DiffId };
-      await assert.rejects(extract(bytes, { withoutSyncInflate, expected }), {
+      await assert.rejects(extract(bytes, { ...how, expected }), {
         message: "layers from manifest don't match image configuration",
       });
       if (name !== 'plain') {
-        await assert.rejects(extract(bytes.subarray(0, -7), { withoutSyncInflate }), {
+        await assert.rejects(extract(bytes.subarray(0, -7), how), {
           message: 'unexpected EOF',
         });
       }

@@ -1,0 +1,157 @@
+import assert from 'node:assert/strict';
+import { createHash, randomBytes } from 'node:crypto';
+import { test } from 'node:test';
+import { gzipSync } from 'node:zlib';
+import fc from 'fast-check';
+import { isEngineError } from '../base/errors.ts';
+import { ResumableSha256 } from './resumable-sha256.ts';
+import { type UnpackPlace, type UnpackStart, UnpackThread } from './unpack-thread.ts';
+
+const sha256 = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex');
+
+const stateOf = (bytes: Uint8Array): Buffer => {
+  const hash = ResumableSha256.open() ?? assert.fail();
+  hash.update(bytes);
+  return hash.state();
+};
+
+const digestOf = (state: Buffer): string =>
+  ResumableSha256.open(state)?.digest().toString('hex') ?? assert.fail();
+
+const BEGINNING: UnpackStart = {
+  ...{ blobState: stateOf(Buffer.alloc(0)), plainState: stateOf(Buffer.alloc(0)) },
+  ...{ hashedBytes: 0, knownBytes: 0, isChecked: true },
+};
+
+/** Unpacks `source` in chunks; asks for a place to go on from before each. */
+function unpack(source: Buffer, chunkBytes: number, start: UnpackStart = BEGINNING) {
+  const output: Buffer[] = [];
+  const places: UnpackPlace[] = [];
+  using thread = UnpackThread.open(start, (bytes) => output.push(Buffer.from(bytes)));
+  assert(thread);
+  for (let at = 0; at < source.length; at += chunkBytes) {
+    thread.wantPlace();
+    thread.push(source.subarray(at, at + chunkBytes));
+    const place = thread.place();
+    if (place !== undefined) places.push(place);
+  }
+  thread.end();
+  const { blob, plain } = thread.states();
+  return { output: Buffer.concat(output), places, blob: digestOf(blob), plain: digestOf(plain) };
+}
+
+/** Text that takes many blocks: half of it is left after compression. */
+const text = (bytes: number): Buffer =>
+  Buffer.from(Array.from({ length: bytes / 64 }, (_, i) => sha256(Buffer.from(`${i}`))).join(''));
+
+const members = [text(300_000), text(100), randomBytes(200_000)];
+const PLAIN: readonly (readonly [what: string, plain: Buffer, packed: Buffer])[] = [
+  ['text', text(3_000_000), gzipSync(text(3_000_000))],
+  ['what packs to almost nothing', Buffer.alloc(5_000_000), gzipSync(Buffer.alloc(5_000_000))],
+  [
+    'several members and padding',
+    Buffer.concat(members),
+    Buffer.concat([...members.map((each) => gzipSync(each)), Buffer.alloc(700)]),
+  ],
+];
+
+for (const [what, plain, packed] of PLAIN) {
+  test(`gzip of ${what} is unpacked and hashed on its thread, and gone on with`, () => {
+    for (const chunkBytes of [1_000, 65_536, packed.length]) {
+      const whole = unpack(packed, chunkBytes);
+      assert(whole.output.equals(plain));
+      assert.equal(whole.blob, sha256(packed));
+      assert.equal(whole.plain, sha256(plain));
+      for (const { point, hashState } of whole.places) {
+        const known = plain.subarray(0, point.outputBytes);
+        const from = {
+          ...BEGINNING,
+          blobState: hashState,
+          plainState: stateOf(known),
+          from: point,
+        };
+        const rest = unpack(packed.subarray(point.inputBytes), 10_000, from);
+        assert(rest.output.equals(plain.subarray(point.outputBytes)), `from ${point.inputBytes}`);
+        assert.equal(rest.blob, sha256(packed));
+        assert.equal(rest.plain, sha256(plain));
+      }
+    }
+  });
+}
+
+test('points between blocks are found while text comes', () => {
+  const packed = gzipSync(text(3_000_000));
+  assert(unpack(packed, 10_000).places.length > 5);
+});
+
+test('bytes that were hashed or unpacked before are not again', () => {
+  const plain = text(500_000);
+  const packed = gzipSync(plain);
+  const [place] = unpack(packed, 10_000).places;
+  assert(place);
+  const { point } = place;
+  fc.assert(
+    fc.property(fc.nat(point.inputBytes), fc.nat(3_000), (begin, hashedBytes) => {
+      const blobState = stateOf(packed.subarray(0, begin + hashedBytes));
+      const plainState = stateOf(plain.subarray(0, point.outputBytes));
+      const knownBytes = point.inputBytes - begin;
+      const start = { blobState, plainState, hashedBytes, knownBytes, from: point };
+      const rest = unpack(packed.subarray(begin), 5_000, { ...start, isChecked: true });
+      assert.equal(rest.plain, sha256(plain));
+      assert.equal(rest.blob, sha256(packed));
+    }),
+    { numRuns: 20 },
+  );
+});
+
+test('what is no gzip, damaged or cut off is refused in the usual words, and hashed to its end', () => {
+  const packed = gzipSync(text(1_000_000));
+  const damaged = Buffer.from(packed);
+  damaged.fill(0xff, 5_000, 5_100);
+  const wrongSum = Buffer.from(packed);
+  wrongSum[packed.length - 6] = (wrongSum[packed.length - 6] ?? 0) ^ 1;
+  for (const [bytes, words] of [
+    [Buffer.from('no gzip at all'), /gzip: invalid header/],
+    [damaged, /flate: corrupt input/],
+    [wrongSum, /gzip: invalid checksum/],
+    [packed.subarray(0, -20), /unexpected EOF/],
+    [Buffer.concat([packed, Buffer.from('junk')]), /do not belong/],
+  ] as const) {
+    using thread = UnpackThread.open(BEGINNING, () => undefined);
+    assert(thread);
+    let failure: unknown;
+    for (let at = 0; at < bytes.length; at += 4_096) {
+      const chunk = bytes.subarray(at, at + 4_096);
+      try {
+        if (failure === undefined) thread.push(chunk);
+        else thread.onlyHash(chunk);
+      } catch (error) {
+        failure = error;
+      }
+    }
+    if (failure === undefined) assert.throws(() => thread.end(), words);
+    else assert(isEngineError(failure, 'dataLoss') && words.test(failure.message), `${failure}`);
+    assert.equal(digestOf(thread.states().blob), sha256(bytes));
+  }
+});
+
+test('a consumer that fails gets the digest all the same, and may leave at any time', () => {
+  const packed = gzipSync(text(5_000_000));
+  using thread = UnpackThread.open(BEGINNING, () => assert.fail('the disk is full'));
+  assert.throws(() => {
+    thread?.push(packed);
+    thread?.end();
+  }, /the disk is full/);
+  assert.equal(digestOf(thread?.states().blob ?? assert.fail()), sha256(packed));
+
+  using abandoned = UnpackThread.open(BEGINNING, () => undefined);
+  abandoned?.push(packed.subarray(0, 300_000));
+});
+
+test('check sums of gzip are left alone where digests prove the bytes', () => {
+  const packed = gzipSync(text(100_000));
+  packed[packed.length - 6] = (packed[packed.length - 6] ?? 0) ^ 1;
+  assert.throws(() => unpack(packed, 4_096), /gzip: invalid checksum/);
+  const { output } = unpack(packed, 4_096, { ...BEGINNING, isChecked: false });
+  assert(output.equals(text(100_000)));
+});
