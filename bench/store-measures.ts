@@ -34,22 +34,39 @@ async function quiet(engine: BenchEngine): Promise<void> {
   }
 }
 
-/** Push of the large image to a registry that has none of it. */
+/**
+ * Push of the large image to a registry that has none of it: first while the one that it was pulled
+ * from is there, so that we send its blobs, then when it is gone, and the layers have to be packed.
+ */
 export const push: Scenario = async (engine, report, images) => {
-  await using registry = await startRegistry();
+  const pushTo = async (image: string, repository: string) => {
+    const names = `repo=${encodeURIComponent(repository)}&tag=v1`;
+    await engine.call('POST', `/images/${image}/tag?${names}`);
+    await quiet(engine);
+    let said = '';
+    const cost = await costOf(engine, async () => {
+      said = await engine.call('POST', `/images/${repository}/push?tag=v1`, undefined);
+    });
+    if (!/v1: digest: sha256:/.test(said)) throw new Error(`${engine.name}: ${said.slice(-500)}`);
+    for (const name of [image, `${repository}:v1`]) await engine.call('DELETE', `/images/${name}`);
+    await quiet(engine);
+    return cost;
+  };
+  const say = (what: string, { cpuMs, wallMs }: { cpuMs: number; wallMs: number }): void => {
+    report({ name: `${what}: CPU`, unit: 's', target: { shareOfDocker: 0.7 } }, cpuMs / 1e3);
+    report({ name: `${what}: wall`, unit: 's', target: { shareOfDocker: 1 } }, wallMs / 1e3);
+  };
+  await using target = await startRegistry();
   await pullOf(engine, images.large);
-  const repository = `${registry.host}/bench/pushed`;
-  const names = `repo=${encodeURIComponent(repository)}&tag=v1`;
-  await engine.call('POST', `/images/${images.large}/tag?${names}`);
-  await quiet(engine);
-  let said = '';
-  const { cpuMs, wallMs } = await costOf(engine, async () => {
-    said = await engine.call('POST', `/images/${repository}/push?tag=v1`, undefined);
-  });
-  if (!/v1: digest: sha256:/.test(said)) throw new Error(`${engine.name}: ${said.slice(-500)}`);
-  report({ name: 'push: CPU', unit: 's', target: { shareOfDocker: 0.7 } }, cpuMs / 1e3);
-  report({ name: 'push: wall', unit: 's', target: { shareOfDocker: 1 } }, wallMs / 1e3);
-  await engine.call('DELETE', `/images/${repository}:v1`);
+  const origin = await startRegistry();
+  const pushed = `${origin.host}/bench/pushed`;
+  try {
+    say('push', await pushTo(images.large, pushed));
+    await pullOf(engine, `${pushed}:v1`);
+  } finally {
+    await origin.stop();
+  }
+  say('push, the origin is gone', await pushTo(`${pushed}:v1`, `${target.host}/bench/packed`));
 };
 
 /** What is written when nothing is new: the same pull again, a second name, a new start. */

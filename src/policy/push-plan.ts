@@ -11,6 +11,8 @@ export type KnownBlob = {
   readonly repository: string;
   readonly mediaType: string;
   readonly sizeBytes: number;
+  /** Of its beginning, when that was seen. */
+  readonly headSum?: number;
 };
 
 /** A compressed form of a layer, and where to have it from. */

@@ -123,6 +123,12 @@ CREATE TABLE wear (                      -- bytes written to the data root, by c
 
 /** Tables that came later. An older version that is put back does not miss them, nor look at them. */
 const ADDED = `
+CREATE TABLE IF NOT EXISTS blob_heads (       -- sums of the beginnings of those in layer_blobs
+  diff_id TEXT NOT NULL REFERENCES layers(diff_id) ON DELETE CASCADE,
+  digest  TEXT NOT NULL,
+  sum     INTEGER NOT NULL,
+  PRIMARY KEY (diff_id, digest)
+) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS made_manifests (   -- of those in manifests, what a push here has made
   digest TEXT PRIMARY KEY REFERENCES manifests(digest) ON DELETE CASCADE
 ) STRICT, WITHOUT ROWID;

@@ -30,6 +30,8 @@ export type LayerBlob = {
   readonly repository: string;
   readonly mediaType: string;
   readonly sizeBytes: number;
+  /** Of its beginning (`formats/blob-head.ts`), when that was seen. */
+  readonly headSum?: number;
 };
 
 /** A layer in staging, as the worker that filled it reports it. */

@@ -229,3 +229,37 @@ test('a registry that does not mount gets its own blobs again', async () => {
   assert.equal((await push(here, image, `${registry.host}/two`, auth('you'))).digest, digest);
   assert.equal(blobGets(registry).length, sent);
 });
+
+test('what an engine like this one packed is packed the same again, with no origin at all', async () => {
+  const image = await buildImage({
+    layers: [
+      [
+        { name: 'text', content: 'a line of text\n'.repeat(50_000) },
+        { name: 'packed', content: randomBytes(3 << 20) },
+        { name: 'more', content: randomBytes(1 << 20).toString('hex') },
+      ],
+      [{ name: 'small', content: 'x' }],
+    ],
+  });
+  await using first = await openImageEngine();
+  await using second = await openImageEngine();
+  await using middle = await startFaultyRegistry();
+  await using target = await startRegistry();
+  {
+    await using origin = await startFaultyRegistry();
+    origin.add('app', 'v1', image);
+    await pull(first, `${origin.host}/app:v1`);
+  }
+  const { digest } = await push(first, image, `${middle.host}/app`);
+  assert.notEqual(digest, image.manifest.digest);
+  await pull(second, `${middle.host}/app:v1`);
+  middle.fault = (_, answer) => {
+    answer.writeHead(404).end();
+    return true;
+  };
+  const asked = middle.requests.length;
+  const pushed = await push(second, image, `${target.host}/app`);
+  assert.equal(pushed.digest, digest);
+  assert.equal(middle.requests.length, asked);
+  assert.deepEqual(again(pushed.lines), []);
+});

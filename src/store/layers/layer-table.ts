@@ -23,7 +23,10 @@ export function layerTable({ sql }: Database) {
       return row === undefined ? undefined : recordFrom(row);
     },
     blobsOf: (diffId: DiffId): LayerBlob[] =>
-      sql('SELECT * FROM layer_blobs WHERE diff_id = ? ORDER BY digest, repository')
+      sql(
+        `SELECT b.*, h.sum FROM layer_blobs b LEFT JOIN blob_heads h USING (diff_id, digest)
+         WHERE diff_id = ? ORDER BY digest, repository`,
+      )
         .all(diffId)
         .map(blobFrom),
     knownDigests: (): Record<string, DiffId> =>
@@ -84,6 +87,12 @@ export function layerTable({ sql }: Database) {
         blob.repository,
         blob.mediaType,
         blob.sizeBytes,
+      );
+      if (blob.headSum === undefined) return;
+      sql('INSERT INTO blob_heads VALUES (?, ?, ?) ON CONFLICT DO NOTHING').run(
+        diffId,
+        blob.digest,
+        blob.headSum,
       );
     },
     /**
@@ -160,5 +169,6 @@ function blobFrom(row: Row): LayerBlob {
     repository: row['repository'] as string,
     mediaType: row['media_type'] as string,
     sizeBytes: row['size_bytes'] as number,
+    ...(row['sum'] === null ? {} : { headSum: row['sum'] as number }),
   };
 }

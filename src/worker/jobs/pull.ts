@@ -6,6 +6,7 @@ import { type Digest, parseDigest, shortId } from '../../base/digest.ts';
 import { isEngineError } from '../../base/errors.ts';
 import { LIMITS } from '../../base/limits.ts';
 import { parseReference } from '../../base/reference.ts';
+import { BlobHead } from '../../formats/blob-head.ts';
 import { openSyscalls } from '../../kernel/ffi.ts';
 import { type BalenaDelta, balenaDeltaOf, checkCommonLayers } from '../../policy/balena-delta.ts';
 import {
@@ -351,10 +352,12 @@ class Pull {
       const { outputBytes } = earlier.checkpoint.point;
       progress.say(`Fetching it again, keeping ${humanSize(outputBytes, 3)} of files`);
     }
+    const head = new BlobHead();
+    const blob = this.#blob(layer, progress, fromByte);
     try {
       const staged = await extractLayer({
         ...{ sys: this.#sys, directory, signal: this.#session.signal },
-        source: this.#blob(layer, progress, fromByte),
+        source: fromByte === 0 ? head.noting(blob) : blob,
         ...(earlier === undefined ? {} : { earlier }),
         checkpoints: CHECKPOINT_PACE,
         onProgress: (bytes) => {
@@ -366,7 +369,8 @@ class Pull {
       });
       if (earlier !== undefined) dropPartial(earlier.directory);
       this.#downloaded(progress, sizeBytes - fromByte);
-      return staged;
+      if (fromByte > 0 || staged.blob === undefined) return staged;
+      return { ...staged, blob: { ...staged.blob, headSum: head.sum } };
     } catch (error) {
       // What the link did is no fault of what has come: the next pull goes on with it.
       if (isEngineError(error, 'unavailable', 'canceled')) throw error;

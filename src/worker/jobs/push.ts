@@ -2,11 +2,13 @@ import { createHash } from 'node:crypto';
 import { Semaphore } from '../../base/async.ts';
 import { type Digest, parseDigest, shortId } from '../../base/digest.ts';
 import { messageOf } from '../../base/errors.ts';
+import { BlobHead } from '../../formats/blob-head.ts';
 import { openSyscalls } from '../../kernel/ffi.ts';
 import { gzipped, type PackingEffort } from '../../kernel/gzip-packer.ts';
 import { isBalenaDelta } from '../../policy/balena-delta.ts';
 import {
   candidateBlobs,
+  type KnownBlob,
   newManifest,
   type PushedLayer,
   pathIn,
@@ -220,25 +222,45 @@ class Push {
       return this.#remember(layer, blob);
     }
     const [known] = candidates;
-    const why = known === undefined ? undefined : await this.#relay(layer, known, line);
-    if (known !== undefined && why === undefined) {
-      line.say('Pushed');
-      return this.#remember(layer, known.blob);
+    let why: string | undefined;
+    if (known !== undefined) {
+      const isSame = await this.#packAsKnown(layer, known.blob, line);
+      if (!isSame) why = await this.#relay(layer, known, line);
+      if (why === undefined) {
+        line.say('Pushed');
+        return this.#remember(layer, known.blob);
+      }
     }
-    const sent = await this.#pack(layer, line);
+    const { source, head, throughBytes } = this.#packed(layer);
+    const sent = await this.#send(line, layer.tarBytes, { source, throughBytes });
     line.say('Pushed');
     if (known !== undefined && sent.digest !== known.blob.digest) {
       const what = `${line.id}: compressed again, its digest differs`;
       this.#context.report({ status: `${what} (${why})` });
     }
-    return this.#remember(layer, { ...sent, mediaType: MEDIA_TYPE.dockerLayerGzip });
+    const mediaType = MEDIA_TYPE.dockerLayerGzip;
+    return this.#remember(layer, { ...sent, mediaType, headSum: head.sum });
   }
 
-  #remember(layer: PushLayer, pushed: PushedLayer): PushedLayer {
-    const { digest, mediaType, sizeBytes } = pushed;
+  #remember(layer: PushLayer, pushed: PushedLayer & { readonly headSum?: number }): PushedLayer {
+    const { digest, mediaType, sizeBytes, headSum } = pushed;
     const repository = `${this.#job.access.domain}/${this.#job.path}`;
-    this.#blobs.push({ diffId: layer.diffId, digest, mediaType, sizeBytes, repository });
+    const known = { diffId: layer.diffId, digest, mediaType, sizeBytes, repository };
+    this.#blobs.push(headSum === undefined ? known : { ...known, headSum });
     return { digest, mediaType, sizeBytes };
+  }
+
+  /**
+   * Packs the layer when that makes the known blob again, as its beginning tells: it was packed by
+   * an engine like this one. False when it was not; then nothing was sent, or nothing came of it.
+   */
+  async #packAsKnown(layer: PushLayer, blob: KnownBlob, line: LayerProgress): Promise<boolean> {
+    if (blob.headSum === undefined) return false;
+    const trial = this.#packed(layer);
+    for await (const _chunk of trial.source) if (trial.head.isFull) break;
+    if (trial.head.sum !== blob.headSum) return false;
+    const { source, throughBytes } = this.#packed(layer);
+    return (await this.#sendExpected(line, layer, { source, throughBytes, blob })) === undefined;
   }
 
   /**
@@ -246,37 +268,46 @@ class Push {
    * could not be had. Only the target's failures are failures of the push.
    */
   async #relay(
-    { tarBytes }: PushLayer,
+    layer: PushLayer,
     { blob, origins }: { readonly blob: PushedLayer; readonly origins: readonly string[] },
     line: LayerProgress,
   ): Promise<string | undefined> {
     let why = 'it is not known where it came from';
     for (const repository of origins) {
-      let fault: unknown;
-      try {
-        await this.#send(line, tarBytes, {
-          source: this.#origins.read(repository, blob, (waitMs) => sayRetry(line, waitMs)),
-          expected: blob.digest,
-          throughBytes: (sentBytes) => Math.round(tarBytes * (sentBytes / blob.sizeBytes)),
-          onSourceFault: (error) => {
-            fault = error;
-          },
-        });
-        return undefined;
-      } catch (error) {
-        if (fault === undefined) throw error;
-        why = messageOf(error);
-        line.expect(tarBytes, 0);
-      }
+      const source = this.#origins.read(repository, blob, (waitMs) => sayRetry(line, waitMs));
+      const throughBytes = (sentBytes: number): number =>
+        Math.round(layer.tarBytes * (sentBytes / blob.sizeBytes));
+      const fault = await this.#sendExpected(line, layer, { source, throughBytes, blob });
+      if (fault === undefined) return undefined;
+      why = fault;
     }
     return why;
   }
 
-  /** Packs the layer and sends that. */
-  async #pack(layer: PushLayer, line: LayerProgress): Promise<Sent> {
+  /** Undefined when the blob was sent, else what was wrong with its source. */
+  async #sendExpected(
+    line: LayerProgress,
+    { tarBytes }: PushLayer,
+    { blob, ...parcel }: Parcel & { readonly blob: PushedLayer },
+  ): Promise<string | undefined> {
+    let fault: unknown;
+    const onSourceFault = (error: unknown): void => {
+      fault = error;
+    };
+    try {
+      await this.#send(line, tarBytes, { ...parcel, expected: blob.digest, onSourceFault });
+      return undefined;
+    } catch (error) {
+      if (fault === undefined) throw error;
+      line.expect(tarBytes, 0);
+      return messageOf(fault);
+    }
+  }
+
+  /** The layer's tar, packed here. */
+  #packed({ directory, diffId }: PushLayer): Parcel & { readonly head: BlobHead } {
     const sys = this.#sys;
     const effort = this.#effort;
-    const { directory, diffId, tarBytes } = layer;
     let takenBytes = 0;
     // It ends with an error when it is not what its diffID says.
     const tar = function* (): Generator<Buffer> {
@@ -285,17 +316,19 @@ class Push {
         yield chunk;
       }
     };
+    const head = new BlobHead();
     let packedBytes = 0;
     const source = async function* (): AsyncGenerator<Uint8Array> {
       for await (const chunk of gzipped(tar(), effort)) {
         packedBytes += chunk.length;
+        if (!head.isFull) head.push(chunk);
         yield chunk;
       }
     };
     // What was packed waits to be sent: the tar is through as far as what came of it is.
     const throughBytes = (sentBytes: number): number =>
       Math.round(takenBytes * (sentBytes / packedBytes));
-    return await this.#send(line, tarBytes, { source: source(), throughBytes });
+    return { source: source(), head, throughBytes };
   }
 
   async #send(line: LayerProgress, tarBytes: number, parcel: Parcel): Promise<Sent> {
