@@ -91,6 +91,9 @@ export const LIMITS = {
   /** Contents of one layer that others can share, and contents of all layers that are looked through. */
   layerContentsMax: 262_144,
   sharedContentsMax: 524_288,
+  /** Names of a layer that are kept in memory to become an image, and the bytes of what they are. */
+  layerImageNamesMax: 49_152,
+  layerImageBytesMax: 16 << 20,
   /** A layer being pulled notes how far it has come after so many bytes, and not more often than this. */
   checkpointBytes: 4 << 20,
   checkpointMs: 3_000,
