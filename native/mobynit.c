@@ -235,13 +235,43 @@ static bool is_mount_point(const char *path) {
          inside.st_dev != outside.st_dev;
 }
 
+/* Layers whose names are an image (src/store/layers/layer-images.ts) are mounted where they are used. */
+static void mount_images(const struct recipe *recipe, bool mounted[PARAMETERS_MAX]) {
+  static const char diff[] = "/diff", image[] = "/tree.erofs";
+  for (size_t i = 0; i < recipe->count; i++) {
+    const char *layer = recipe->parameters[i].value;
+    size_t length = strlen(layer);
+    char path[PATH_MAX];
+    mounted[i] = false;
+    if (strcmp(recipe->parameters[i].key, "lowerdir+") != 0 || length < strlen(diff)) continue;
+    size_t folder = length - strlen(diff);
+    if (strcmp(layer + folder, diff) != 0) continue;
+    snprintf(path, sizeof path, "%.*s%s", (int)folder, layer, image);
+    if (access(path, F_OK) != 0 || is_mount_point(layer)) continue;
+    if (mount(path, layer, "erofs", MS_RDONLY, NULL) != 0) {
+      fail("cannot mount the image %s: %s", path, strerror(errno));
+    }
+    mounted[i] = true;
+  }
+}
+
+static void mount_overlay(const struct recipe *recipe) {
+  static bool mounted[PARAMETERS_MAX];
+  mount_images(recipe, mounted);
+  if (!mount_by_fsopen(recipe)) mount_by_data(recipe);
+  /* The overlay has them now; left there they would keep the partition busy. */
+  for (size_t i = 0; i < recipe->count; i++) {
+    if (mounted[i]) umount2(recipe->parameters[i].value, MNT_DETACH);
+  }
+}
+
 static void mount_recipe(const struct recipe *recipe) {
   if (mkdir(recipe->target, 0755) != 0 && errno != EEXIST) {
     fail("cannot make %s: %s", recipe->target, strerror(errno));
   }
   if (is_mount_point(recipe->target)) return;
   if (strcmp(recipe->type, "overlay") == 0) {
-    if (!mount_by_fsopen(recipe)) mount_by_data(recipe);
+    mount_overlay(recipe);
     return;
   }
   const char *source = find(recipe, "source");

@@ -112,6 +112,7 @@ export async function openEngine(parts: EngineParts): Promise<OpenEngine> {
     config().storageDriver,
     parseStorageOptions(config().storageOpts),
   );
+  opening.defer(() => layers.hideAll());
   // After the mount recipes of hosts have become true: what they named goes now.
   recoverStore(base, layers);
   const { usernsRemap } = config();

@@ -22,7 +22,11 @@ import { type ByteString, toBytes } from './byte-string.ts';
  */
 const MAGIC = Buffer.from('CORACNT1');
 const RECORD_BYTES = 24;
-const GROUP_CHARS = 8;
+/**
+ * Characters of a group's name, which is its layer's folder's: so few that 127 of them fit one page
+ * of mount data.
+ */
+export const GROUP_CHARS = 8;
 /** As `newShortName` makes them. */
 const GROUP = /^[a-z2-7]{8}$/;
 const FLAG_LINKED = 1;

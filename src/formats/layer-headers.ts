@@ -16,6 +16,9 @@ import type { Segment } from './tar-sparse.ts';
  *     4 moved    number, count, path        `diff/PATH` as it was after `count` records of kind 2 and
  *                                           3 was replaced, and lies at `apart/NUMBER` now
  *     5 end      n, 32 bytes                bytes of the tar, its sha256 (the diffID); nothing follows
+ *     6 object   group, number, map         contents of `objects/GROUP/NUMBER`, of a layer whose tree
+ *                                           is an image; the layer's own when the group is empty
+ *   group    = n, n bytes
  *   path     = n, n bytes; without symlinks on the way, as the tree was then
  *   map      = s, s × (offset, bytes)       the parts of the file that the tar has, in order
  *   n, s, number, count, offset, bytes are unsigned LEB128 integers up to 2^53-1
@@ -26,14 +29,22 @@ const MAGIC = Buffer.from('CORALAY1');
 const CHUNK_BYTES = 256 << 10;
 const RAW_BYTES_MAX = 64 << 10;
 const FRAME_BYTES_MAX = 1 << 20;
-const KIND = { raw: 1, content: 2, apart: 3, moved: 4, end: 5 } as const;
+const KIND = { raw: 1, content: 2, apart: 3, moved: 4, end: 5, object: 6 } as const;
+/** As layers' folders are called; nothing for the layer's own. */
+const OBJECT_GROUP = /^(?:[a-z2-7]{8})?$/;
 /** A map of more segments than this is written as several records. */
 const SEGMENTS_PER_RECORD = 4096;
+
+/** How many records describe a content with so many segments. */
+export function recordsOfContent(segments: number): number {
+  return Math.ceil(segments / SEGMENTS_PER_RECORD);
+}
 
 /** Where a stretch of a tar's content lies now. */
 export type ContentPlace =
   | { readonly kind: 'content'; readonly path: ByteString }
-  | { readonly kind: 'apart'; readonly number: number };
+  | { readonly kind: 'apart'; readonly number: number }
+  | { readonly kind: 'object'; readonly group: string; readonly number: number };
 
 export type LayerRecord =
   | { readonly kind: 'raw'; readonly bytes: Buffer }
@@ -97,19 +108,24 @@ export class LayerHeadersWriter {
     const pathBytes = place.kind === 'content' ? place.path.length : 0;
     this.#begin(32 + pathBytes + segments.length * 16);
     this.#contents += 1;
-    if (place.kind === 'content') {
-      this.#byte(KIND.content);
-      this.#path(place.path);
-    } else {
-      this.#byte(KIND.apart);
-      this.#integer(place.number);
-    }
+    this.#place(place);
     this.#integer(segments.length);
     for (const { offset, bytes } of segments) {
       this.#tarBytes += bytes;
       this.#integer(offset);
       this.#integer(bytes);
     }
+  }
+
+  #place(place: ContentPlace): void {
+    if (place.kind === 'content') {
+      this.#byte(KIND.content);
+      this.#path(place.path);
+      return;
+    }
+    this.#byte(KIND[place.kind]);
+    if (place.kind === 'object') this.#path(place.group as ByteString);
+    this.#integer(place.number);
   }
 
   /** Says that what was at `path` until now lies at `apart/NUMBER`. */
@@ -268,6 +284,11 @@ class Cursor {
         return this.#contents({ kind: 'content', path: this.#path() });
       case KIND.apart:
         return this.#contents({ kind: 'apart', number: this.#integer() });
+      case KIND.object: {
+        const group = this.#path();
+        if (!OBJECT_GROUP.test(group)) throw damaged('a group of objects');
+        return this.#contents({ kind: 'object', group, number: this.#integer() });
+      }
       case KIND.moved: {
         const number = this.#integer();
         const count = this.#integer();

@@ -73,6 +73,8 @@ async function step(child: ChildProcess): Promise<void> {
 /** The data root, mounted with mapped owners, and who is root in it. */
 export type MappedView = {
   readonly folder: string;
+  /** Mounts what is mounted on a folder of the data root there as well, if it is not yet. */
+  readonly mapMount: (mountPoint: string) => Promise<void>;
   readonly root: { readonly uid: number; readonly gid: number };
 };
 

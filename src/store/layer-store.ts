@@ -38,6 +38,8 @@ export type LayerBlob = {
 export type StagedLayer = {
   /** Absolute folder with `diff/` and `headers`. */
   readonly directory: string;
+  /** What its folder must be called, as it names contents of its own so; undefined for any name. */
+  readonly name: string | undefined;
   readonly diffId: DiffId;
   readonly tarBytes: number;
   readonly diskBytes: number;
@@ -88,6 +90,13 @@ export type LayerStore = {
   readonly blobsOf: (diffId: DiffId) => LayerBlob[];
   /** Absolute folder of the layer's files. @throws notFound */
   readonly directoryOf: (diffId: DiffId) => string;
+  /**
+   * Makes the layer's files be there: of one that is an image of its names, that is mounted.
+   * @throws notFound; unavailable where that cannot be done
+   */
+  readonly show: (diffId: DiffId) => void;
+  /** Takes the mounts away that {@link show} has made; running containers have their own. */
+  readonly hideAll: () => void;
   /** A fresh folder below staging for one operation, removed when disposed. */
   readonly stage: (options?: {
     /** The caller makes the folder when it needs one: what turns out to be here writes nothing. */

@@ -9,7 +9,8 @@ import path from 'node:path';
  *       -reserve        room for its log
  *     layers/DIR/     one layer:            containers/ID/
  *       diff/           its files             rootfs      mount point of the container
- *       headers         its tar headers       bundle/     config.json for the runtime
+ *       tree.erofs      or their names        bundle/     config.json for the runtime
+ *       headers         its tar headers
  *     staging/OP/     work in progress        hosts hostname resolv.conf
  *     partial/HEX/    layers cut off half-way shim.sock spec pid exit …     (the shim's)
  *     objects/        shared contents         exec/EXECID/ …
@@ -34,6 +35,8 @@ export type ExecRoot = {
   readonly root: string;
   readonly containers: string;
   readonly netns: string;
+  /** Where the data root is mounted with mapped owners (`--userns-remap`). */
+  readonly mapped: string;
 };
 
 /** The data root's folders; `root` is absolute. */
@@ -53,5 +56,6 @@ export function dataRootAt(root: string): DataRoot {
 
 /** The exec root's folders; `root` is absolute. */
 export function execRootAt(root: string): ExecRoot {
-  return { root, containers: path.join(root, 'containers'), netns: path.join(root, 'netns') };
+  const at = (name: string): string => path.join(root, name);
+  return { root, containers: at('containers'), netns: at('netns'), mapped: at('mapped') };
 }

@@ -6,6 +6,7 @@ import { unmountIfMounted } from '../kernel/mount.ts';
 import { removeTree } from '../kernel/remove-tree.ts';
 import type { LayerStore } from './layer-store.ts';
 import { type LayerStoreContext, mountedLayers } from './layers/catalog.ts';
+import { hideImage } from './layers/layer-images.ts';
 import { layerTable } from './layers/layer-table.ts';
 import { keepPartials, stalePartials } from './layers/partials.ts';
 import { dirsOfLayers, entries, idsOfContainers, isGoing } from './orphans.ts';
@@ -34,6 +35,7 @@ export function recoverStore(
   }
   // Out of sight at once: nothing may share the contents of a layer that goes.
   for (const folder of layersWithoutRow(context)) {
+    hideImage(sys, folder);
     renameSync(folder, path.join(dataRoot.staging, `gone-${path.basename(folder)}`));
   }
   const garbage = [...entries(dataRoot.staging), ...containersWithoutRow(context)];

@@ -1,4 +1,4 @@
-import { closeSync, constants, fstatSync, ftruncateSync, openSync } from 'node:fs';
+import { closeSync, constants, existsSync, fstatSync, ftruncateSync, openSync } from 'node:fs';
 import path from 'node:path';
 import { errnoOf } from '../base/errors.ts';
 import { type ByteString, pathArg } from '../formats/byte-string.ts';
@@ -24,14 +24,18 @@ export type EarlierFile = { readonly fd: number; readonly filledBytes: number };
 export class EarlierFiles implements Disposable {
   readonly #sys: Syscalls;
   readonly #tail: LayerTail | undefined;
+  /** False for one that was about to become an image of names: it has few contents of its own. */
+  readonly hasTree: boolean;
   #diffFd: number;
 
   /** Those of the extraction in `directory`, of whose last file only a `tail` may be there. */
   constructor(sys: Syscalls, directory: string, tail: LayerTail | undefined) {
     this.#sys = sys;
     this.#tail = tail?.isObject === true ? undefined : tail;
+    const diff = path.join(directory, 'diff');
     const flags = constants.O_RDONLY | constants.O_DIRECTORY;
-    this.#diffFd = openSync(path.join(directory, 'diff'), flags);
+    this.#diffFd = existsSync(diff) ? openSync(diff, flags) : -1;
+    this.hasTree = this.#diffFd >= 0;
   }
 
   /** Opens the file at a clean path when its content lies in it; undefined when not. */

@@ -10,9 +10,10 @@ import {
   writeSync,
 } from 'node:fs';
 import path from 'node:path';
-import { errnoOf, internal, invalidArgument, messageOf } from '../base/errors.ts';
+import { errnoOf, invalidArgument, messageOf } from '../base/errors.ts';
 import { LIMITS } from '../base/limits.ts';
 import { type ByteString, pathArg, toText } from '../formats/byte-string.ts';
+import type { ContentRecord } from '../formats/layer-contents.ts';
 import type { ContentPlace } from '../formats/layer-headers.ts';
 import {
   classifyLayerName,
@@ -23,13 +24,13 @@ import {
 import type { TarEntry } from '../formats/tar-entry.ts';
 import { invalidHeader } from '../formats/tar-header.ts';
 import { AT, O_CLOEXEC, S } from '../kernel/constants.ts';
-import { errnoText } from '../kernel/errno.ts';
 import { CWD, type Syscalls } from '../kernel/syscalls.ts';
 import type { LayerTail } from '../store/layers/layer-tar.ts';
 import { isWhiteout, makeWhiteout } from '../store/layers/whiteout.ts';
 import type { ContentWriter } from './content-writer.ts';
 import type { EarlierFile, EarlierFiles } from './earlier-files.ts';
 import { type LayerDir, LayerDirs, procPath } from './extract-dirs.ts';
+import { explain } from './extract-error.ts';
 import type { LayerSharing } from './layer-sharing.ts';
 import type { OpenContent } from './local-contents.ts';
 import type { Writeback } from './writeback.ts';
@@ -243,11 +244,11 @@ export class LayerTree implements Disposable {
     const { sharing } = this.#options;
     const { entry, clean, parent, name } = held;
     if (sharing === undefined) return undefined;
-    const linked = this.#orReplace(entry, parent, name, (dir) => {
-      const at = { path: clean, dirFd: dir.fd, name: pathArg(name) };
-      return sharing.link(found, entry, at) ? joined(dir, name) : undefined;
-    });
-    if (linked !== undefined) return { kind: 'content', path: linked };
+    const linked = this.#link(entry, clean, found);
+    if (linked !== undefined) {
+      sharing.shared(found.content, clean);
+      return { kind: 'content', path: linked };
+    }
     const fd = this.#create(entry, parent, name);
     const how = sharing.fill(found, clean, fd);
     if (how === 'stub') {
@@ -257,6 +258,58 @@ export class LayerTree implements Disposable {
     }
     if (how === 'copy') this.#wrote(entry.sizeBytes);
     return this.#closeFile(held, found.content.sum);
+  }
+
+  /** Goes on with a file of whose content `writer` has taken a part: makes it. */
+  goOn(entry: TarEntry, writer: ContentWriter): EarlierFile {
+    const clean = cleanLayerPath(entry.path);
+    const { parent, name } = splitLayerPath(clean);
+    this.#held = { entry, clean, parent, name, writer };
+    const taken = this.#takeOver(entry, clean, parent, name);
+    return taken ?? { fd: this.#create(entry, parent, name), filledBytes: 0 };
+  }
+
+  /** Makes a file of an object whose content is noted already: the layer's own, or another's. */
+  adopt(entry: TarEntry, content: ContentRecord): void {
+    try {
+      this.#adopt(entry, content);
+    } catch (error) {
+      throw explain(error, entry);
+    }
+  }
+
+  #adopt(entry: TarEntry, content: ContentRecord): void {
+    const { sharing, writeback } = this.#options;
+    if (sharing === undefined) throw new Error('assertion failed: an object without sharing');
+    const clean = cleanLayerPath(entry.path);
+    const { parent, name } = splitLayerPath(clean);
+    if (content.group !== '') {
+      using found = sharing.open(content);
+      if (this.#link(entry, clean, found) !== undefined) return;
+      const stub = this.#create(entry, parent, name);
+      sharing.stub(content, stub);
+      ftruncateSync(stub, entry.sizeBytes);
+      this.#closeFile(undefined, undefined);
+      return;
+    }
+    const { group, number } = content;
+    // Its attributes before its name: who goes on after a power cut takes what has one as done.
+    const fd = sharing.openOwn(number);
+    const place = { kind: 'object', group, number } as const;
+    this.#file = { fd, entry, place, isInTree: true, needsChown: true };
+    writeback.opened(fd);
+    this.#closeFile(undefined, undefined);
+    sharing.name(number, this.#dirs.open(parent).fd, pathArg(name));
+  }
+
+  /** Makes `clean` the very file of a content when it is right in all; else undefined. */
+  #link(entry: TarEntry, clean: ByteString, found: OpenContent): ByteString | undefined {
+    const { sharing } = this.#options;
+    const { parent, name } = splitLayerPath(clean);
+    return this.#orReplace(entry, parent, name, (dir) => {
+      const at = { path: clean, dirFd: dir.fd, name: pathArg(name) };
+      return sharing?.link(found, entry, at) === true ? joined(dir, name) : undefined;
+    });
   }
 
   /** Gives directories their times. Nothing may be added afterwards. */
@@ -529,18 +582,3 @@ function needsChown(entry: TarEntry, dir: LayerDir): boolean {
 
 const OUR_UID = process.geteuid?.() ?? 0;
 const OUR_GID = process.getegid?.() ?? 0;
-
-/** What went wrong, with the entry's own path instead of the staging folder's. */
-function explain(error: unknown, entry: TarEntry): unknown {
-  const errno = errnoOf(error);
-  if (errno === undefined) return error;
-  const place = toText(cleanLayerPath(entry.path));
-  const what =
-    entry.kind === 'hardlink'
-      ? `link /${toText(cleanLayerPath(entry.link))} /${place}`
-      : `${entry.storedBytes > 0 ? 'write' : entry.kind} /${place}`;
-  return internal(`failed to register layer: ${what}: ${errnoText(errno)}`, {
-    cause: error,
-    detail: { errno },
-  });
-}

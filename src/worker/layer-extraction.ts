@@ -17,7 +17,7 @@ import {
 } from '../store/layers/layer-checkpoint.ts';
 import { BlobIntake } from './blob-intake.ts';
 import type { EarlierFiles } from './earlier-files.ts';
-import { LayerTree } from './extract-tree.ts';
+import { type LayerSink, openSink } from './image-tree.ts';
 import { type CheckpointPace, type DueCheckpoint, LayerCheckpoints } from './layer-checkpoints.ts';
 import { LayerSharing } from './layer-sharing.ts';
 import type { FileIdentity } from './local-contents.ts';
@@ -37,7 +37,7 @@ export type ExtractionOptions = {
   /**
    * Absolute; does not exist yet, on the data root's filesystem. Gets `diff/`, `headers`, `apart/`;
    * below the data root's `staging/` also `objects/` and `contents`, and contents that layers
-   * beside it have are shared with them.
+   * beside it have are shared with them; and perhaps an image of the names instead of a tree.
    */
   readonly directory: string;
   readonly expected: ExpectedLayer;
@@ -98,7 +98,7 @@ export class LayerExtraction implements AsyncDisposable {
   readonly #headersFd: number;
   readonly #writeback: Writeback;
   readonly #sharing: LayerSharing | undefined;
-  readonly #tree: LayerTree;
+  readonly #tree: LayerSink;
   readonly #headers: LayerHeadersWriter;
   readonly #tar: TarReader;
   #entry: TarEntry | undefined;
@@ -127,7 +127,7 @@ export class LayerExtraction implements AsyncDisposable {
     });
     this.#writeback = new Writeback(sys, this.#directoryFd);
     this.#sharing = LayerSharing.of(sys, directory);
-    this.#tree = new LayerTree({
+    this.#tree = openSink({
       sys,
       directory,
       writeback: this.#writeback,
@@ -265,6 +265,7 @@ export class LayerExtraction implements AsyncDisposable {
       try {
         this.#intake.end();
         this.#tar.end();
+        this.#tree.finish();
       } finally {
         process.umask(umask);
       }
@@ -283,7 +284,6 @@ export class LayerExtraction implements AsyncDisposable {
     }
     this.#headers.end(this.#intake.tarBytes, sum);
     removeCheckpoint(directory);
-    this.#tree.finish();
     this.#sharing?.finish();
     await this.#writeback.finish();
     this.#options.sys.fadvise(this.#headersFd, 0, 0, FADV.DONTNEED);
@@ -291,6 +291,7 @@ export class LayerExtraction implements AsyncDisposable {
       origin === undefined ? undefined : { ...origin, digest, sizeBytes: this.sizeBytes };
     return {
       directory,
+      name: this.#sharing?.group,
       diffId,
       tarBytes: this.#intake.tarBytes,
       diskBytes: this.#tree.fileBytes,

@@ -1,16 +1,31 @@
+import { randomBytes } from 'node:crypto';
 import { closeSync, constants, mkdirSync, openSync, writeSync } from 'node:fs';
 import path from 'node:path';
 import { errnoOf } from '../base/errors.ts';
+import { newShortName } from '../base/id.ts';
 import type { ByteString } from '../formats/byte-string.ts';
-import { HEAD_BYTES, LayerContentsWriter, placeSum } from '../formats/layer-contents.ts';
+import {
+  GROUP_CHARS,
+  HEAD_BYTES,
+  LayerContentsWriter,
+  placeSum,
+} from '../formats/layer-contents.ts';
 import { isReservedXattr } from '../formats/layer-path.ts';
 import type { TarEntry } from '../formats/tar-entry.ts';
 import { FADV, O_CLOEXEC } from '../kernel/constants.ts';
 import { CWD, type Syscalls } from '../kernel/syscalls.ts';
-import { CONTENTS, METACOPY, REDIRECT, STAGED_OBJECTS } from '../store/layers/objects.ts';
+import {
+  CONTENTS,
+  METACOPY,
+  NO_VALUE,
+  REDIRECT,
+  redirectTo,
+  STAGED_OBJECTS,
+} from '../store/layers/objects.ts';
 import { ContentWriter, type ContentWriterOptions, copyBytes } from './content-writer.ts';
 import {
   type FileIdentity,
+  type LocalContent,
   type LocalContents,
   localContents,
   type OpenContent,
@@ -19,7 +34,7 @@ import {
 /** One file of one layer has at most so many names more; ext4 allows 65,000. */
 const LINKS_MAX = 32_000;
 const BILLION = 1_000_000_000n;
-const NOTHING = Buffer.alloc(0);
+const CREATE = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | O_CLOEXEC;
 
 /**
  * What a layer that is being extracted shares with those that are here, and what it offers to those
@@ -40,6 +55,7 @@ export class LayerSharing implements Disposable {
   source: FileIdentity | undefined;
   #objectsFd = -1;
   #objects = 0;
+  #sharedFiles = 0;
   #sharedBytes = 0;
   #listBytes = 0;
 
@@ -59,6 +75,24 @@ export class LayerSharing implements Disposable {
   get sharedBytes(): number {
     return this.#sharedBytes;
   }
+
+  /** Files whose content lies in another layer's. */
+  get sharedFiles(): number {
+    return this.#sharedFiles;
+  }
+
+  /** Files whose content others may share. */
+  get offeredFiles(): number {
+    return this.#objects;
+  }
+
+  /** A layer's names may become an image of names: overlayfs can show one, and there is something to share. */
+  get mayBeImage(): boolean {
+    return this.#local.hasImages && this.#local.count > 0;
+  }
+
+  /** The name that the layer's folder and its group in `objects/` will have. */
+  readonly group = newShortName({ bytes: randomBytes }, GROUP_CHARS);
 
   /** Bytes of the list of contents. */
   get listBytes(): number {
@@ -102,7 +136,6 @@ export class LayerSharing implements Disposable {
       if (errnoOf(error) === 'EMLINK' || errnoOf(error) === 'ENOENT') return false;
       throw error;
     }
-    this.#shared(found, at.path);
     return true;
   }
 
@@ -134,11 +167,10 @@ export class LayerSharing implements Disposable {
    * or, where neither works, by a copy.
    */
   fill(found: OpenContent, path: ByteString, fd: number): 'stub' | 'reflink' | 'copy' {
-    const { group, number, bytes } = found.content;
+    const { bytes } = found.content;
     if (this.#local.hasMetacopy) {
-      this.#sys.fsetxattr(fd, METACOPY, NOTHING);
-      this.#sys.fsetxattr(fd, REDIRECT, Buffer.from(`/${group}/${number}`));
-      this.#shared(found, path);
+      this.stub(found.content, fd);
+      this.shared(found.content, path);
       return 'stub';
     }
     if (this.#reflink(found, fd)) {
@@ -147,6 +179,19 @@ export class LayerSharing implements Disposable {
     }
     copyBytes(this.#sys, found.fd, fd, bytes);
     return 'copy';
+  }
+
+  /** Opens a content that was found here. */
+  open(content: LocalContent): OpenContent {
+    const found = this.#local.open(content);
+    if (found === undefined) throw new Error('assertion failed: a content that is used went');
+    return found;
+  }
+
+  /** Makes an empty file say where its content is. */
+  stub({ group, number }: Pick<LocalContent, 'group' | 'number'>, fd: number): void {
+    this.#sys.fsetxattr(fd, METACOPY, NO_VALUE);
+    this.#sys.fsetxattr(fd, REDIRECT, redirectTo(group, number));
   }
 
   #reflink(found: OpenContent, fd: number): boolean {
@@ -159,10 +204,11 @@ export class LayerSharing implements Disposable {
     }
   }
 
-  #shared({ content }: OpenContent, path: ByteString): void {
-    const { sum, group, number, bytes } = content;
+  /** Notes that the file at `path` has a content that is here. */
+  shared({ sum, group, number, bytes }: LocalContent, path: ByteString): void {
     this.#contents.add({ sum, place: placeSum(path), group, number, bytes });
     this.#sharedBytes += bytes;
+    this.#sharedFiles += 1;
   }
 
   /** Notes a file that has a content of its own, for layers to come. */
@@ -173,12 +219,47 @@ export class LayerSharing implements Disposable {
     readonly sum: number;
     readonly bytes: number;
   }): void {
-    const { sum, bytes } = file;
+    const { sum, path: place, bytes } = file;
+    const number = this.#nextObject();
+    this.#sys.linkat(file.dirFd, file.name, this.#objectsFd, String(number));
+    this.offered({ number, path: place, sum, bytes });
+  }
+
+  #nextObject(): number {
     if (this.#objectsFd < 0) this.#objectsFd = openFolder(this.#directory);
     this.#objects += 1;
-    const number = this.#objects;
-    this.#sys.linkat(file.dirFd, file.name, this.#objectsFd, String(number));
-    this.#contents.add({ sum, place: placeSum(file.path), group: '', number, bytes });
+    return this.#objects;
+  }
+
+  /** Makes an object that is in no tree: {@link offered} says what it is in the end. */
+  create(): { readonly fd: number; readonly number: number } {
+    const number = this.#nextObject();
+    const how = { flags: CREATE, mode: 0o600 };
+    return { fd: this.#sys.openat2(this.#objectsFd, String(number), how), number };
+  }
+
+  /** Notes the content of an object of the layer itself, and gives it as others would find it. */
+  offered(object: {
+    readonly number: number;
+    readonly path: ByteString;
+    readonly sum: number;
+    readonly bytes: number;
+  }): LocalContent {
+    const { number, path: at, sum, bytes } = object;
+    const content = { sum, place: placeSum(at), group: '', number, bytes, isLinked: false };
+    this.#contents.add(content);
+    return content;
+  }
+
+  /** Opens an object of the layer itself. */
+  openOwn(number: number): number {
+    const how = { flags: constants.O_RDWR | constants.O_NOFOLLOW | O_CLOEXEC };
+    return this.#sys.openat2(this.#objectsFd, String(number), how);
+  }
+
+  /** Gives an object of the layer itself a name in its tree. */
+  name(number: number, dirFd: number, name: string | Uint8Array): void {
+    this.#sys.linkat(this.#objectsFd, String(number), dirFd, name);
   }
 
   /** The layer has a hard link to this path. */

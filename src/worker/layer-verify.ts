@@ -1,8 +1,9 @@
-import { closeSync, constants, openSync } from 'node:fs';
+import { closeSync, constants, fstatSync, lstatSync, openSync } from 'node:fs';
 import path from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import { dataLoss, errnoOf, isEngineError, messageOf } from '../base/errors.ts';
 import { type ByteString, pathArg, toText } from '../formats/byte-string.ts';
+import { recordsOfContent } from '../formats/layer-headers.ts';
 import {
   classifyLayerName,
   cleanLayerPath,
@@ -15,7 +16,9 @@ import { O_CLOEXEC, O_TMPFILE, RESOLVE, S } from '../kernel/constants.ts';
 import { splitDevice } from '../kernel/device-nodes.ts';
 import type { Syscalls } from '../kernel/syscalls.ts';
 import { OpenDirectory } from '../kernel/tree-walk.ts';
-import { type LayerTarOptions, layerTar } from '../store/layers/layer-tar.ts';
+import { imageDamage } from '../store/layers/layer-images.ts';
+import { LayerFiles, type LayerTarOptions, layerTar } from '../store/layers/layer-tar.ts';
+import { objectOf } from '../store/layers/objects.ts';
 import { isWhiteout } from '../store/layers/whiteout.ts';
 
 /**
@@ -43,7 +46,10 @@ export async function verifyLayer(
       signal.throwIfAborted();
     }
     reader.end();
-    names.check(options.sys, options.directory);
+    const damage = imageDamage(options.directory);
+    if (damage !== undefined) return damage;
+    using files = new LayerFiles(options.sys, options.directory);
+    names.check(options.sys, options.directory, files.objectPaths());
     return undefined;
   } catch (error) {
     if (signal.aborted) throw error;
@@ -64,10 +70,17 @@ class LayerNames {
   readonly #paths = new Set<ByteString>([ROOT]);
   /** Folders that hide what lower layers have in them. */
   readonly #opaque = new Set<ByteString>();
+  /** Of entries with contents: the number of their first record among all of contents. */
+  readonly #records = new Map<TarEntry, number>();
+  #recordCount = 0;
   /** Some entry lies below a symlink of the layer, and so changes what is said of another path. */
   #hasAliases = false;
 
   add(entry: TarEntry): void {
+    if (entry.storedBytes > 0) {
+      this.#records.set(entry, this.#recordCount);
+      this.#recordCount += recordsOfContent(entry.segments?.length ?? 1);
+    }
     const clean = cleanLayerPath(entry.path);
     if (clean === ROOT) {
       this.#expected.set(ROOT, entry);
@@ -112,8 +125,11 @@ class LayerNames {
     }
   }
 
-  /** @throws dataLoss for the first name that is not as it should be */
-  check(sys: Syscalls, directory: string): void {
+  /**
+   * `objects`: paths of contents that are objects, by their records.
+   * @throws dataLoss for the first name that is not as it should be
+   */
+  check(sys: Syscalls, directory: string, objects: ReadonlyMap<number, string>): void {
     if (this.#hasAliases) return; // contents and headers are verified; names would be a guess
     using root = OpenDirectory.open(sys, path.join(directory, 'diff'));
     const keeps = attributeProbe(sys, directory);
@@ -124,7 +140,8 @@ class LayerNames {
         expected === 'whiteout'
           ? wrongWhiteout(sys, folder, name)
           : (difference(folder, name, expected) ??
-            wrongAttribute(sys, folder.at(name), expected, keeps));
+            wrongAttribute(sys, folder.at(name), expected, keeps) ??
+            wrongContent(sys, folder.at(name), objects.get(this.#records.get(expected) ?? -1)));
       if (wrong !== undefined) throw dataLoss(`/${toText(clean)} ${wrong}`);
     }
     for (const clean of this.#opaque) {
@@ -238,6 +255,21 @@ function wrongAttribute(
     .llistxattr(place)
     .find((name) => MEANT.test(name) && !isReservedXattr(name) && !isWanted.has(name));
   return more === undefined ? undefined : `has a ${more}, which is not of this layer`;
+}
+
+/** A file must be the object that its content is read from, or lead to it. */
+function wrongContent(sys: Syscalls, file: Buffer, object: string | undefined): string | undefined {
+  if (object === undefined) return undefined;
+  const fd = openSync(file, constants.O_RDONLY | constants.O_NOFOLLOW | O_CLOEXEC);
+  try {
+    const leadsTo = objectOf(sys, path.dirname(path.dirname(object)), fd);
+    if (leadsTo === object) return undefined;
+    const [has, wanted] = [fstatSync(fd), lstatSync(object)];
+    const isObject = leadsTo === undefined && has.dev === wanted.dev && has.ino === wanted.ino;
+    return isObject ? undefined : 'has another content than it had';
+  } finally {
+    closeSync(fd);
+  }
 }
 
 /** Tells, by a file without a name, whether files in `directory` can have an attribute. */

@@ -15,7 +15,7 @@ import { LIMITS } from '../base/limits.ts';
 import { type ContentRecord, decodeLayerContents } from '../formats/layer-contents.ts';
 import { FADV, O_CLOEXEC, O_NOATIME } from '../kernel/constants.ts';
 import type { Syscalls } from '../kernel/syscalls.ts';
-import { CONTENTS, dataRootOf, metacopyMarker } from '../store/layers/objects.ts';
+import { CONTENTS, dataRootOf, imagesMarker, metacopyMarker } from '../store/layers/objects.ts';
 
 /** A content that some committed layer has; `group` is never ''. */
 export type LocalContent = ContentRecord;
@@ -44,6 +44,7 @@ export class LocalContents {
   readonly #groupIndex = new Map<string, number>();
   readonly #buffer = Buffer.allocUnsafeSlow(COMPARE_BYTES);
   #hasMetacopy = false;
+  #hasImages = false;
   #count = 0;
   #heads = new Int32Array(TABLE_RECORDS * 2).fill(-1);
   #columns = newColumns(TABLE_RECORDS);
@@ -59,9 +60,20 @@ export class LocalContents {
     return this.#hasMetacopy;
   }
 
+  /** Layers may be images of their names. */
+  get hasImages(): boolean {
+    return this.#hasMetacopy && this.#hasImages;
+  }
+
+  /** How many there are. */
+  get count(): number {
+    return this.#count;
+  }
+
   /** Takes in what changed since the last time: layers that were committed. */
   refresh(): void {
     this.#hasMetacopy = existsSync(metacopyMarker(this.objects));
+    this.#hasImages = existsSync(imagesMarker(this.objects));
     for (const dir of readdirSync(this.#layers)) {
       if (this.#known.has(dir) || this.#count >= LIMITS.sharedContentsMax) continue;
       this.#known.add(dir);

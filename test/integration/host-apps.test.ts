@@ -14,6 +14,8 @@ import {
 import path from 'node:path';
 import { after, before, test } from 'node:test';
 import fc from 'fast-check';
+import type { DiffId } from '../../src/base/digest.ts';
+import { hasImage } from '../../src/store/layers/layer-images.ts';
 import { type Box, openBox } from '../support/box.ts';
 import { layerTar } from '../support/images.ts';
 import { openStore } from '../support/layers.ts';
@@ -121,6 +123,26 @@ test('a kernel without fsopen is given mount data', async () => {
   execFileSync('cc', ['-std=gnu11', '-o', program, `${program}.c`]);
   const out = await inNamespace(`cat $(${program} -sysroot ${sysroot})/etc/motd`);
   assert.equal(out, 'hello from a layer\n');
+});
+
+test('layers that are images of their names are mounted on the way, and not left so', async () => {
+  const own = path.join(folder.path, 'images');
+  await using here = await openStore('overlay2', path.join(own, 'coracle'));
+  const tarAt = (mtime: Date) =>
+    layerTar(Array.from({ length: 40 }, (_, i) => ({ name: `${i}`, content: `file ${i}`, mtime })));
+  await here.add(await tarAt(new Date(1_500_000_000_000)));
+  const layers = await here.add(await tarAt(new Date(1_600_000_000_000)));
+  const lower = here.store.directoryOf(layers[0] as DiffId);
+  assert.ok(hasImage(path.dirname(lower)));
+  await here.store.createRootfs('c1', layers, { forBoot: true });
+  here.store.hideAll();
+  symlinkSync('c1', path.join(own, 'current'));
+  const out = await inNamespace(
+    `a=$(${mobynit} -sysroot ${own}); cat $a/7; stat -c ' %Y' $a/7; ls $a | wc -l; ls ${lower} | wc -l`,
+  );
+  assert.equal(out, 'file 7 1600000000\n40\n0\n');
+  await here.store.removeRootfs('c1');
+  await here.settle();
 });
 
 test('where there is no overlayfs the copy is bound', async () => {

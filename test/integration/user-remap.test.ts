@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict';
-import { readFileSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { LAYER_IMAGE } from '../../src/store/layers/layer-images.ts';
 import { type Box, openBox } from '../support/box.ts';
 import { TestDaemon } from '../support/daemon.ts';
 import { layerTar } from '../support/images.ts';
+import { mountsOf } from '../support/mounts.ts';
 import { eventually, run } from '../support/processes.ts';
 import { temporaryFolder } from '../support/temp.ts';
 
@@ -117,6 +119,37 @@ for (const Runtime of ['crun', 'runc']) {
     });
   });
 }
+
+test('a layer that is an image of its names is shown with mapped owners', async () => {
+  const files = async (ms: number) =>
+    await layerTar(
+      Array.from({ length: 40 }, (_, i) => ({
+        ...{ name: `many/${i}`, content: `file ${i}`, uid: 1000, gid: 7, mtime: new Date(ms) },
+      })),
+    );
+  for (const [name, ms] of [
+    ['tree', 1_500_000_000_000],
+    ['image', 1_600_000_000_000],
+  ] as const) {
+    const id = await box.create({ Cmd: ['true'] });
+    await box.daemon.api('PUT', `/containers/${id}/archive?path=/`, await files(ms));
+    await box.daemon.json('POST', `/commit?container=${id}&repo=${name}`, {});
+    await box.remove(id);
+  }
+  const layers = path.join(box.daemon.dataRoot, 'layers');
+  const isImage = (dir: string): boolean => existsSync(path.join(layers, dir, LAYER_IMAGE));
+  assert.equal(readdirSync(layers).filter(isImage).length, 1);
+  for (const more of [{}, { UsernsMode: 'host' }]) {
+    const script = 'ls -ln /many/5; cat /many/5; echo more >>/many/5; ls -ln /many/5';
+    const out = await box.sh(script, { Image: 'image', HostConfig: more });
+    assert.match(out, / 1000 +7 +6 [\s\S]*file 5[\s\S]* 1000 +7 +11 /);
+  }
+  await box.daemon.json('DELETE', '/images/image');
+  await eventually(async () => !readdirSync(layers).some(isImage), { what: 'the layer to go' });
+  const { dataRoot, execRoot, pid } = box.daemon;
+  assert.deepEqual(mountsOf(pid, layers, path.join(execRoot, 'mapped/layers')), []);
+  await eventually(async () => readdirSync(path.join(dataRoot, 'staging')).length === 0);
+});
 
 test('a bare container is the host’s', async () => {
   const id = await box.create({ HostConfig: { Runtime: 'bare' } });

@@ -66,13 +66,14 @@ export const layerPair: fc.Arbitrary<[LayerEntry[], LayerEntry[]]> = fc
 /** All that a program can see of a tree, by path; names of one file have the same `same`. */
 export function treeOf(sys: Syscalls, root: string): Record<string, unknown> {
   const tree: Record<string, unknown> = {};
-  const firstNames = new Map<bigint, string>();
+  const firstNames = new Map<string, string>();
   const visit = (name: string): void => {
     const full = path.join(root, name);
     const stats = lstatSync(full, { bigint: true });
     const isDirectory = stats.isDirectory();
-    const first = firstNames.get(stats.ino) ?? name;
-    firstNames.set(stats.ino, first);
+    const identity = `${stats.dev} ${stats.ino}`;
+    const first = firstNames.get(identity) ?? name;
+    firstNames.set(identity, first);
     tree[name] = {
       ...{ mode: stats.mode.toString(8), uid: stats.uid, gid: stats.gid },
       // The root is the writable layer's own.

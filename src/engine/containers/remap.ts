@@ -56,7 +56,7 @@ export async function openRemap(
   });
   const maps: IdMaps = { uids: idMapText(users.uids), gids: idMapText(users.gids) };
   const { sys, dataRoot, execRoot } = roots;
-  const folder = path.join(execRoot.root, 'mapped');
+  const folder = execRoot.mapped;
   if (isMountPoint(folder)) sys.umount(folder, MNT.DETACH);
   try {
     await using holder = await holdNamespaces(program, maps, { network: false });
@@ -67,9 +67,15 @@ export async function openRemap(
       { cause },
     );
   }
+  const mapMount = async (mountPoint: string): Promise<void> => {
+    const target = path.join(folder, path.relative(dataRoot.root, mountPoint));
+    if (isMountPoint(target)) return;
+    await using holder = await holdNamespaces(program, maps, { network: false });
+    mountMapped(sys, { source: mountPoint, target, pid: holder.pid });
+  };
   return {
     users,
-    view: { folder, root: rootOf(users) },
+    view: { folder, mapMount, root: rootOf(users) },
     hold: (options) => holdNamespaces(program, maps, options),
   };
 }

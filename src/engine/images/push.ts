@@ -142,6 +142,7 @@ async function remember(
     diskBytes: 0,
     writtenBytes: 0,
     sharedBytes: 0,
+    name: undefined,
     blob,
   }));
   await layers.commit(known, () => {

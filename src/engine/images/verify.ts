@@ -1,6 +1,6 @@
 import path from 'node:path';
 import { type DiffId, shortId } from '../../base/digest.ts';
-import { dataLoss } from '../../base/errors.ts';
+import { dataLoss, isEngineError } from '../../base/errors.ts';
 import type { VerifyInput, VerifyReport } from '../../worker/verify-protocol.ts';
 import type { ProgressCall } from '../call.ts';
 import type { Engine } from '../engine.ts';
@@ -29,10 +29,15 @@ export async function imageVerify(
   const all = [...new Set(Object.values(layers.knownDigests()))];
   using _held = layers.hold([...image.diffIds, ...all]);
   const own = new Set(image.diffIds);
-  const at = (diffId: DiffId) => ({
-    diffId,
-    directory: path.dirname(layers.directoryOf(diffId)),
-  });
+  const at = (diffId: DiffId) => {
+    try {
+      layers.show(diffId);
+    } catch (error) {
+      // Why it cannot be seen is found out by who looks at it.
+      if (!isEngineError(error, 'unavailable')) throw error;
+    }
+    return { diffId, directory: path.dirname(layers.directoryOf(diffId)) };
+  };
   const input: VerifyInput = {
     layers: [...own].map(at),
     others: all.filter((diffId) => !own.has(diffId)).map(at),

@@ -1,4 +1,4 @@
-import { constants, mkdirSync, renameSync, rmdirSync } from 'node:fs';
+import { constants, mkdirSync, readdirSync, renameSync, rmdirSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import path from 'node:path';
 import { type KeyedLock, type TaskGroup, unlessAborted } from '../../base/async.ts';
@@ -7,6 +7,7 @@ import type { DiffId } from '../../base/digest.ts';
 import { errnoOf, notFound } from '../../base/errors.ts';
 import { newShortName, type Random } from '../../base/id.ts';
 import type { Logger } from '../../base/log.ts';
+import { GROUP_CHARS } from '../../formats/layer-contents.ts';
 import { syncFilesystem } from '../../kernel/durable.ts';
 import { readMountInfo } from '../../kernel/mountinfo.ts';
 import { removeTree } from '../../kernel/remove-tree.ts';
@@ -14,6 +15,7 @@ import type { Syscalls } from '../../kernel/syscalls.ts';
 import type { Database } from '../db.ts';
 import type { LayerRecord, LayerStore, StagedLayer } from '../layer-store.ts';
 import type { DataRoot, ExecRoot } from '../paths.ts';
+import { hideImage, showImage } from './layer-images.ts';
 import { layerTable } from './layer-table.ts';
 import { nameGroup, trimGroups } from './objects.ts';
 import { findPartial, keepPartials, stalePartials } from './partials.ts';
@@ -34,9 +36,6 @@ export type LayerStoreContext = {
 
 /** Who looks through `objects/` has it, so that no folder goes meanwhile. */
 export const OBJECTS_LOCK = 'objects';
-
-/** Folders of layers; eight letters, so that 127 of them fit one page of mount data. */
-const DIR_CHARS = 8;
 
 /** The half of a layer store that is the same for all drivers: what layers there are. */
 export type LayerCatalog = Omit<
@@ -66,7 +65,7 @@ export function layerCatalog(
   context: LayerStoreContext,
   { onRepaired, syncDiffs }: CatalogOptions,
 ): LayerCatalog {
-  const { sys, dataRoot, database, clock, random, tasks } = context;
+  const { sys, dataRoot, execRoot, database, clock, random, tasks } = context;
   const { layers, staging, containers, objects } = dataRoot;
   for (const folder of [layers, staging, containers, objects]) {
     mkdirSync(folder, { recursive: true, mode: 0o711 });
@@ -88,7 +87,15 @@ export function layerCatalog(
   const isWhole = (diffId: DiffId): boolean =>
     table.find(diffId) !== undefined && !table.isDamaged(diffId);
 
+  /** Of a layer's own folder alone: in a container's lies what it likes. */
+  const hide = (folder: string): void => {
+    if (path.dirname(folder) !== layers) return;
+    hideImage(sys, folder);
+    hideImage(sys, path.join(execRoot.mapped, path.relative(dataRoot.root, folder)));
+  };
+
   const discard = (tree: string): void => {
+    hide(tree);
     const grave = path.join(dataRoot.staging, `gone-${newShortName(random, 12)}`);
     try {
       renameSync(tree, grave);
@@ -135,7 +142,7 @@ export function layerCatalog(
       if (fresh.length > 0) {
         if (syncDiffs) await syncFilesystem(sys, dataRoot.staging);
         for (const layer of fresh) {
-          const dir = newShortName(random, DIR_CHARS);
+          const dir = layer.name ?? newShortName(random, GROUP_CHARS);
           arriving.add(path.join(layers, dir));
           const hasGroup = nameGroup(objects, layer.directory, dir);
           groups += hasGroup ? 1 : 0;
@@ -208,6 +215,10 @@ export function layerCatalog(
     knownDigests: table.knownDigests,
     blobsOf: table.blobsOf,
     directoryOf: (diffId) => path.join(dataRoot.layers, get(diffId).dir, 'diff'),
+    show: (diffId) => showImage(sys, path.join(layers, get(diffId).dir)),
+    hideAll: () => {
+      for (const dir of readdirSync(layers)) hide(path.join(layers, dir));
+    },
     stage: ({ isMadeLater } = { isMadeLater: false }) => {
       const directory = path.join(dataRoot.staging, newShortName(random, 12));
       if (!isMadeLater) mkdirSync(directory, { mode: 0o700 });

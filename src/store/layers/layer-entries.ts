@@ -33,8 +33,10 @@ export class LayerEntries implements Disposable {
   readonly table = new EntryTable();
   readonly spans: TarSpan[] = [];
   readonly #files: LayerFiles[] = [];
-  /** Of an entry whose content is the whole file at its path, as nearly all are: its record. */
+  /** Of an entry whose content is a whole file, as nearly all are: its record. */
   readonly #records: number[] = [];
+  /** Where that file is another than the one at its path. */
+  readonly #objects = new Map<number, ContentPlace>();
   /** The other ones: sparse, or lying elsewhere. */
   readonly #apart = new Map<number, readonly Piece[]>();
   /** By entry and record. */
@@ -78,13 +80,13 @@ export class LayerEntries implements Disposable {
     while (this.#records.length <= entry) this.#records.push(NO_CONTENT);
     const { place, segments } = piece;
     const isWhole =
-      place.kind === 'content' &&
-      place.path === path &&
+      (place.kind === 'object' || (place.kind === 'content' && place.path === path)) &&
       segments.length === 1 &&
       segments[0]?.offset === 0 &&
       segments[0].bytes === this.table.contentBytes(entry);
     if (isWhole) {
       this.#records[entry] = piece.record;
+      if (place.kind === 'object') this.#objects.set(entry, place);
       return;
     }
     this.#records[entry] = APART;
@@ -94,7 +96,8 @@ export class LayerEntries implements Disposable {
   #piecesOf(entry: number): readonly Piece[] {
     const record = this.#records[entry] ?? NO_CONTENT;
     if (record < 0) return this.#apart.get(entry) ?? [];
-    const place = { kind: 'content', path: this.table.path(entry) } as const;
+    const path = this.table.path(entry);
+    const place = this.#objects.get(entry) ?? ({ kind: 'content', path } as const);
     return [{ place, record, segments: [{ offset: 0, bytes: this.table.contentBytes(entry) }] }];
   }
 

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { closeSync, constants, existsSync, openSync, readSync } from 'node:fs';
 import path from 'node:path';
 import type { DiffId } from '../../base/digest.ts';
-import { dataLoss, messageOf } from '../../base/errors.ts';
+import { dataLoss, errnoOf, messageOf } from '../../base/errors.ts';
 import { type ByteString, pathArg } from '../../formats/byte-string.ts';
 import {
   type ContentPlace,
@@ -11,7 +11,7 @@ import {
 } from '../../formats/layer-headers.ts';
 import { FADV, O_CLOEXEC, O_NOATIME, RESOLVE } from '../../kernel/constants.ts';
 import type { Syscalls } from '../../kernel/syscalls.ts';
-import { dataRootOf, objectOf } from './objects.ts';
+import { dataRootOf, objectOf, STAGED_OBJECTS } from './objects.ts';
 
 /** A layer whose tar is wanted. */
 export type LayerTarOptions = {
@@ -24,8 +24,8 @@ export type LayerTarOptions = {
 const OUTPUT_BYTES = 256 << 10;
 const DIRECTORY = constants.O_RDONLY | constants.O_DIRECTORY;
 const READ = constants.O_RDONLY | constants.O_NOFOLLOW | O_CLOEXEC | O_NOATIME;
-/** GROUP/NUMBER. */
-const OBJECT = /^[a-z2-7]+\/\d+$/;
+/** GROUP/NUMBER; no group is called `objects`. */
+const OBJECT = /^([a-z2-7]{8}|objects)\/(\d+)$/;
 const INSIDE = RESOLVE.BENEATH | RESOLVE.NO_SYMLINKS | RESOLVE.NO_MAGICLINKS;
 
 /**
@@ -51,7 +51,10 @@ export function* layerTar(options: LayerTarOptions): Generator<Buffer> {
 
 /** The beginning of a file's content, of which the layer's headers do not speak yet. */
 export type LayerTail = {
-  /** Below `diff/`, or, for a content that is shared, below the data root's `objects/`. */
+  /**
+   * Below `diff/`; or that of an object: GROUP/NUMBER below the data root's `objects/`, or
+   * objects/NUMBER of the layer itself.
+   */
   readonly path: ByteString;
   readonly isObject: boolean;
   /** At least 1. */
@@ -165,7 +168,7 @@ export class LayerFiles implements Disposable {
   readonly #sys: Syscalls;
   readonly #directory: string;
   readonly #objects: string;
-  readonly #diffFd: number;
+  #diffFd = -1;
   #apartFd = -1;
   /** By path: what was moved away from it, in the order in which that happened. */
   readonly #moved = new Map<ByteString, { count: number; number: number }[]>();
@@ -174,7 +177,6 @@ export class LayerFiles implements Disposable {
     this.#sys = sys;
     this.#directory = directory;
     this.#objects = path.join(dataRootOf(directory) ?? directory, 'objects');
-    this.#diffFd = openSync(path.join(directory, 'diff'), DIRECTORY);
     const apart = path.join(directory, 'apart');
     if (!existsSync(apart)) return;
     this.#apartFd = openSync(apart, DIRECTORY);
@@ -209,11 +211,57 @@ export class LayerFiles implements Disposable {
    * the page cache is taken out again in the end, unless somebody uses it.
    */
   open(place: ContentPlace, index: number): Disposable & { readonly fd: number } {
-    const fd =
-      place.kind === 'apart'
-        ? this.#openIn(this.#apartFd, String(place.number) as ByteString)
-        : this.#openContent(place.path, index);
-    return this.#uncached(fd);
+    return this.#uncached(this.#openPlace(place, index));
+  }
+
+  #openPlace(place: ContentPlace, index: number): number {
+    switch (place.kind) {
+      case 'apart':
+        return this.#openIn(this.#apartFd, String(place.number) as ByteString);
+      case 'object':
+        return this.#openObject(place.group, place.number);
+      case 'content':
+        return this.#openContent(place.path, index);
+    }
+  }
+
+  #openObject(group: string, number: number): number {
+    if (group !== '') return openSync(this.objectPath(group, number), READ);
+    // The layer's own move from its folder to a group of its name when it is committed.
+    const staged = path.join(this.#directory, STAGED_OBJECTS, String(number));
+    try {
+      return openSync(staged, READ);
+    } catch (error) {
+      if (errnoOf(error) !== 'ENOENT') throw error;
+    }
+    return openSync(this.objectPath(group, number), READ);
+  }
+
+  /** Where an object of a committed layer's headers lies. */
+  objectPath(group: string, number: number): string {
+    const folder = group === '' ? path.basename(this.#directory) : group;
+    return path.join(this.#objects, folder, String(number));
+  }
+
+  /** {@link objectPath} of contents that are objects, by their number among the records of contents. */
+  objectPaths(): Map<number, string> {
+    const paths = new Map<number, string>();
+    let contents = 0;
+    for (const record of this.records()) {
+      if (record.kind !== 'contents') continue;
+      const { place } = record;
+      if (place.kind === 'object') {
+        paths.set(contents, this.objectPath(place.group, place.number));
+      }
+      contents += 1;
+    }
+    return paths;
+  }
+
+  /** What the layer's names are in; an image of them need not be mounted for its contents. */
+  get #diff(): number {
+    if (this.#diffFd < 0) this.#diffFd = openSync(path.join(this.#directory, 'diff'), DIRECTORY);
+    return this.#diffFd;
   }
 
   #uncached(fd: number): Disposable & { readonly fd: number } {
@@ -227,11 +275,13 @@ export class LayerFiles implements Disposable {
 
   /** Opens the file that a tail is the beginning of. @throws dataLoss */
   openTail({ path: file, isObject }: LayerTail): Disposable & { readonly fd: number } {
-    if (isObject && !OBJECT.test(file)) throw dataLoss(`no content is called ${file}`);
-    const fd = isObject
-      ? openSync(path.join(this.#objects, file), READ)
-      : this.#sys.openat2(this.#diffFd, pathArg(file), { flags: READ, resolve: INSIDE });
-    return this.#uncached(fd);
+    if (!isObject) {
+      const how = { flags: READ, resolve: INSIDE };
+      return this.#uncached(this.#sys.openat2(this.#diff, pathArg(file), how));
+    }
+    const [, group = '', number] = OBJECT.exec(file) ?? [];
+    if (number === undefined) throw dataLoss(`no content is called ${file}`);
+    return this.#uncached(this.#openObject(group === STAGED_OBJECTS ? '' : group, Number(number)));
   }
 
   #openContent(file: ByteString, index: number): number {
@@ -245,7 +295,7 @@ export class LayerFiles implements Disposable {
         }
       }
     }
-    if (best === undefined) return this.#openIn(this.#diffFd, file);
+    if (best === undefined) return this.#openIn(this.#diff, file);
     return this.#openIn(this.#apartFd, `${best.number}${best.rest}` as ByteString);
   }
 
@@ -258,7 +308,7 @@ export class LayerFiles implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    closeSync(this.#diffFd);
+    if (this.#diffFd >= 0) closeSync(this.#diffFd);
     if (this.#apartFd >= 0) closeSync(this.#apartFd);
   }
 }

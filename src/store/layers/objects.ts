@@ -5,6 +5,7 @@ import { setImmediate } from 'node:timers/promises';
 import { dataLoss, errnoOf } from '../../base/errors.ts';
 import { type ByteString, fromText, pathArg, toBytes } from '../../formats/byte-string.ts';
 import { decodeLayerContents } from '../../formats/layer-contents.ts';
+import { readLayerHeaders } from '../../formats/layer-headers.ts';
 import { removeTree } from '../../kernel/remove-tree.ts';
 import { CWD, type Syscalls } from '../../kernel/syscalls.ts';
 
@@ -28,9 +29,22 @@ export const STAGED_OBJECTS = 'objects';
 export const METACOPY = 'trusted.overlay.metacopy';
 export const REDIRECT = 'trusted.overlay.redirect';
 
+/** The value of {@link METACOPY}. */
+export const NO_VALUE = Buffer.alloc(0);
+
+/** The value of {@link REDIRECT} of a file whose content is this object. */
+export function redirectTo(group: string, number: number): Buffer {
+  return Buffer.from(`/${group}/${number}`);
+}
+
 /** Is there where overlayfs on this data root can show stubs: workers look at it. */
 export function metacopyMarker(objects: string): string {
   return path.join(objects, '.metacopy');
+}
+
+/** Is there where overlayfs can show the image of a layer's names (`layer-images.ts`) too. */
+export function imagesMarker(objects: string): string {
+  return path.join(objects, '.images');
 }
 
 /** The data root that a staged or committed layer's folder lies in; undefined for any other folder. */
@@ -167,6 +181,7 @@ async function noteUses(sys: Syscalls, layer: string, orphans: Orphans): Promise
     if (errnoOf(error) !== 'ENOENT') throw error;
     // It shares nothing, or has lost its list.
     await noteStubs(sys, fromText(path.join(layer, 'diff')), orphans);
+    await noteHeaders(path.join(layer, 'headers'), orphans);
     return;
   }
   const contents = decodeLayerContents(bytes);
@@ -187,6 +202,26 @@ async function noteStubs(sys: Syscalls, folder: ByteString, orphans: Orphans): P
     if (sys.lgetxattr(file, METACOPY) === undefined) continue;
     const { group, number } = parseRedirect(sys.lgetxattr(file, REDIRECT));
     orphans.get(group)?.add(Number(number));
+  }
+}
+
+/** What the headers say that a layer uses whose names are an image, or were about to become one. */
+async function noteHeaders(file: string, orphans: Orphans): Promise<void> {
+  let headers: Buffer;
+  try {
+    headers = await readFile(file);
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return;
+    throw error;
+  }
+  let at = 0;
+  const read = (n: number): Buffer => {
+    at += n;
+    return headers.subarray(at - n, at);
+  };
+  for (const record of readLayerHeaders(read)) {
+    if (record.kind !== 'contents' || record.place.kind !== 'object') continue;
+    orphans.get(record.place.group)?.add(record.place.number);
   }
 }
 

@@ -13,6 +13,7 @@ import {
   removeEmptyFolder,
 } from './catalog.ts';
 import { containerQuota } from './container-quota.ts';
+import { hasImage } from './layer-images.ts';
 import { isStub } from './objects.ts';
 import { treeSize } from './tree-size.ts';
 
@@ -62,6 +63,7 @@ export function overlay2(
     ...catalog,
     createRootfs: async (containerId, layers, wish = {}) => {
       const { lower, upper } = rootfsPaths(containerId, layers);
+      for (const diffId of layers) catalog.show(diffId);
       const names = layers.length > 0 ? ['upper', 'work'] : ['upper', 'work', 'lower'];
       try {
         await makeContainerFolders(context, containerId, names, () => {
@@ -87,6 +89,13 @@ export function overlay2(
       const seen = (file: string): string =>
         view === undefined ? file : path.join(view.folder, path.relative(dataRoot.root, file));
       if (isMountPoint(paths.merged)) return paths;
+      for (const diffId of layers) {
+        catalog.show(diffId);
+        const directory = path.dirname(catalog.directoryOf(diffId));
+        if (view !== undefined && hasImage(directory)) {
+          await view.mapMount(path.join(directory, 'diff'));
+        }
+      }
       const mount = {
         lower: paths.lower.map(seen),
         data: paths.data.map(seen),

@@ -59,6 +59,7 @@ export function vfs(context: LayerStoreContext, storage: StorageOptions): LayerS
           const tree = copy(containerId);
           const sizeBytes = wish.sizeBytes ?? storage.sizeBytes;
           if (sizeBytes > 0) quota.limit([tree], sizeBytes);
+          for (const diffId of layers) catalog.show(diffId);
           for (const layer of directories) await applyLayer(sys, { layer, objects, tree });
           wish.prepare?.(tree);
           await syncFilesystem(sys, dataRoot.containers);
@@ -74,6 +75,8 @@ export function vfs(context: LayerStoreContext, storage: StorageOptions): LayerS
     mountRootfs: async (containerId, layers, view) => {
       const paths = rootfsPaths(containerId, layers);
       mkdirSync(paths.merged, { recursive: true, mode: 0o755 });
+      // What a container has changed is found by comparing with them.
+      for (const diffId of layers) catalog.show(diffId);
       if (!isMountPoint(paths.merged)) {
         const source = path.join(
           view?.folder ?? dataRoot.root,
@@ -95,7 +98,9 @@ export function vfs(context: LayerStoreContext, storage: StorageOptions): LayerS
       catalog.discard(copy(containerId));
     },
     rootfsSize: (containerId) => {
-      const layers = table.layersOfRootfs(containerId).map(catalog.directoryOf).reverse();
+      const diffIds = table.layersOfRootfs(containerId);
+      for (const diffId of diffIds) catalog.show(diffId);
+      const layers = diffIds.map(catalog.directoryOf).reverse();
       return treeSize(copy(containerId), async (relative, sizeBytes, mtimeMs) => {
         for (const layer of layers) {
           const original = await find(path.join(layer, relative));

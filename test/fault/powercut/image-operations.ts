@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
-import { closeSync, openSync, readFileSync, readSync, writeSync } from 'node:fs';
+import { closeSync, existsSync, openSync, readFileSync, readSync, writeSync } from 'node:fs';
 import path from 'node:path';
+import { LAYER_IMAGE } from '../../../src/store/layers/layer-images.ts';
 import type { TestDaemon } from '../../support/daemon.ts';
 import { layerTar } from '../../support/images.ts';
 import type { Supplies } from './supplies.ts';
@@ -177,7 +178,10 @@ export const repair: Kind = (draw, world, supplies) => {
       const { GraphDriver } = (await daemon.json('GET', `/images/${reference}/json`)) as {
         GraphDriver: { Data: { UpperDir?: string } };
       };
-      flipByte(path.join(GraphDriver.Data.UpperDir ?? '', supplies.ownFile));
+      const { UpperDir = '' } = GraphDriver.Data;
+      // The names of what shares most with the versions before are an image.
+      const names = path.join(path.dirname(UpperDir), LAYER_IMAGE);
+      flipByte(existsSync(names) ? names : path.join(UpperDir, supplies.ownFile));
       assert.match(await verify(daemon), /is damaged in/);
       await pullAgain(daemon);
     },

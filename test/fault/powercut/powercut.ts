@@ -266,7 +266,7 @@ async function reboot({ daemon, disk, steps }: Round): Promise<void> {
   for (const bridge of [daemon.bridge, networkBridge(daemon)]) {
     await run('ip', ['link', 'delete', bridge]); // where there is one
   }
-  unmountAllBelow(daemon.execRoot);
+  unmountAllBelow(daemon.execRoot, daemon.dataRoot);
   rmSync(daemon.execRoot, { recursive: true, force: true });
   await disk.reboot();
 }
