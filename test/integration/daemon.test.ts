@@ -6,9 +6,12 @@ import { connect } from 'node:net';
 import path from 'node:path';
 import { after, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { silentLogger } from '../../src/base/log.ts';
+import { createWorkers } from '../../src/worker/workers.ts';
 import { daemonCommand, startDaemon, TestDaemon } from '../support/daemon.ts';
 import { mountsBelow } from '../support/mounts.ts';
 import { eventually, freePort, run } from '../support/processes.ts';
+import { CHECKOUT } from '../support/tools.ts';
 
 const [command, ...leading] = daemonCommand();
 
@@ -23,6 +26,23 @@ test('help, version and validate answer and end', async () => {
   assert.equal(help.code, 0);
   assert.match((await tryDaemon('-v')).stdout, /^Coracle version \d+\.\d+\.\d+, build \S+\n$/);
   assert.equal((await tryDaemon('--validate')).stdout, 'configuration OK\n');
+});
+
+test('its workers start where its program is a copy called coracled, and no link', async () => {
+  const command = {
+    command: process.execPath,
+    args: [
+      '--disable-warning=ExperimentalWarning',
+      path.join(CHECKOUT, 'build/main.cjs'),
+      'worker',
+    ],
+    env: { ...process.env, CORACLE_ARGV0: 'coracled' },
+  };
+  const workers = createWorkers(command, silentLogger);
+  const signal = AbortSignal.timeout(20_000);
+  await using job = await workers.start('usage', { layers: '/', images: [] }, { signal });
+  assert.deepEqual(await job.result, { totalBytes: 0, uniqueBytes: [] });
+  await workers.close();
 });
 
 test('a flag, a value or a file that is wrong is one sentence and exit 1', async () => {
