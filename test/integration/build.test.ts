@@ -231,4 +231,18 @@ describe('a build', () => {
     assert.equal((await box.daemon.api('GET', `/images/${old.Id}/json`)).status, 404);
     assert.equal(await sh('again', 'cat /pruned'), 'two\n');
   });
+
+  test('goes from images with a prune, which tells of each step once', async () => {
+    const lines = ['FROM BASE', 'LABEL goes=1', 'ENV A=1', 'ENV B=2'];
+    await buildWell(box, lines, [], { t: 'goes' });
+    await buildWell(box, lines, [], { t: 'goes-too' });
+    const filters = encodeURIComponent('{"dangling":["false"],"label":["goes=1"]}');
+    const { ImagesDeleted } = (await box.daemon.json(
+      'POST',
+      `/images/prune?filters=${filters}`,
+    )) as { readonly ImagesDeleted: readonly { readonly Deleted?: string }[] };
+    const deleted = ImagesDeleted.flatMap(({ Deleted }) => Deleted ?? []);
+    assert.equal(deleted.length, 3, 'one for each step that this built');
+    assert.equal(new Set(deleted).size, 3, String(deleted));
+  });
 });

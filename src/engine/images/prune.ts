@@ -35,6 +35,8 @@ export async function imagePrune(
   const items: ImageDeleteItem[] = [];
   for (const image of engine.store.images.list()) {
     if (call.signal.aborted) break;
+    // Gone with one that came before it in the list: it led to that.
+    if (engine.store.images.find(image.id) === undefined) continue;
     const own = names.get(image.id) ?? [];
     // Steps of a build go with the image that they led to.
     if (own.length === 0 && engine.store.images.hasChildren(image.id)) continue;
