@@ -3,7 +3,7 @@ import type { Session } from './session.ts';
 
 /**
  * One command of the client. Each stands in a file of its own, `commands/<noun>/<verb>.ts`, that
- * exports it as `command`; `commands/table.ts` gives it its names and loads the file when it is
+ * exports it as `command`; the `table.ts` beside it gives it its names and loads the file when it is
  * called, so a command costs only its own code.
  *
  *   const flags = { time: integer('t', 'Seconds to wait …') };

@@ -1,6 +1,7 @@
 import { formatFlagHelp } from '../formats/pflag.ts';
 import type { Command } from './command.ts';
-import { COMMANDS, COMMON, type CommandEntry, NOUNS } from './commands/table.ts';
+import type { CommandEntry } from './commands/entry.ts';
+import { COMMANDS, COMMON, NOUNS } from './commands/table.ts';
 import { type FlagSet, helpRows } from './flags.ts';
 
 /** Help texts in Docker's layout. `program` is the name the client was called by. */

@@ -1,6 +1,7 @@
 import { isEngineError } from '../base/errors.ts';
 import { type Command, checkArguments } from './command.ts';
-import { type CommandEntry, findTop, findVerb, NOUNS } from './commands/table.ts';
+import type { CommandEntry } from './commands/entry.ts';
+import { findTop, findVerb, NOUNS } from './commands/table.ts';
 import { type CliContext, columnsOf, writeAll } from './context.ts';
 import { EXIT, ExitError, sentenceOf } from './exit.ts';
 import { type ParsedCommandLine, readFlags } from './flags.ts';

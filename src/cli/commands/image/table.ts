@@ -1,0 +1,113 @@
+import type { CommandEntry } from '../entry.ts';
+
+/** Commands of images and deltas. */
+export const imageCommands: readonly CommandEntry[] = [
+  {
+    noun: 'image',
+    verb: 'build',
+    top: 'build',
+    about: 'Build an image from a Dockerfile',
+    load: () => import('./build.ts'),
+  },
+  {
+    noun: 'image',
+    verb: 'delta',
+    about: 'Make a delta image from one image to another',
+    load: () => import('./delta.ts'),
+  },
+  {
+    noun: 'image',
+    verb: 'delta inspect',
+    about: 'Show where the bytes of a delta go',
+    load: () => import('./delta-inspect.ts'),
+  },
+  {
+    noun: 'image',
+    verb: 'delta plan',
+    about: 'Show what a pull would download, by each way there is',
+    load: () => import('./delta-plan.ts'),
+  },
+  {
+    noun: 'image',
+    verb: 'history',
+    top: 'history',
+    about: 'Show how an image was made',
+    load: () => import('./history.ts'),
+  },
+  {
+    noun: 'image',
+    verb: 'import',
+    top: 'import',
+    about: 'Make an image from a tar archive of a filesystem',
+    load: () => import('./import.ts'),
+  },
+  {
+    noun: 'image',
+    verb: 'inspect',
+    about: 'Show all that is known about images',
+    load: () => import('./inspect.ts'),
+  },
+  {
+    noun: 'image',
+    verb: 'load',
+    top: 'load',
+    about: 'Load images from an archive or from standard input',
+    load: () => import('./load.ts'),
+  },
+  {
+    noun: 'image',
+    verb: 'ls',
+    aliases: ['list'],
+    top: 'images',
+    about: 'List images',
+    load: () => import('./ls.ts'),
+  },
+  {
+    noun: 'image',
+    verb: 'prune',
+    about: 'Remove unused images',
+    load: () => import('./prune.ts'),
+  },
+  {
+    noun: 'image',
+    verb: 'pull',
+    top: 'pull',
+    about: 'Download an image from a registry',
+    load: () => import('./pull.ts'),
+  },
+  {
+    noun: 'image',
+    verb: 'push',
+    top: 'push',
+    about: 'Upload an image to a registry',
+    load: () => import('./push.ts'),
+  },
+  {
+    noun: 'image',
+    verb: 'rm',
+    aliases: ['remove'],
+    top: 'rmi',
+    about: 'Remove images',
+    load: () => import('./rm.ts'),
+  },
+  {
+    noun: 'image',
+    verb: 'save',
+    top: 'save',
+    about: 'Write images to an archive or to standard output',
+    load: () => import('./save.ts'),
+  },
+  {
+    noun: 'image',
+    verb: 'tag',
+    top: 'tag',
+    about: 'Give an image one more name',
+    load: () => import('./tag.ts'),
+  },
+  {
+    noun: 'image',
+    verb: 'verify',
+    about: 'Read all of an image again and say what is damaged',
+    load: () => import('./verify.ts'),
+  },
+];
