@@ -21,6 +21,7 @@ import { tool } from '../test/support/tools.ts';
 import { build } from './build-measures.ts';
 import { CountingDisk } from './counting-disk.ts';
 import { BenchEngine, type EngineName } from './engines.ts';
+import { load } from './load-measures.ts';
 import type { Measure } from './measures.ts';
 import * as measures from './measures.ts';
 import { bridge, names, ports } from './network-measures.ts';
@@ -32,7 +33,7 @@ type Row = { measure: Measure; values: Partial<Record<EngineName, number>> };
 
 const { pull, idle, start, running, logs, archive, many } = measures;
 const SCENARIOS = {
-  ...{ pull, push, again, remove, cache, build },
+  ...{ pull, load, push, again, remove, cache, build },
   ...{ idle, start, bridge, ports, names, running, logs, archive, many, crowd, probes },
 };
 
