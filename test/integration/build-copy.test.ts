@@ -170,6 +170,7 @@ describe('ADD', () => {
       { name: 'a.tar', content: tar },
       { name: 'b.tgz', content: gzipSync(tar) },
       file('plain.tar', 'no archive at all'),
+      { name: 'text.gz', content: gzipSync('packed, but no tar', { level: 6 }) },
     ];
     const built = await buildWell(
       box,
@@ -180,14 +181,15 @@ describe('ADD', () => {
         'ADD b.tgz /t/b',
         'ADD plain.tar /t/',
         'COPY a.tar /t/kept',
+        'ADD text.gz /t/',
       ],
       files,
     );
     const found = await sh(
       built.id,
-      'cat /t/deep/inside /t/usr/lib/x /t/b/deep/inside /t/plain.tar; stat -c " %u:%g" /t/deep/inside; tar tf /t/kept | wc -l',
+      'cat /t/deep/inside /t/usr/lib/x /t/b/deep/inside /t/plain.tar; stat -c " %u:%g" /t/deep/inside; tar tf /t/kept | wc -l; wc -c < /t/text.gz',
     );
-    assert.equal(found, 'unpackedthroughunpackedno archive at all 3:4\n2\n');
+    assert.equal(found, 'unpackedthroughunpackedno archive at all 3:4\n2\n38\n');
   });
 
   test('downloads URLs, with the names and times that they have', async () => {

@@ -52,7 +52,14 @@ test('sends a folder without what .dockerignore leaves out, as nobody in particu
   });
   chmodSync(path.join(place, 'run.sh'), 0o750);
   symlinkSync('/etc/passwd', path.join(place, 'link'));
-  const { code, stdout, stderr } = await build(['-t', 'mine', '-t', 'mine:two', place]);
+  const { code, stdout, stderr } = await build([
+    '--compress',
+    '-t',
+    'mine',
+    '-t',
+    'mine:two',
+    place,
+  ]);
   assert.equal(code, 0, stderr);
   assert.match(stdout, /^Sending build context to the engine {2}[0-9.]+kB$/m);
   const listed =

@@ -4,6 +4,8 @@ import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { KeyedLock, TaskGroup } from '../../src/base/async.ts';
 import { silentLogger } from '../../src/base/log.ts';
+import { Builds } from '../../src/engine/build/builds.ts';
+import type { Engine } from '../../src/engine/engine.ts';
 import { EventBus } from '../../src/engine/events.ts';
 import type { PullEngine } from '../../src/engine/images/pull.ts';
 import { Pulls } from '../../src/engine/images/pulls.ts';
@@ -17,9 +19,9 @@ import { type DataRoot, dataRootAt, execRootAt } from '../../src/store/paths.ts'
 import { createWorkers } from '../../src/worker/workers.ts';
 import { temporaryFolder } from './temp.ts';
 
-/** The part of an engine that pulls and pushes need, on a data root of its own. */
+/** The part of an engine that pulls, pushes and removals need, on a data root of its own. */
 export type ImageEngine = AsyncDisposable & {
-  readonly engine: PullEngine;
+  readonly engine: PullEngine & Pick<Engine, 'builds'>;
   readonly dataRoot: DataRoot;
   readonly database: Database;
 };
@@ -76,6 +78,7 @@ export async function openImageEngine(
       store: { images: imageStore(database) } as PullEngine['store'],
       events: new EventBus(systemClock),
       pulls: new Pulls(),
+      builds: new Builds(),
     },
     [Symbol.asyncDispose]: async () => {
       await workers.close();

@@ -55,7 +55,11 @@ export async function imageBuild(
   const session: BuildSession = {
     ...{ engine, options, worker, call: shown.call, escapeWith: plan.escapeWith },
     ...{ stages: [], staged: [] },
-    hold: (diffIds) => void held.use(engine.layers.hold(diffIds)),
+    hold: ({ id, diffIds }) => {
+      held.use(engine.builds.holdImage(id));
+      held.use(engine.layers.hold(diffIds));
+    },
+    holdLayers: (diffIds) => void held.use(engine.layers.hold(diffIds)),
   };
   try {
     const image = await buildStages(session, plan);
@@ -149,7 +153,7 @@ async function beginStage(
     earlier === undefined && base !== 'scratch'
       ? await baseImage(session, base, platform || options.platform)
       : earlier?.image;
-  if (image !== undefined) session.hold(image.diffIds);
+  if (image !== undefined) session.hold(image);
   const config = image === undefined ? containerConfig.zero() : configOf(image).config;
   const stage: BuildStage = {
     name: planned.name,

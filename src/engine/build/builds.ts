@@ -1,4 +1,5 @@
 import path from 'node:path';
+import type { ImageId } from '../../base/digest.ts';
 import { unavailable } from '../../base/errors.ts';
 import { LIMITS } from '../../base/limits.ts';
 
@@ -6,6 +7,7 @@ import { LIMITS } from '../../base/limits.ts';
 export class Builds {
   #running = 0;
   readonly #trees = new Set<string>();
+  readonly #images = new Map<ImageId, number>();
 
   /** One more, until disposed. @throws unavailable when there are too many */
   begin(): Disposable {
@@ -24,6 +26,23 @@ export class Builds {
   claimTree(id: string): Disposable {
     this.#trees.add(id);
     return { [Symbol.dispose]: () => void this.#trees.delete(id) };
+  }
+
+  /** Keeps the image of a step, until disposed: nothing names it before the next one is made. */
+  holdImage(id: ImageId): Disposable {
+    this.#images.set(id, (this.#images.get(id) ?? 0) + 1);
+    return {
+      [Symbol.dispose]: () => {
+        const left = (this.#images.get(id) ?? 0) - 1;
+        if (left > 0) this.#images.set(id, left);
+        else this.#images.delete(id);
+      },
+    };
+  }
+
+  /** Does a build stand on the image? */
+  usesImage(id: ImageId): boolean {
+    return this.#images.has(id);
   }
 
   /** Is it a folder that a build works in? */

@@ -24,7 +24,7 @@ export async function useCache(
     stage.isPastCache = true;
     return false;
   }
-  session.hold(cached.diffIds);
+  session.hold(cached);
   stage.image = cached;
   say(session, ' ---> Using cache\n');
   return true;

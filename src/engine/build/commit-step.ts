@@ -63,7 +63,7 @@ export async function commitStep(
     }),
   );
   if (!isEmpty) session.staged.push(layer);
-  session.hold(diffIds);
+  session.holdLayers(diffIds);
   const id = await commitImage(engine, {
     staged: isEmpty ? [] : [layer],
     config,
@@ -71,6 +71,7 @@ export async function commitStep(
     ...{ tags: [], repoDigests: [], manifests: [], cause: 'build', parent: before?.id },
   });
   stage.image = engine.store.images.get(id);
+  session.hold(stage.image);
 }
 
 /** An image's config, decoded. */

@@ -1,6 +1,6 @@
 import path from 'node:path';
 import { EngineError, invalidArgument, isEngineError, notFound } from '../../base/errors.ts';
-import type { Instruction } from '../../formats/dockerfile.ts';
+import { type Instruction, inLine } from '../../formats/dockerfile.ts';
 import { sourcesDigest } from '../../policy/build/cache.ts';
 import { sourcesAndDestination } from '../../policy/build/stages.ts';
 import { shellOf } from '../../policy/image-changes.ts';
@@ -32,7 +32,7 @@ export async function copyStep(
   instruction: Instruction,
   variables: Variables,
 ): Promise<void> {
-  const copy = copyOf(session, stage, instruction, variables);
+  const copy = inLine(instruction.line, () => copyOf(session, stage, instruction, variables));
   const from = instruction.flags.get('from');
   if (from === undefined) {
     await copyFrom(session, stage, copy, '');
@@ -129,7 +129,7 @@ async function sourceImage(session: BuildSession, from: string): Promise<ImageRe
   const image = await failingAs(`invalid from flag value ${from}`, () =>
     baseImage(session, from, session.options.platform),
   );
-  session.hold(image.diffIds);
+  session.hold(image);
   return image;
 }
 

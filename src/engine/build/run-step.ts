@@ -173,6 +173,7 @@ async function removeStepContainer(session: BuildSession, container: Container):
 /** A container whose step failed stays to be looked at, unless `forcerm` is set or nobody is there to look. */
 async function afterFailure(session: BuildSession, container: Container): Promise<void> {
   const { engine, options, call } = session;
+  for (const client of container.earlyClients) client.cancel();
   container.earlyClients.clear();
   if (options.forcerm || call.signal.aborted) await removeStepContainer(session, container);
   else if (!container.isRunning) keepContainer(engine, container);

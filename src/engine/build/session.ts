@@ -20,8 +20,10 @@ export type BuildSession = {
   readonly stages: BuildStage[];
   /** Layers that it made. */
   readonly staged: StagedLayer[];
-  /** Keeps layers that are used until the build is over. */
-  readonly hold: (diffIds: readonly DiffId[]) => void;
+  /** Keeps an image that is used, with its layers, until the build is over. */
+  readonly hold: (image: ImageRecord) => void;
+  /** Keeps layers that are about to be an image's. */
+  readonly holdLayers: (diffIds: readonly DiffId[]) => void;
 };
 
 /** One stage as it grows. */

@@ -1,6 +1,6 @@
 import path from 'node:path';
 import { invalidArgument } from '../../base/errors.ts';
-import { type Instruction, parseInstruction } from '../../formats/dockerfile.ts';
+import { type Instruction, inLine, parseInstruction } from '../../formats/dockerfile.ts';
 import { argumentsOf, checkInstruction } from '../../policy/build/stages.ts';
 import { changeConfig, jsonList, shellOf } from '../../policy/image-changes.ts';
 import { expandWord, type Variables, variablesOf } from '../../policy/word-expansion.ts';
@@ -20,6 +20,8 @@ export async function carryOut(
 ): Promise<void> {
   const { keyword, rest } = instruction;
   const variables = variablesIn(stage);
+  const expand = (word: string): string =>
+    inLine(instruction.line, () => expandWord(word, variables, session.escapeWith));
   switch (keyword) {
     case 'RUN':
       await runStep(session, stage, instruction);
@@ -29,13 +31,13 @@ export async function carryOut(
       await copyStep(session, stage, instruction, variables);
       return;
     case 'WORKDIR':
-      await folderStep(session, stage, expandWord(rest, variables, session.escapeWith));
+      await folderStep(session, stage, expand(rest));
       return;
     case 'ARG':
-      await argStep(session, stage, rest, variables);
+      await argStep(session, stage, instruction, variables);
       return;
     case 'MAINTAINER':
-      stage.author = expandWord(rest, variables, session.escapeWith);
+      stage.author = expand(rest);
       await noteStep(session, stage, `MAINTAINER ${stage.author}`);
       return;
     case 'SHELL': {
@@ -73,7 +75,7 @@ async function configStep(
 ): Promise<void> {
   const { escapeWith } = session;
   const how = { variables, escapeWith, hasCommand: stage.hasCommand };
-  const changed = changeConfig(stage.config, instruction, how);
+  const changed = inLine(instruction.line, () => changeConfig(stage.config, instruction, how));
   if (changed === undefined) {
     throw invalidArgument(`${instruction.keyword} is not allowed here`);
   }
@@ -96,10 +98,11 @@ function withCommand(config: ContainerConfig, ...words: string[]): ContainerConf
 async function argStep(
   session: BuildSession,
   stage: BuildStage,
-  rest: string,
+  { line, rest }: Instruction,
   variables: Variables,
 ): Promise<void> {
-  const declared = argumentsOf(rest, { variables, escapeWith: session.escapeWith });
+  const how = { variables, escapeWith: session.escapeWith };
+  const declared = inLine(line, () => argumentsOf(rest, how));
   for (const { name, value } of declared) stage.args.declare(name, value);
   const shown = declared.map(({ name, value }) =>
     value === undefined ? name : `${name}=${value}`,

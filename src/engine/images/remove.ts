@@ -9,7 +9,7 @@ import { imageEvent } from './events.ts';
 import { familiarName, type ImageName, isTagName, namesOf } from './names.ts';
 import { getImage, type ResolvedImage } from './resolve.ts';
 
-type Context = Pick<Engine, 'store' | 'database' | 'layers' | 'containers' | 'events'>;
+type Context = Pick<Engine, 'store' | 'database' | 'layers' | 'containers' | 'events' | 'builds'>;
 
 export type ImageRemoveArgs = {
   readonly params: { readonly name: string };
@@ -111,6 +111,9 @@ function findConflict(
 ): EngineError | undefined {
   const made = (must: string, why: string): EngineError =>
     conflict(`conflict: unable to delete ${shortId(id)} (${must}) - ${why}`);
+  if (engine.builds.usesImage(id)) {
+    return made('cannot be forced', 'image is being used by a running build');
+  }
   if (engine.store.images.hasChildren(id)) {
     return made('cannot be forced', 'image has dependent child images');
   }

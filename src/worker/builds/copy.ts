@@ -1,8 +1,9 @@
-import { closeSync, createReadStream, fstatSync, openSync, readSync } from 'node:fs';
+import { closeSync, createReadStream, openSync, readSync } from 'node:fs';
 import path from 'node:path';
-import { errnoOf, invalidArgument } from '../../base/errors.ts';
+import { errnoOf, invalidArgument, isEngineError } from '../../base/errors.ts';
 import { LIMITS } from '../../base/limits.ts';
 import { fromText } from '../../formats/byte-string.ts';
+import { BLOCK_BYTES, decodeHeader, isZeroBlock } from '../../formats/tar-header.ts';
 import { TarReader, type TarSink } from '../../formats/tar-reader.ts';
 import { makeDirectoryInRoot, readInRoot } from '../../kernel/rootfs-file.ts';
 import { detectCompression } from '../../kernel/sync-inflate.ts';
@@ -72,7 +73,7 @@ async function copySource(copying: Copying, source: BuildSource): Promise<void> 
     await into(copying, to, (packer) => packer.contents(inside, fromText('')));
     return;
   }
-  const archive = command.unpacks ? archiveAt(parent, name) : undefined;
+  const archive = command.unpacks ? await archiveAt(parent, name, copying.signal) : undefined;
   if (archive !== undefined) {
     makeFolder(copying, to);
     await unpackArchive(copying, archive, to);
@@ -168,18 +169,49 @@ function withoutSetId(sink: TarSink): TarSink {
   };
 }
 
-const TAR_HEAD_BYTES = 512;
-
 /** A descriptor of a file that is a tar, plain or compressed; undefined for others. */
-function archiveAt(parent: OpenDirectory, name: ReturnType<typeof fromText>): number | undefined {
+async function archiveAt(
+  parent: OpenDirectory,
+  name: ReturnType<typeof fromText>,
+  signal: AbortSignal,
+): Promise<number | undefined> {
   const fd = parent.openFile(name);
   if (fd === undefined) return undefined;
-  const head = Buffer.alloc(TAR_HEAD_BYTES);
-  const bytes = head.subarray(0, readSync(fd, head, 0, head.length, 0));
-  const isPlainTar = bytes.toString('latin1', 257, 262) === 'ustar';
-  if (fstatSync(fd).isFile() && (isPlainTar || detectCompression(bytes) !== 'none')) return fd;
+  try {
+    if (await isTar(fd, signal)) return fd;
+  } catch (error) {
+    closeSync(fd);
+    throw error;
+  }
   closeSync(fd);
   return undefined;
+}
+
+/** @throws invalidArgument for what is packed in a way that cannot be read */
+async function isTar(fd: number, signal: AbortSignal): Promise<boolean> {
+  const head = Buffer.alloc(BLOCK_BYTES);
+  detectCompression(head.subarray(0, readSync(fd, head, 0, head.length, 0)));
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  try {
+    for await (const chunk of plainBytes(streamOf(fd), signal)) {
+      chunks.push(Buffer.from(chunk));
+      bytes += chunk.length;
+      if (bytes >= BLOCK_BYTES) break;
+    }
+    const block = Buffer.concat(chunks).subarray(0, BLOCK_BYTES);
+    if (block.length < BLOCK_BYTES || isZeroBlock(block)) return false;
+    decodeHeader(block);
+    return true;
+  } catch (error) {
+    if (isEngineError(error, 'invalidArgument', 'dataLoss')) return false;
+    throw error;
+  }
+}
+
+/** A file from its beginning. Opened anew, because the stream closes what it reads from. */
+function streamOf(fd: number): AsyncIterable<Buffer> {
+  return createReadStream('', { fd: openSync(`/proc/self/fd/${fd}`, 'r') });
 }
 
 /** An archive of ADD. Owners are those that it says, unless --chown is given. */
@@ -187,8 +219,7 @@ async function unpackArchive(copying: Copying, fd: number, to: string): Promise<
   const { command, owner, signal } = copying;
   const unpacker = unpackerInto(copying, to, command.owner === '' ? undefined : owner);
   const reader = new TarReader(unpacker);
-  // Opened anew, because the stream closes what it reads from.
-  const source = createReadStream('', { fd: openSync(`/proc/self/fd/${fd}`, 'r') });
+  const source = streamOf(fd);
   closeSync(fd);
   for await (const chunk of plainBytes(source, signal)) reader.push(chunk);
   reader.end();

@@ -90,6 +90,17 @@ export function isUrl(text: string): boolean {
   return /^https?:\/\//i.test(text);
 }
 
+/** The last part of a URL's path; '' when it has none. */
+function nameIn(url: string): string {
+  if (!URL.canParse(url)) return '';
+  const last = path.posix.basename(new URL(url).pathname);
+  try {
+    return path.posix.basename(decodeURIComponent(last));
+  } catch {
+    return last; // a percent sign that is none of a code
+  }
+}
+
 /**
  * Downloads a file of ADD into staging, with the time that the server says it has.
  * @throws invalidArgument when it has no name; what the download throws
@@ -98,8 +109,7 @@ export async function downloadSource(
   url: string,
   options: { readonly staging: string; readonly number: number; readonly signal: AbortSignal },
 ): Promise<BuildSource> {
-  const { pathname } = new URL(url);
-  const name = decodeURIComponent(path.posix.basename(pathname));
+  const name = nameIn(url);
   if (name === '' || name === '.' || name === '..') {
     throw invalidArgument(`cannot determine filename for source ${url}`);
   }

@@ -22,7 +22,7 @@ const flags = {
   'build-arg': list('', 'Build arguments'),
   'cache-from': list('', 'Images whose steps may be used again'),
   'cgroup-parent': text('', 'Control group above those of the containers'),
-  compress: bool('', 'Compress the build context', { hidden: true }),
+  compress: bool('', 'Compress the build context'),
   'cpu-period': integer('', 'Length of a period of the CPU quota in microseconds'),
   'cpu-quota': integer('', 'CPU time in a period in microseconds'),
   'cpu-shares': integer('c', 'Share of CPU time'),
@@ -63,11 +63,12 @@ export const command = defineCommand({
     if (idFile !== undefined) await rm(idFile, { force: true });
     const isRemote = /^(?:https?|git):\/\/|^git@|^github\.com\//.test(place);
     const context = isRemote ? undefined : await openContext(session, place, input.flags.file);
+    const body = context && counted(session, context.body, quiet);
     const client = await session.client();
     const messages = await client.imageBuild({
       query: await queryOf(session, input, context?.dockerfile, isRemote ? place : ''),
       headers: { registryConfig: await allCredentials(session) },
-      ...(context === undefined ? {} : { body: counted(session, context.body, quiet) }),
+      ...(body === undefined ? {} : { body: input.flags.compress ? await packed(body) : body }),
     });
     const id = quiet ? await showQuietly(session, messages) : await show(session, messages);
     if (idFile !== undefined) await writeFile(idFile, id);
@@ -129,6 +130,13 @@ async function* counting(session: Session, body: Readable): AsyncGenerator<Buffe
 
 function counted(session: Session, body: Readable, isQuiet: boolean): Readable {
   return isQuiet ? body : Readable.from(counting(session, body), { objectMode: false });
+}
+
+async function packed(body: Readable): Promise<Readable> {
+  const { createGzip } = await import('node:zlib');
+  const gzip = createGzip();
+  body.once('error', (error) => gzip.destroy(error));
+  return body.pipe(gzip);
 }
 
 async function show(session: Session, messages: AsyncIterable<ProgressMessage>): Promise<string> {
