@@ -31,7 +31,7 @@ function readIfThere(file: string): string | undefined {
 }
 
 /** The machine's certificate authorities in PEM; Node's own where the machine has none. */
-function systemAuthorities(): string[] {
+export function systemAuthorities(): string[] {
   for (const file of SYSTEM_BUNDLES) {
     const text = readIfThere(file);
     if (text?.includes('BEGIN CERTIFICATE')) return [text];

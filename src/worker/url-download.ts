@@ -1,8 +1,8 @@
 import { once } from 'node:events';
-import * as http from 'node:http';
-import * as https from 'node:https';
+import type { IncomingMessage } from 'node:http';
 import { invalidArgument, messageOf, unavailable } from '../base/errors.ts';
 import { LIMITS } from '../base/limits.ts';
+import { systemAuthorities } from '../registry/tls-context.ts';
 
 /** A server that sends nothing for so long is given up. */
 const STALL_TIMEOUT_MS = 60_000;
@@ -15,18 +15,22 @@ export async function download(
   url: string,
   signal: AbortSignal,
   redirects = 0,
-): Promise<http.IncomingMessage> {
+): Promise<IncomingMessage> {
   const parsed = URL.canParse(url) ? new URL(url) : undefined;
   if (parsed === undefined || !/^https?:$/.test(parsed.protocol)) {
     throw invalidArgument(`cannot download ${JSON.stringify(url)}: use http:// or https://`);
   }
-  const request = (parsed.protocol === 'https:' ? https : http).get(parsed, { signal });
+  // Loaded where they are needed: they take 2 MB.
+  const request =
+    parsed.protocol === 'https:'
+      ? (await import('node:https')).get(parsed, { signal, ca: systemAuthorities() })
+      : (await import('node:http')).get(parsed, { signal });
   request.setTimeout(STALL_TIMEOUT_MS, () => request.destroy(new Error('the server is silent')));
   // Of a failure after the answer began the answer tells.
   request.on('error', () => undefined);
-  let response: http.IncomingMessage;
+  let response: IncomingMessage;
   try {
-    [response] = (await once(request, 'response')) as [http.IncomingMessage];
+    [response] = (await once(request, 'response')) as [IncomingMessage];
   } catch (cause) {
     throw unavailable(`cannot download ${parsed.origin}: ${messageOf(cause)}`, { cause });
   }
