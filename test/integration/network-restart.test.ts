@@ -51,6 +51,29 @@ test('a new daemon takes over what runs: connections, ports, names and addresses
   await assert.rejects(here.ask('127.0.0.1', 8070, 'tcp', 300), /ECONNREFUSED/);
 });
 
+test('who is in the network of another is taken over, also when that has ended', async (t) => {
+  const host = makeHost(t, '--bridge=cbr2');
+  const first = await host.start();
+  const donor = client('donor', { mode: 'bridge' });
+  const borrower = client('borrower', { mode: `container:${donor.id}` });
+  const third = client('third', { mode: `container:${borrower.id}` });
+  const { netnsPath } = await first.networks.open(donor);
+  for (const each of [borrower, third]) await first.networks.open(each);
+  await first.stop();
+  const second = await host.start([third, borrower, donor]);
+  for (const each of [borrower, third]) {
+    assert.equal(second.networks.find(each.id)?.netnsPath, netnsPath);
+  }
+  await second.stop();
+  const later = await host.start([third, borrower]);
+  assert.ok(!existsSync(netnsPath ?? ''));
+  for (const each of [third, borrower]) {
+    assert.deepEqual(later.networks.find(each.id)?.endpoints, {});
+    await later.networks.close(each.id);
+    assert.equal(later.networks.find(each.id), undefined);
+  }
+});
+
 test('networks and their subnets survive, and are not written again', async (t) => {
   const host = makeHost(t, '--bridge=cbr2');
   const first = await host.start();

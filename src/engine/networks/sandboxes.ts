@@ -144,10 +144,14 @@ export class Sandboxes {
     }
   }
 
+  #donorOf({ mode }: NetworkClient): LiveSandbox | undefined {
+    return this.#byReference(mode.slice('container:'.length));
+  }
+
   #openShared(client: NetworkClient): LiveSandbox {
-    const reference = client.mode.slice('container:'.length);
-    const donor = this.#byReference(reference);
+    const donor = this.#donorOf(client);
     if (donor === undefined) {
+      const reference = client.mode.slice('container:'.length);
       throw conflict(`cannot join network of a non running container: ${reference}`);
     }
     const id = donor.kind === 'shared' ? donor.donor : donor.client.id;
@@ -431,8 +435,25 @@ export class Sandboxes {
       if (client.mode.startsWith('container:')) continue;
       this.#live.set(client.id, this.#takeOver(client));
     }
-    for (const client of running) {
-      if (client.mode.startsWith('container:')) this.#live.set(client.id, this.#openShared(client));
+    this.#takeOverShared(running.filter(({ mode }) => mode.startsWith('container:')));
+  }
+
+  /**
+   * Those that are in a namespace of another's, donors before their borrowers. A donor may have ended
+   * since: then who borrowed runs on in what is left of it.
+   */
+  #takeOverShared(clients: readonly NetworkClient[]): void {
+    const waiting = new Set(clients);
+    for (let before = -1; before !== waiting.size; ) {
+      before = waiting.size;
+      for (const client of waiting) {
+        if (this.#donorOf(client) === undefined) continue;
+        this.#live.set(client.id, this.#openShared(client));
+        waiting.delete(client);
+      }
+    }
+    for (const client of waiting) {
+      this.#live.set(client.id, { ...emptySandbox(client), kind: 'shared' });
     }
   }
 
