@@ -37,7 +37,7 @@ export type ApplyOptions = DeltaLayerOptions & {
 /** Pieces of the delta that are turned into commands at once. */
 const SLICE_BYTES = 64 << 10;
 /** Bytes that are made until the garbage of making them is collected. */
-const COLLECT_BYTES = 32 << 20;
+const COLLECT_BYTES = 16 << 20;
 
 /**
  * Makes a layer of a target from the base and one layer of a delta, in one pass: nothing but the

@@ -5,24 +5,29 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, truncateSync 
 import path from 'node:path';
 import { after, before, test } from 'node:test';
 import { startDaemon, type TestDaemon } from '../support/daemon.ts';
+import { DeltaSite } from '../support/delta-site.ts';
 import { noise } from '../support/deltas.ts';
-import { type BuiltImage, buildImage, type LayerEntry, pushImage } from '../support/images.ts';
+import { type BuiltImage, buildImage, type LayerEntry } from '../support/images.ts';
 import { unmountAllBelow } from '../support/mounts.ts';
 import { emptied, eventually } from '../support/processes.ts';
-import { type Registry, startRegistry } from '../support/registry.ts';
 import { temporaryFolder } from '../support/temp.ts';
 
 /** Deltas that cannot be used: each pull says why, in one sentence, and brings the image all the same. */
-let registry: Registry;
-let builder: TestDaemon;
+let site: DeltaSite;
+/** For whom it does not matter what other images are there. */
+let device: TestDaemon;
+/** What delta lies there in the beginning, and is spoiled again and again. */
+let lied: { readonly image: BuiltImage; readonly good: Listed };
 
 before(async () => {
-  registry = await startRegistry();
-  builder = await startDaemon();
+  site = await DeltaSite.start();
+  device = await startDaemon();
+  const image = await prepare('lie');
+  lied = { image, good: await listOf('lie', image) };
 });
 after(async () => {
-  await builder?.[Symbol.asyncDispose]();
-  await registry?.[Symbol.asyncDispose]();
+  await device?.[Symbol.asyncDispose]();
+  await site?.[Symbol.asyncDispose]();
 });
 
 const digestOf = (bytes: string | Uint8Array): string =>
@@ -38,33 +43,11 @@ async function app(name: string, version: number, fileBytes: number): Promise<Bu
   return await buildImage({ layers: [[{ name: 'common', content: 'common' }], layer] });
 }
 
-const place = (name: string, tag: string): string =>
-  `fromImage=${registry.host}/${name}&tag=${tag}`;
-
-async function pull(daemon: TestDaemon, name: string, tag: string, query = ''): Promise<string[]> {
-  const answer = await daemon.api('POST', `/images/create?${place(name, tag)}${query}`);
-  const found = answer.text.split('\n').filter(Boolean);
-  return found.map((line) => {
-    const { status, error } = JSON.parse(line) as { status?: string; error?: string };
-    return error ?? status ?? '';
-  });
-}
-
-async function idOf(daemon: TestDaemon, reference: string): Promise<string | undefined> {
-  const answer = await daemon.api('GET', `/images/${registry.host}/${reference}/json`);
-  return answer.status === 404 ? undefined : (JSON.parse(answer.text) as { Id: string }).Id;
-}
-
 /** v1 and v2 in the registry, with a delta between them. */
 async function prepare(name: string, fileBytes = 20_000): Promise<BuiltImage> {
   const images = [await app(name, 1, fileBytes), await app(name, 2, fileBytes)] as const;
-  for (const [i, image] of images.entries()) {
-    await pushImage(registry, name, `v${i + 1}`, image);
-    await pull(builder, name, `v${i + 1}`, '&delta=never');
-  }
-  const of = (tag: string): string => encodeURIComponent(`${registry.host}/${name}:${tag}`);
-  const made = await builder.api('POST', `/deltas/publish?target=${of('v2')}&base=${of('v1')}`);
-  assert.match(made.text, /Delta from/);
+  await site.provide(name, images);
+  assert.match((await site.publish(name, 'v2', 'v1')).join('\n'), /Delta from/);
   return images[1];
 }
 
@@ -85,10 +68,16 @@ async function put(address: string, type: string, body: string): Promise<void> {
   assert.equal(answer.status, 201, `${address}: ${await answer.text()}`);
 }
 
+type Listed = {
+  readonly address: string;
+  readonly list: { manifests: Descriptor[] };
+  readonly listed: Descriptor;
+};
+
 /** The list of referrers of v2, and the only delta in it. */
-async function listOf(name: string, image: BuiltImage) {
+async function listOf(name: string, image: BuiltImage): Promise<Listed> {
   const tag = image.manifest.digest.replace(':', '-');
-  const address = `${registry.url}/v2/${name}/manifests/${tag}`;
+  const address = `${site.registry.url}/v2/${name}/manifests/${tag}`;
   const list = (await (await fetch(address, { headers: { accept: INDEX } })).json()) as {
     manifests: Descriptor[];
   };
@@ -100,44 +89,44 @@ async function listOf(name: string, image: BuiltImage) {
 /** Lays another delta in the place of the one that was made: its digests are right, what it says is not. */
 async function spoil(
   name: string,
-  image: BuiltImage,
+  { address, list, listed }: Listed,
   change: (envelope: Envelope) => void,
 ): Promise<void> {
-  const { address, list, listed } = await listOf(name, image);
-  const artifact = JSON.parse(readFileSync(registry.blobFile(listed.digest), 'utf8')) as Artifact;
-  const file = registry.blobFile(artifact.config.digest);
+  const artifact = JSON.parse(
+    readFileSync(site.registry.blobFile(listed.digest), 'utf8'),
+  ) as Artifact;
+  const file = site.registry.blobFile(artifact.config.digest);
   const envelope = JSON.parse(readFileSync(file, 'utf8')) as Envelope;
   change(envelope);
   const text = JSON.stringify(envelope);
-  const begun = await fetch(`${registry.url}/v2/${name}/blobs/uploads/`, { method: 'POST' });
-  const upload = new URL(begun.headers.get('location') ?? '', registry.url);
+  const begun = await fetch(`${site.registry.url}/v2/${name}/blobs/uploads/`, { method: 'POST' });
+  const upload = new URL(begun.headers.get('location') ?? '', site.registry.url);
   upload.searchParams.set('digest', digestOf(text));
   await put(upload.href, 'application/octet-stream', text);
   artifact.config = { ...artifact.config, digest: digestOf(text), size: text.length };
   const manifest = JSON.stringify(artifact);
   const type = 'application/vnd.oci.image.manifest.v1+json';
-  await put(`${registry.url}/v2/${name}/manifests/${digestOf(manifest)}`, type, manifest);
-  list.manifests = [{ ...listed, digest: digestOf(manifest), size: manifest.length }];
-  await put(address, INDEX, JSON.stringify(list));
+  await put(`${site.registry.url}/v2/${name}/manifests/${digestOf(manifest)}`, type, manifest);
+  const manifests = [{ ...listed, digest: digestOf(manifest), size: manifest.length }];
+  await put(address, INDEX, JSON.stringify({ ...list, manifests }));
 }
 
 /** A device with v1 pulls v2: by layers, and the reason is in one line of what it says. */
 async function fallsBack(name: string, image: BuiltImage, why: RegExp): Promise<void> {
-  await using device = await startDaemon();
-  await pull(device, name, 'v1');
-  const said = await pull(device, name, 'v2');
+  await site.pull(device, name, 'v1');
+  const said = await site.pull(device, name, 'v2');
   const reasons = said.filter((line) =>
     /^(Deltas are not used|The delta cannot be used)/.test(line),
   );
   assert.equal(reasons.length, 1, said.join('\n'));
   assert.match(reasons[0] ?? '', why);
-  assert.equal(await idOf(device, `${name}:v2`), image.config.digest);
+  assert.equal(await site.idOf(device, `${name}:v2`), image.config.digest);
   await emptied(path.join(device.dataRoot, 'staging'));
   // Who insists on a delta gets the same reason, and nothing.
-  await device.json('DELETE', `/images/${registry.host}/${name}:v2`);
-  const refused = await pull(device, name, 'v2', '&delta=require');
+  await device.json('DELETE', `/images/${site.registry.host}/${name}:v2`);
+  const refused = await site.pull(device, name, 'v2', '&delta=require');
   assert.match(refused.at(-1) ?? '', why);
-  assert.equal(await idOf(device, `${name}:v2`), undefined);
+  assert.equal(await site.idOf(device, `${name}:v2`), undefined);
 }
 
 const only = ({ parts }: Envelope) => parts.find((part) => part !== null) ?? assert.fail();
@@ -181,17 +170,15 @@ const LIES: Readonly<Record<string, [RegExp, (envelope: Envelope) => void]>> = {
 
 for (const [what, [why, change]] of Object.entries(LIES)) {
   test(`a delta that says ${what} is refused, and layers come`, async () => {
-    const name = `lie-${what.replaceAll(' ', '-')}`;
-    const image = await prepare(name);
-    await spoil(name, image, change);
-    await fallsBack(name, image, why);
+    await spoil('lie', lied.good, change);
+    await fallsBack('lie', lied.image, why);
   });
 }
 
 test('a delta whose manifest is gone or damaged is refused, and layers come', async () => {
   const image = await prepare('gone');
   const { listed } = await listOf('gone', image);
-  const file = registry.blobFile(listed.digest);
+  const file = site.registry.blobFile(listed.digest);
   truncateSync(file, 100);
   await fallsBack('gone', image, /unknown error/); // the words of the registry, which has no more
   rmSync(file);
@@ -200,22 +187,21 @@ test('a delta whose manifest is gone or damaged is refused, and layers come', as
 
 test('a base that is removed in the middle of a pull stays until the target is there', async () => {
   const image = await prepare('removed', 400_000);
-  await using device = await startDaemon();
-  await pull(device, 'removed', 'v1');
-  const pulling = pull(device, 'removed', 'v2', '&delta=require&limitRate=600k');
+  await site.pull(device, 'removed', 'v1');
+  const pulling = site.pull(device, 'removed', 'v2', '&delta=require&limitRate=600k');
   const staging = path.join(device.dataRoot, 'staging');
   await eventually(() => existsSync(staging) && readdirSync(staging).length > 0);
-  await device.json('DELETE', `/images/${registry.host}/removed:v1?force=1`);
+  await device.json('DELETE', `/images/${site.registry.host}/removed:v1?force=1`);
   await pulling;
-  assert.equal(await idOf(device, 'removed:v1'), undefined);
-  assert.equal(await idOf(device, 'removed:v2'), image.config.digest);
+  assert.equal(await site.idOf(device, 'removed:v1'), undefined);
+  assert.equal(await site.idOf(device, 'removed:v2'), image.config.digest);
 });
 
 test('files of the base that go in the middle of a pull: the same pull goes on with layers', async () => {
   const image = await prepare('broken', 400_000);
   await using device = await startDaemon();
-  await pull(device, 'broken', 'v1');
-  const pulling = pull(device, 'broken', 'v2', '&limitRate=600k');
+  await site.pull(device, 'broken', 'v1');
+  const pulling = site.pull(device, 'broken', 'v2', '&limitRate=600k');
   const staging = path.join(device.dataRoot, 'staging');
   await eventually(() => existsSync(staging) && readdirSync(staging).length > 0);
   for (const folder of ['layers', 'objects']) {
@@ -229,7 +215,7 @@ test('files of the base that go in the middle of a pull: the same pull goes on w
     said.some((line) => line.startsWith('The delta cannot be used, fetching layers: ')),
     said.join('\n'),
   );
-  assert.equal(await idOf(device, 'broken:v2'), image.config.digest);
+  assert.equal(await site.idOf(device, 'broken:v2'), image.config.digest);
 });
 
 test('a disk that is full ends the pull with that reason, and leaves the base as it was', async () => {
@@ -240,9 +226,9 @@ test('a disk that is full ends the pull with that reason, and leaves the base as
   execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=9m', 'tmpfs', dataRoot]);
   try {
     await using device = await startDaemon({ dataRoot });
-    await pull(device, 'full', 'v1');
-    const id = await idOf(device, 'full:v1');
-    const said = await pull(device, 'full', 'v2');
+    await site.pull(device, 'full', 'v1');
+    const id = await site.idOf(device, 'full:v1');
+    const said = await site.pull(device, 'full', 'v2');
     assert.ok(
       said.some((line) => line.startsWith('Using a delta')),
       said.join('\n'),
@@ -251,8 +237,8 @@ test('a disk that is full ends the pull with that reason, and leaves the base as
       said.at(-1) ?? '',
       /^failed to register layer: write .*: no space left on device$/,
     );
-    assert.equal(await idOf(device, 'full:v2'), undefined);
-    assert.equal(await idOf(device, 'full:v1'), id);
+    assert.equal(await site.idOf(device, 'full:v2'), undefined);
+    assert.equal(await site.idOf(device, 'full:v1'), id);
     await emptied(path.join(dataRoot, 'staging'));
   } finally {
     unmountAllBelow(folder.path);

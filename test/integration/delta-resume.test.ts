@@ -5,22 +5,21 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
 import { clientCommand, startDaemon, type TestDaemon } from '../support/daemon.ts';
+import { DeltaSite } from '../support/delta-site.ts';
 import { noise } from '../support/deltas.ts';
-import { buildImage, type LayerEntry, pushImage } from '../support/images.ts';
+import { buildImage, type LayerEntry } from '../support/images.ts';
 import { eventually } from '../support/processes.ts';
-import { type Registry, startRegistry } from '../support/registry.ts';
 
 /** Pulls by a delta that are cut off in the middle of a part, and go on there. */
-let registry: Registry;
-let builder: TestDaemon;
+let site: DeltaSite;
+let made: Prepared;
 
 before(async () => {
-  registry = await startRegistry();
-  builder = await startDaemon();
+  site = await DeltaSite.start();
+  made = await prepare('app');
 });
 after(async () => {
-  await builder?.[Symbol.asyncDispose]();
-  await registry?.[Symbol.asyncDispose]();
+  await site?.[Symbol.asyncDispose]();
 });
 
 const FILES = 24;
@@ -35,25 +34,19 @@ function files(version: number): LayerEntry[] {
   }));
 }
 
-const of = (tag: string): string => encodeURIComponent(`${registry.host}/${tag}`);
+type Prepared = { readonly id: string; readonly part: string; readonly partBytes: number };
 
 /** Both versions in the registry, and a delta between them; gives the digest of its part. */
-async function prepare(name: string): Promise<{ id: string; part: string; partBytes: number }> {
+async function prepare(name: string): Promise<Prepared> {
   const images = await Promise.all(
     [1, 2].map((version) =>
       buildImage({ layers: [[...files(version), { name: 'name', content: name }]] }),
     ),
   );
-  for (const [i, image] of images.entries()) {
-    await pushImage(registry, name, `v${i + 1}`, image);
-    await builder.api('POST', `/images/create?fromImage=${registry.host}/${name}&tag=v${i + 1}`);
-  }
-  const made = await builder.api(
-    'POST',
-    `/deltas/publish?target=${of(`${name}:v2`)}&base=${of(`${name}:v1`)}`,
-  );
-  const digest = /sha256:[0-9a-f]{64}/.exec(made.text)?.[0] ?? assert.fail(made.text);
-  const manifest = JSON.parse(readFileSync(registry.blobFile(digest), 'utf8')) as {
+  await site.provide(name, images);
+  const said = (await site.publish(name, 'v2', 'v1')).join('\n');
+  const digest = /sha256:[0-9a-f]{64}/.exec(said)?.[0] ?? assert.fail(said);
+  const manifest = JSON.parse(readFileSync(site.registry.blobFile(digest), 'utf8')) as {
     layers: { digest: string; mediaType: string; size: number }[];
   };
   const part = manifest.layers.find(({ mediaType }) => mediaType.includes('part'));
@@ -78,7 +71,7 @@ const checkpoints = (daemon: TestDaemon): string[] =>
 
 /** Bytes that the registry has sent of a blob since a place of its log. */
 function sentOf(digest: string, from: number): number {
-  return readFileSync(registry.log, 'utf8')
+  return readFileSync(site.registry.log, 'utf8')
     .slice(from)
     .split('\n')
     .filter((line) => line.includes('response completed') && line.includes(`blobs/${digest}`))
@@ -86,13 +79,13 @@ function sentOf(digest: string, from: number): number {
 }
 
 test('a pull by a delta goes on where it was when the engine was killed', async () => {
-  const { id, part, partBytes } = await prepare('killed');
+  const { id, part, partBytes } = made;
   await using device = await startDaemon();
   const pull = async (tag: string, query = ''): Promise<string> => {
-    const from = `fromImage=${registry.host}/killed&tag=${tag}&delta=require`;
+    const from = `fromImage=${site.registry.host}/app&tag=${tag}&delta=require`;
     return (await device.api('POST', `/images/create?${from}${query}`)).text;
   };
-  await device.api('POST', `/images/create?fromImage=${registry.host}/killed&tag=v1`);
+  await device.api('POST', `/images/create?fromImage=${site.registry.host}/app&tag=v1`);
   const first = pull('v2', '&limitRate=800k').catch(() => undefined);
   await eventually(() => checkpoints(device).length > 0, {
     what: 'a checkpoint',
@@ -102,7 +95,7 @@ test('a pull by a delta goes on where it was when the engine was killed', async 
   await first;
   await device.start();
   assert.equal(folders(device, 'partial').length, 1);
-  const start = readFileSync(registry.log, 'utf8').length;
+  const start = readFileSync(site.registry.log, 'utf8').length;
   const answer = await pull('v2');
   assert.match(answer, /Resuming at \d+(\.\d+)?MB/);
   assert.match(answer, /Status: Downloaded newer image/);
@@ -111,20 +104,20 @@ test('a pull by a delta goes on where it was when the engine was killed', async 
   const left = partBytes - Number(at) * 1e6;
   assert.ok(Math.abs(sent - left) < 20_000, `${sent} bytes came, ${left} were missing`);
   assert.ok(sent < 0.8 * partBytes, `${sent} of ${partBytes} bytes came again`);
-  const image = (await device.json('GET', `/images/${registry.host}/killed:v2/json`)) as {
+  const image = (await device.json('GET', `/images/${site.registry.host}/app:v2/json`)) as {
     Id: string;
   };
   assert.equal(image.Id, id);
-  const verified = await device.api('POST', `/images/${registry.host}/killed:v2/verify`);
+  const verified = await device.api('POST', `/images/${site.registry.host}/app:v2/verify`);
   assert.match(verified.text, /is whole/);
   await eventually(() => folders(device, 'partial').length === 0);
 });
 
 test('a pull by a delta that is given up goes on from there as well', async () => {
-  const { id, partBytes } = await prepare('given-up');
+  const { id, partBytes } = made;
   await using device = await startDaemon();
-  const reference = `${registry.host}/given-up:v2`;
-  await device.api('POST', `/images/create?fromImage=${registry.host}/given-up&tag=v1`);
+  const reference = `${site.registry.host}/app:v2`;
+  await device.api('POST', `/images/create?fromImage=${site.registry.host}/app&tag=v1`);
   const words = ['-H', device.host, 'pull', '--delta=require', '--limit-rate=800k', reference];
   const client = spawn(clientCommand(), words, { stdio: 'ignore' });
   const ended = once(client, 'exit');
@@ -135,7 +128,7 @@ test('a pull by a delta that is given up goes on from there as well', async () =
   client.kill('SIGINT');
   await ended;
   await eventually(() => folders(device, 'partial').length === 1);
-  const query = `fromImage=${registry.host}/given-up&tag=v2&delta=require`;
+  const query = `fromImage=${site.registry.host}/app&tag=v2&delta=require`;
   const answer = (await device.api('POST', `/images/create?${query}`)).text;
   const [, at = ''] = /Resuming at (\d+(?:\.\d+)?)MB/.exec(answer) ?? [];
   assert.ok(Number(at) * 1e6 > partBytes / 8, answer.slice(-1000));
