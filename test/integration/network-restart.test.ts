@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import dgram from 'node:dgram';
-import { existsSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -72,6 +72,21 @@ test('who is in the network of another is taken over, also when that has ended',
     await later.networks.close(each.id);
     assert.equal(later.networks.find(each.id), undefined);
   }
+});
+
+test('a container that took the ports of its DNS server keeps no daemon from starting', async (t) => {
+  const host = makeHost(t, '--bridge=cbr2');
+  const first = await host.start();
+  await first.networks.create(body({ Name: 'app' }));
+  const thief = client('thief', { mode: 'app' });
+  const open = await first.networks.open(thief);
+  const inThief = new Peer(t, open.netnsPath);
+  const state = JSON.parse(readFileSync(`${open.netnsPath}.json`, 'utf8'));
+  await first.stop();
+  await inThief.serve(state.dns.tcp, 'mine');
+  const second = await host.start([thief]);
+  assert.deepEqual(second.networks.find(thief.id), open);
+  await second.networks.close(thief.id);
 });
 
 test('networks and their subnets survive, and are not written again', async (t) => {

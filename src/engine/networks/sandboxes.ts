@@ -1,6 +1,7 @@
 import { closeSync, readdirSync } from 'node:fs';
 import { conflict, internal, messageOf } from '../../base/errors.ts';
 import { setLink } from '../../formats/netlink-route.ts';
+import type { DnsPorts } from '../../formats/nft.ts';
 import { LOOPBACK_INDEX, RouteSocket } from '../../kernel/route-socket.ts';
 import type { PortRule } from '../../policy/nft-ruleset.ts';
 import { type PublishedPort, parsePortBindings, portMapOf } from '../../policy/ports.ts';
@@ -465,7 +466,7 @@ export class Sandboxes {
   }
 
   #takeOver(client: NetworkClient): LiveSandbox {
-    const { namespaces, log, sys } = this.#context;
+    const { namespaces, log } = this.#context;
     const sandbox = emptySandbox(client);
     const state = readSandbox(this.#stateFile(client.id));
     if (state === undefined) {
@@ -488,13 +489,25 @@ export class Sandboxes {
     this.#ports.retake(client.id, state.ports);
     sandbox.rules = portRulesOf(sandbox.ports, sandbox.joined);
     const { dns } = state;
-    if (dns !== undefined && namespaces.exists(client.id)) {
+    if (dns !== undefined && namespaces.exists(client.id)) this.#takeOverDns(sandbox, dns);
+    return sandbox;
+  }
+
+  /** Its ports were free while no daemon was there: the container may have taken them. */
+  #takeOverDns(sandbox: LiveSandbox, ports: DnsPorts): void {
+    const { namespaces, log, sys } = this.#context;
+    const { id } = sandbox.client;
+    try {
       this.#serveDns(
         sandbox,
-        namespaces.enter(client.id, () => remakeDnsSockets(sys, dns)),
+        namespaces.enter(id, () => remakeDnsSockets(sys, ports)),
       );
+    } catch (error) {
+      log.error('no names are resolved in a container until it is started again', {
+        container: id,
+        error: messageOf(error),
+      });
     }
-    return sandbox;
   }
 
   /** Lets go of descriptors; containers keep their namespaces. */
