@@ -1,10 +1,19 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { closeSync, mkdirSync, openSync, rmSync, truncateSync, writeSync } from 'node:fs';
+import {
+  closeSync,
+  mkdirSync,
+  openSync,
+  rmSync,
+  statfsSync,
+  truncateSync,
+  writeSync,
+} from 'node:fs';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
 import { startDaemon, type TestDaemon } from '../support/daemon.ts';
 import { busyboxImage, layerTar } from '../support/images.ts';
+import { eventually } from '../support/processes.ts';
 import { temporaryFolder } from '../support/temp.ts';
 
 /** A data root without a byte of room: what can be done still is, and what cannot is said. */
@@ -127,4 +136,24 @@ test('an exec root that takes nothing keeps nobody from stopping and removing', 
   };
   assert.deepEqual([State.Status, State.ExitCode], ['exited', 137]);
   await done('DELETE', `/containers/${made.Id}`);
+});
+
+test('a build that fills the disk says so and gives its room back', async () => {
+  const tar = (await busyboxImage()).layers[0]?.bytes ?? new Uint8Array();
+  await done('POST', '/images/create?fromSrc=-&repo=box', tar);
+  const free = (): number => statfsSync(mount).bavail * statfsSync(mount).bsize;
+  const before = free();
+  const images = await daemon.json('GET', '/images/json?all=1');
+  // Once as the container writes it, and once more as a layer.
+  const run = 'head -c 55000000 /dev/urandom > /big';
+  const dockerfile = { name: 'Dockerfile', content: `FROM box\nRUN ${run}\n` };
+  const { text } = await daemon.api(
+    'POST',
+    '/build?networkmode=none&forcerm=1&t=big',
+    await layerTar([dockerfile]),
+  );
+  assert.match(text, /"errorDetail":.*no space left on device/i);
+  await eventually(async () => free() > before - (2 << 20), { what: 'the room to be given back' });
+  assert.deepEqual(await daemon.json('GET', '/containers/json?all=1'), []);
+  assert.deepEqual(await daemon.json('GET', '/images/json?all=1'), images);
 });
