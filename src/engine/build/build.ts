@@ -83,10 +83,13 @@ function quietCall(call: ProgressCall): { readonly call: ProgressCall; readonly 
     }
     if (message.stream !== undefined) kept.push(message);
   };
-  const quiet: ProgressCall = Object.defineProperties(
-    { apiVersion: call.apiVersion, progress } as unknown as ProgressCall,
-    { signal: { get: () => call.signal } },
-  );
+  const quiet: ProgressCall = {
+    apiVersion: call.apiVersion,
+    progress,
+    get signal() {
+      return call.signal;
+    },
+  };
   const tell = (): void => {
     for (const each of kept) call.progress(each);
   };

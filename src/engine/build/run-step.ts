@@ -3,7 +3,7 @@ import type { Socket } from 'node:net';
 import { StringDecoder } from 'node:string_decoder';
 import { deferred } from '../../base/async.ts';
 import { shortId } from '../../base/digest.ts';
-import { EngineError, messageOf } from '../../base/errors.ts';
+import { internal, invalidArgument, messageOf } from '../../base/errors.ts';
 import type { Instruction } from '../../formats/dockerfile.ts';
 import { StdcopyReader } from '../../formats/stdcopy.ts';
 import { commandLine } from '../../policy/image-changes.ts';
@@ -39,7 +39,7 @@ export async function runStep(
   const made = { ...config, Cmd: saved, Entrypoint: null };
   if (await useCache(session, stage, made)) return;
   if (stage.image === undefined) {
-    throw new EngineError('invalidArgument', 'RUN needs files to run: an empty image has none');
+    throw invalidArgument('RUN needs files to run: an empty image has none');
   }
   const Env = [...config.Env, ...[...visible].map(([name, value]) => `${name}=${value}`)];
   const container = await makeContainer(session, stage, { command, Env });
@@ -118,8 +118,7 @@ async function runIn(
   await output;
   if (exitCode !== 0) {
     const why = error === '' ? '' : `: ${error}`;
-    throw new EngineError(
-      'internal',
+    throw internal(
       `The command '${command.join(' ')}' returned a non-zero code: ${exitCode}${why}`,
       { detail: { code: exitCode } },
     );
