@@ -17,7 +17,7 @@ export const KIND_NAMES: Readonly<Record<string, string>> = {
   same: 'unchanged',
   copy: 'moved or copied',
   addSame: 'corrections',
-  addOther: 'corrections to another file',
+  addOther: 'from another file',
   literal: 'new',
 };
 
@@ -41,8 +41,16 @@ function table(rows: readonly (readonly string[])[]): string {
 
 const size = (bytes: number): string => humanSize(bytes, 3);
 
-/** One delta. */
-export function reportText(delta: InspectedDelta): string {
+/** What the columns beside a path take: for a file sizes, a share and how it is coded. */
+const BESIDE_FILE = 51;
+const BESIDE_DIRECTORY = 26;
+const PATH_COLUMNS_MIN = 20;
+
+/** One delta. Paths that would not fit into so many columns lose their beginning. */
+export function reportText(
+  delta: InspectedDelta,
+  columns: number = Number.POSITIVE_INFINITY,
+): string {
   const bytes = bytesOf(delta);
   const tarBytes = total(delta.Report.layers.map((layer) => layer.tarBytes));
   const share = (part: number): string =>
@@ -76,22 +84,32 @@ export function reportText(delta: InspectedDelta): string {
       ['DIRECTORY', 'BYTES', 'SHARE', ''],
       ...directories(filesOf(delta))
         .slice(0, DIRECTORIES_SHOWN)
-        .map(([path, sum]) => [`/${path}`, size(sum), share(sum), '']),
+        .map(([path, sum]) => [
+          shortened(`/${path}`, columns - BESIDE_DIRECTORY),
+          size(sum),
+          share(sum),
+          '',
+        ]),
     ]),
     table([
-      ['FILE', 'BYTES', 'SHARE', 'UNPACKED', 'CONTENT', ''],
+      ['FILE', 'BYTES', 'SHARE', 'UNPACKED', 'CONTENT'],
       ...filesOf(delta)
         .slice(0, FILES_SHOWN)
         .map((file) => [
-          `/${printable(file.path)}`,
+          shortened(`/${printable(file.path)}`, columns - BESIDE_FILE),
           size(file.bytes),
           share(file.bytes),
           size(file.contentBytes),
           KIND_NAMES[file.kind] ?? file.kind,
-          '',
         ]),
     ]),
   ].join('\n');
+}
+
+/** The end of a path tells more than its beginning. */
+function shortened(path: string, columnsMax: number): string {
+  const max = Math.max(columnsMax, PATH_COLUMNS_MIN);
+  return path.length <= max ? path : `…${path.slice(1 - max)}`;
 }
 
 /** Names come from an image: nothing in them may steer a terminal. */

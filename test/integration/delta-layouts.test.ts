@@ -126,6 +126,20 @@ test('names from an image steer neither a terminal nor a page', async () => {
   const ids = { Digest: layer.diffId, Base: layer.diffId, Target: layer.diffId };
   const text = reportText({ ...ids, Report });
   assert.ok(!text.includes('\x1b'));
+  // In a terminal no line is wider than it, however long the names are.
+  const far = {
+    ...file,
+    kind: 'addOther',
+    contentBytes: 1_234_000,
+    path: `${'deep/'.repeat(40)}end`,
+  };
+  const wide = { layers: [{ ...layer, kinds: {}, files: [far] }] };
+  const narrow = reportText({ ...ids, Report: wide }, 80);
+  assert.match(narrow, /^…[\w/]+\/end +5B +100\.0% +1\.23MB +from another file$/m);
+  assert.ok(
+    narrow.split('\n').every((line) => line.length <= 80),
+    narrow,
+  );
   const page = deltaPage('app', [{ ...ids, Report }]);
   assert.equal(page.match(/<\/script>/g)?.length, 2);
 });

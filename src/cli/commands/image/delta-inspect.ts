@@ -3,6 +3,7 @@ import path from 'node:path';
 import { parseReference, repositoryOf, withDefaultTag } from '../../../base/reference.ts';
 import type { InspectedDelta } from '../../../spec/delta-inspect.ts';
 import { defineCommand, exactly } from '../../command.ts';
+import { columnsOf } from '../../context.ts';
 import { deltasInLayout } from '../../delta-files.ts';
 import { reportText } from '../../delta-report.ts';
 import { deltaPage } from '../../delta-treemap.ts';
@@ -27,7 +28,9 @@ export const command = defineCommand({
       ? await deltasInLayout(path.resolve(session.context.cwd, name.slice(LAYOUT.length)))
       : await deltasTo(session, name, flags.platform);
     if (flags.html === '') {
-      await session.out(deltas.map(reportText).join('\n\n'));
+      const { stdout } = session.context;
+      const columns = stdout.isTTY === true ? columnsOf(stdout) : undefined;
+      await session.out(deltas.map((delta) => reportText(delta, columns)).join('\n\n'));
       return undefined;
     }
     await writeFile(path.resolve(session.context.cwd, flags.html), deltaPage(name, deltas));
