@@ -36,8 +36,9 @@ export type ApplyOptions = DeltaLayerOptions & {
 
 /** Pieces of the delta that are turned into commands at once. */
 const SLICE_BYTES = 64 << 10;
-/** Bytes that are made until the garbage of making them is collected. */
+/** What is made until the garbage of making it is collected: large contents, or some 700 files. */
 const COLLECT_BYTES = 16 << 20;
+const COLLECT_PIECES = 2048;
 
 /**
  * Makes a layer of a target from the base and one layer of a delta, in one pass: nothing but the
@@ -114,11 +115,17 @@ async function copy(
   }
 }
 
+/** Of all layers that this process makes: its garbage is theirs together. */
+const sinceCollected = { bytes: 0, pieces: 0 };
+
 function take(extraction: LayerExtraction, bytes: Uint8Array): void {
-  const before = extraction.sizeBytes;
   extraction.received(bytes);
   extraction.push(bytes);
-  if (before % COLLECT_BYTES > extraction.sizeBytes % COLLECT_BYTES) collectGarbage();
+  sinceCollected.bytes += bytes.length;
+  sinceCollected.pieces += 1;
+  if (sinceCollected.bytes < COLLECT_BYTES && sinceCollected.pieces < COLLECT_PIECES) return;
+  Object.assign(sinceCollected, { bytes: 0, pieces: 0 });
+  collectGarbage();
 }
 
 async function finish(
