@@ -233,6 +233,9 @@ function emptyFile(path: ByteString): TarEntry {
   };
 }
 
+/** One for all files: a map of its own takes more than the rest of what is known of one. */
+const NO_CHILDREN: ReadonlyMap<ByteString, ErofsNode> = new Map();
+
 function nodeOf(
   name: Name,
   objectXattrs: (object: ContentRecord) => readonly TarXattr[],
@@ -251,9 +254,12 @@ function nodeOf(
     link: entry?.kind === 'symlink' ? entry.link : ('' as ByteString),
     sizeBytes: entry?.sizeBytes ?? 0,
     ...{ major: entry?.major ?? 0, minor: entry?.minor ?? 0 },
-    children: new Map(
-      Array.from(children ?? [], ([each, child]) => [each, nodeOf(child, objectXattrs, linked)]),
-    ),
+    children:
+      children === undefined
+        ? NO_CHILDREN
+        : new Map(
+            Array.from(children, ([each, child]) => [each, nodeOf(child, objectXattrs, linked)]),
+          ),
   };
   if (name.isLinked) linked.set(name, node);
   return node;
