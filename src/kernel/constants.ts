@@ -58,6 +58,7 @@ export const RESOLVE = {
 
 export const O_PATH = 0o10000000;
 export const O_CLOEXEC = 0o2000000;
+export const F_DUPFD_CLOEXEC = 1030;
 export const O_TMPFILE = 0o20000000;
 /** Reading leaves the access time as it is: nothing is written for it. */
 export const O_NOATIME = 0o1000000;

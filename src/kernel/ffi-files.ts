@@ -1,4 +1,5 @@
-import { FICLONE } from './constants.ts';
+import { closeSync } from 'node:fs';
+import { F_DUPFD_CLOEXEC, FICLONE } from './constants.ts';
 import { type Libc, textOf, XATTR_BYTES_MAX } from './ffi-libc.ts';
 import { syscallError } from './syscall-error.ts';
 import type { Syscalls, TimeSpec } from './syscalls.ts';
@@ -39,6 +40,16 @@ export function fileCalls(libc: Libc) {
   const call = libc.call.bind(libc);
   const names = Buffer.allocUnsafeSlow(XATTR_BYTES_MAX);
   return {
+    roomForDescriptors: (fd, count) => {
+      const { promise, resolve } = Promise.withResolvers<void>();
+      const done = (_error: unknown, highest: number): void => {
+        if (highest >= 0) closeSync(highest);
+        resolve();
+      };
+      const duplicate = libc.getAsync('int fcntl(int fd, int what, int least)');
+      duplicate(fd, F_DUPFD_CLOEXEC, count - 1, done);
+      return promise;
+    },
     openat2: (dirFd, path, how) => {
       const bytes = Buffer.alloc(24);
       bytes.writeBigUInt64LE(BigInt(how.flags), 0);

@@ -4,6 +4,7 @@ import {
   constants,
   mkdtempSync,
   openSync,
+  readdirSync,
   readFileSync,
   rmSync,
   statSync,
@@ -81,4 +82,19 @@ test('descriptors travel over a socket pair', () => {
   assert.equal(got.fds.length, 2);
   assert.equal(readFileSync(got.fds[1] ?? -1, 'utf8'), 'hello');
   for (const each of [a, b, fd, ...got.fds]) closeSync(each);
+});
+
+test('the table of descriptors has room before it is needed, as far as is allowed', async () => {
+  const tableSize = (): number => {
+    const status = readFileSync('/proc/self/status', 'utf8');
+    return Number(/^FDSize:\s+(\d+)/m.exec(status)?.[1]);
+  };
+  const fd = openSync(root, 'r');
+  const before = tableSize();
+  const open = readdirSync('/proc/self/fd').length;
+  await sys.roomForDescriptors(fd, 2 * before);
+  assert.ok(tableSize() >= 2 * before, `${before} before, ${tableSize()} now`);
+  await sys.roomForDescriptors(fd, 2 ** 30);
+  assert.equal(readdirSync('/proc/self/fd').length, open);
+  closeSync(fd);
 });

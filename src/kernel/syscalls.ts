@@ -1,7 +1,8 @@
 /**
  * The syscalls that Node does not offer, as one interface. `ffi.ts` carries them out, `fake.ts`
- * records them and can fail at any step. All but `syncfsAsync` are synchronous, none retries: 0.3 to
- * 3 µs a call, so fine per file and wrong per byte. Each throws `syscallError` (detail.errno, detail.syscall).
+ * records them and can fail at any step. All but those that give a promise are synchronous, none
+ * retries: 0.3 to 3 µs a call, so fine per file and wrong per byte. Each throws `syscallError`
+ * (detail.errno, detail.syscall).
  * Source of every entry: its man page, section 2.
  */
 
@@ -106,6 +107,12 @@ export type Syscalls = {
   syncFileRange(fd: number, offset: number, bytes: number, flags: number): void;
   /** syncfs on a thread of the pool: it waits for the disk. Keep `fd` open meanwhile. */
   syncfsAsync(fd: number): Promise<void>;
+  /**
+   * Makes this process's table of descriptors hold `count` at least, on a thread of the pool: each
+   * time that a table with threads grows, the kernel waits 10 ms. `fd` is any open one. Resolves also
+   * where so many are not allowed (RLIMIT_NOFILE).
+   */
+  roomForDescriptors(fd: number, count: number): Promise<void>;
   fallocate(fd: number, mode: number, offset: number, bytes: number): void;
   madvise(address: bigint, bytes: number, advice: number): void;
 

@@ -11,12 +11,15 @@ import type { Syscalls } from '../kernel/syscalls.ts';
 const BATCH_BYTES = 16 << 20;
 const BATCH_FILES = 1024;
 const FEW_FILES = 64;
+/** Two batches of each of a few layers that are written at a time. */
+const DESCRIPTORS = 4096;
 const WRITE_AND_WAIT =
   SYNC_FILE_RANGE.WAIT_BEFORE | SYNC_FILE_RANGE.WRITE | SYNC_FILE_RANGE.WAIT_AFTER;
 
 export class Writeback implements AsyncDisposable {
   readonly #sys: Syscalls;
   readonly #filesystemFd: number;
+  readonly #room: Promise<void>;
   #current = -1;
   #currentBytes = 0;
   #closed: number[] = [];
@@ -27,6 +30,7 @@ export class Writeback implements AsyncDisposable {
   constructor(sys: Syscalls, filesystemFd: number) {
     this.#sys = sys;
     this.#filesystemFd = filesystemFd;
+    this.#room = sys.roomForDescriptors(filesystemFd, DESCRIPTORS);
   }
 
   /** A file that will be written to; at most one at a time. Its descriptor belongs to us now. */
@@ -91,9 +95,11 @@ export class Writeback implements AsyncDisposable {
     }
     await this.turn();
     await this.#inFlight;
+    await this.#room;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    await this.#room;
     await this.#inFlight?.catch(() => undefined);
     for (const fd of this.#closed) closeSync(fd);
     if (this.#current >= 0) closeSync(this.#current);
