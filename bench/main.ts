@@ -31,9 +31,9 @@ import { updates } from './update.ts';
 
 type Row = { measure: Measure; values: Partial<Record<EngineName, number>> };
 
-const { pull, idle, start, running, logs, archive, many } = measures;
+const { pull, extract, idle, start, running, logs, archive, many } = measures;
 const SCENARIOS = {
-  ...{ pull, load, push, again, remove, cache, build },
+  ...{ pull, extract, load, push, again, remove, cache, build },
   ...{ idle, start, bridge, ports, names, running, logs, archive, many, crowd, probes },
 };
 

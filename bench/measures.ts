@@ -36,6 +36,7 @@ export type Report = (measure: Measure, value: number) => void;
 /** A group of measures that share their preparation. `images` are references in the bench's registry. */
 export type Scenario = (engine: BenchEngine, report: Report, images: BenchImages) => Promise<void>;
 
+const EXTRACT_ROUNDS = 5;
 const NONE = { HostConfig: { NetworkMode: 'none' } };
 
 const timed = async (body: () => Promise<unknown>): Promise<number> => {
@@ -62,6 +63,25 @@ async function cost(
   }
   return { cpuMs: median(cpu), wallMs: median(wall) };
 }
+
+/** Extraction of an image's layers and nothing else, beside tar -xzf of the same. */
+export const extract: Scenario = async (engine, report, { largeLayers }) => {
+  if (engine.name !== 'coracle') return; // others do it inside of their daemons
+  const folder = path.join(path.dirname(engine.dataRoot), 'extract');
+  const shares: number[] = [];
+  for (let round = 0; round < EXTRACT_ROUNDS; round++) {
+    const into = path.join(folder, String(round));
+    const tar = untar(largeLayers, into);
+    execFileSync('sync', ['--file-system', into]);
+    const program = path.join(import.meta.dirname, 'extract-layers.ts');
+    const seconds = Number(execFileSync(process.execPath, [program, into, ...largeLayers]));
+    execFileSync('sync', ['--file-system', into]);
+    await sleep(500);
+    shares.push(seconds / tar.seconds);
+  }
+  const name = 'extraction of the same layers: wall ÷ tar -xzf of them';
+  report({ name, unit: '', target: { most: 1 } }, median(shares));
+};
 
 /** Pull of an image of four layers. */
 export const pull: Scenario = async (engine, report, images) => {

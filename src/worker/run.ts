@@ -67,7 +67,7 @@ export async function runWorker(jobs: JobTable = JOBS): Promise<number> {
 const NATIVE_JOBS: readonly unknown[] = ['pull', 'load', 'import'] satisfies JobName[];
 
 /** How V8 goes on when all code is loaded. The last compiler would take 4 percent of a pull's CPU. */
-function v8Flags(job: unknown): string[] {
+export function v8Flags(job: unknown): string[] {
   const keepsSmall = '--optimize-for-size';
   return NATIVE_JOBS.includes(job) ? [keepsSmall, '--no-turbofan'] : [keepsSmall];
 }
