@@ -54,7 +54,6 @@ test('what this engine leaves out is refused in Docker’s shape', () => {
     ['POST', '/v1.41/swarm/init', 'notImplemented'],
     ['GET', '/plugins', 'notImplemented'],
     ['POST', '/containers/x/checkpoints', 'notImplemented'],
-    ['POST', '/session', 'notFound'],
     ['GET', '/toString', 'notFound'],
     ['GET', '/__proto__/x', 'notFound'],
   ];

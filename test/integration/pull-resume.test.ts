@@ -257,9 +257,9 @@ function packable(bytes: number): Buffer {
 test('inside a file that makes the whole layer, little comes again and is written again', async () => {
   const everyBytes = 100_000;
   for (const [content, pack] of [
-    [packable(3_000_000), gzipSync],
-    [randomBytes(3_000_000), gzipSync],
-    [packable(3_000_000), (tar: Uint8Array): Uint8Array => tar],
+    [packable(6_000_000), gzipSync],
+    [randomBytes(6_000_000), gzipSync],
+    [packable(6_000_000), (tar: Uint8Array): Uint8Array => tar],
   ] as const) {
     await using here = await openStore('overlay2');
     const entries: LayerEntry[] = [
@@ -282,7 +282,7 @@ test('inside a file that makes the whole layer, little comes again and is writte
     const { tail } = findCheckpoint(earlier, KINDS) ?? assert.fail('no checkpoint');
     assert.equal(tail?.path, 'usr/app');
     const rest = await extract(here, blob, 'rest', { earlier, everyBytes });
-    assert(rest.fromByte > blob.length * 0.8, `gone on from ${rest.fromByte} of ${blob.length}`);
+    assert(rest.fromByte > blob.length * 0.7, `gone on from ${rest.fromByte} of ${blob.length}`);
     const { writtenBytes } = rest.layer;
     assert(writtenBytes < content.length * 0.3, `${writtenBytes} bytes were written`);
     assert.deepEqual(
