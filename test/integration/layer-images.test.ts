@@ -74,11 +74,16 @@ async function verify(here: OpenStore, diffId: DiffId): Promise<string | undefin
   return await verifyLayer({ sys: here.context.sys, directory, diffId }, signal);
 }
 
-/** Without names that are taken twice, as with those a layer is a tree: files, and whiteouts of them. */
+/**
+ * Without names that are taken twice, as with those a layer is a tree: files, and whiteouts of them.
+ * The first of a name stays, where it is: a hard link has its target before it.
+ */
 function onceEach(entries: readonly LayerEntry[]): LayerEntry[] {
-  const names = new Map(entries.map((each) => [each.name, each]));
-  return [...names.values()].filter(
-    ({ name }) => !names.has(name.replace('.wh.', '')) || !/\.wh\./.test(name),
+  const names = new Map(entries.toReversed().map((each) => [each.name, each]));
+  return entries.filter(
+    (each) =>
+      names.get(each.name) === each &&
+      (!names.has(each.name.replace('.wh.', '')) || !/\.wh\./.test(each.name)),
   );
 }
 
