@@ -11,15 +11,17 @@ import type { Syscalls } from '../kernel/syscalls.ts';
 const BATCH_BYTES = 16 << 20;
 const BATCH_FILES = 1024;
 const FEW_FILES = 64;
-/** Two batches of each of a few layers that are written at a time. */
+/** Two batches of each of a few layers that are written at a time, */
 const DESCRIPTORS = 4096;
+/** asked for when it shows that a layer has many files: a small one needs none. */
+const HELD_FILES = 16;
 const WRITE_AND_WAIT =
   SYNC_FILE_RANGE.WAIT_BEFORE | SYNC_FILE_RANGE.WRITE | SYNC_FILE_RANGE.WAIT_AFTER;
 
 export class Writeback implements AsyncDisposable {
   readonly #sys: Syscalls;
   readonly #filesystemFd: number;
-  readonly #room: Promise<void>;
+  #room: Promise<void> | undefined;
   #current = -1;
   #currentBytes = 0;
   #closed: number[] = [];
@@ -30,7 +32,6 @@ export class Writeback implements AsyncDisposable {
   constructor(sys: Syscalls, filesystemFd: number) {
     this.#sys = sys;
     this.#filesystemFd = filesystemFd;
-    this.#room = sys.roomForDescriptors(filesystemFd, DESCRIPTORS);
   }
 
   /** A file that will be written to; at most one at a time. Its descriptor belongs to us now. */
@@ -50,6 +51,9 @@ export class Writeback implements AsyncDisposable {
     if (this.#currentBytes > 0) this.#closed.push(this.#current);
     else closeSync(this.#current);
     this.#current = -1;
+    if (this.#closed.length === HELD_FILES) {
+      this.#room ??= this.#sys.roomForDescriptors(this.#filesystemFd, DESCRIPTORS);
+    }
   }
 
   /** True when a batch is full: then {@link turn} is due. */
