@@ -10,7 +10,7 @@ export class BlobHead {
   #bytes = 0;
   #sum = 0;
 
-  push(chunk: Uint8Array): void {
+  #push(chunk: Uint8Array): void {
     const part = chunk.subarray(0, HEAD_BYTES - this.#bytes);
     this.#bytes += part.length;
     this.#sum = crc32(part, this.#sum);
@@ -27,9 +27,9 @@ export class BlobHead {
   }
 
   /** The chunks themselves, which are those of a blob from its beginning. */
-  async *noting(chunks: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+  async *noting<T extends Uint8Array>(chunks: AsyncIterable<T>): AsyncGenerator<T> {
     for await (const chunk of chunks) {
-      if (!this.isFull) this.push(chunk);
+      if (!this.isFull) this.#push(chunk);
       yield chunk;
     }
   }

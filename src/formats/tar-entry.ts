@@ -35,6 +35,26 @@ export type TarEntry = {
   readonly xattrs: readonly TarXattr[];
 };
 
+/** What of `Stats` tells a kind. */
+export type FileType = {
+  isFile(): boolean;
+  isDirectory(): boolean;
+  isSymbolicLink(): boolean;
+  isCharacterDevice(): boolean;
+  isBlockDevice(): boolean;
+  isFIFO(): boolean;
+};
+
+/** What an archive calls a file; undefined for a socket, which none holds. */
+export function kindOfFile(type: FileType): TarKind | undefined {
+  if (type.isFile()) return 'file';
+  if (type.isDirectory()) return 'directory';
+  if (type.isSymbolicLink()) return 'symlink';
+  if (type.isFIFO()) return 'fifo';
+  if (type.isCharacterDevice()) return 'char';
+  return type.isBlockDevice() ? 'block' : undefined;
+}
+
 const KINDS: Readonly<Record<string, TarKind>> = {
   '\0': 'file',
   '0': 'file',

@@ -4,6 +4,7 @@ import { test } from 'node:test';
 import { constants, gzipSync } from 'node:zlib';
 import fc from 'fast-check';
 import { isEngineError } from '../base/errors.ts';
+import { badGzips } from './gzip.fixture.ts';
 import { type InflatePoint, ResumableInflater } from './resumable-inflate.ts';
 import { ResumableSha256 } from './resumable-sha256.ts';
 
@@ -89,18 +90,7 @@ for (const [what, plain, packed] of SOURCES) {
 }
 
 test('what is no gzip, damaged or cut off is refused in the usual words', () => {
-  const packed = gzipSync(text(100_000));
-  const damaged = Buffer.from(packed);
-  damaged.fill(0xff, 5_000, 5_100);
-  const wrongSum = Buffer.from(packed);
-  wrongSum[packed.length - 6] = (wrongSum[packed.length - 6] ?? 0) ^ 1;
-  for (const [bytes, words] of [
-    [Buffer.from('no gzip at all'), /gzip: invalid header/],
-    [damaged, /flate: corrupt input/],
-    [wrongSum, /gzip: invalid checksum/],
-    [packed.subarray(0, -20), /unexpected EOF/],
-    [Buffer.concat([packed, Buffer.from('junk')]), /do not belong/],
-  ] as const) {
+  for (const [bytes, words] of badGzips(gzipSync(text(100_000)))) {
     assert.throws(
       () => inflate(bytes, 4_096),
       (error) => isEngineError(error, 'dataLoss') && words.test(error.message),

@@ -1,14 +1,14 @@
 import { createHash } from 'node:crypto';
 import type { DiffId } from '../base/digest.ts';
 import { dataLoss, errnoOf, invalidArgument, isEngineError } from '../base/errors.ts';
+import { firstBytes, prepend } from '../base/first-bytes.ts';
 import { LIMITS } from '../base/limits.ts';
 import { DeltaLayerReader } from '../formats/delta-layer.ts';
 import { collectGarbage } from '../kernel/collect-garbage.ts';
-import { detectCompression, inflatePieces } from '../kernel/sync-inflate.ts';
+import { detectCompression, inflatePieces, MAGIC_BYTES } from '../kernel/sync-inflate.ts';
 import type { Syscalls } from '../kernel/syscalls.ts';
 import type { StagedLayer } from '../store/layer-store.ts';
 import type { LayerBasis } from '../store/layers/layer-basis.ts';
-import { firstBytes, prepend } from './first-bytes.ts';
 import { type ExpectedLayer, LayerExtraction, verificationFailed } from './layer-extraction.ts';
 
 /** A layer of a target, to be made. */
@@ -221,6 +221,6 @@ class CheckedSource {
 }
 
 async function* inflated(chunks: AsyncGenerator<Uint8Array>): AsyncGenerator<Buffer> {
-  const head = await firstBytes(chunks);
+  const head = await firstBytes(chunks, MAGIC_BYTES);
   yield* inflatePieces(prepend(head, chunks), detectCompression(Buffer.concat(head)));
 }

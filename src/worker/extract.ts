@@ -1,13 +1,14 @@
+import { firstBytes, prepend, stillOpen } from '../base/first-bytes.ts';
 import {
   detectCompression,
   inflateStream,
   isCodecError,
+  MAGIC_BYTES,
   openSyncInflater,
 } from '../kernel/sync-inflate.ts';
 import type { BlobCheckpoint } from '../store/layers/layer-checkpoint.ts';
 import { layerTarPrefix } from '../store/layers/layer-tar.ts';
 import { EarlierFiles } from './earlier-files.ts';
-import { firstBytes, prepend, stillOpen } from './first-bytes.ts';
 import {
   type ExtractedLayer,
   type ExtractionOptions,
@@ -97,7 +98,7 @@ async function* meter(
   }
   const chunks = counted();
   try {
-    const head = await firstBytes(chunks);
+    const head = await firstBytes(chunks, MAGIC_BYTES);
     const compression = detectCompression(Buffer.concat(head));
     extraction.inflatedElsewhere(compression);
     yield* inflateStream(prepend(head, stillOpen(chunks)), compression);

@@ -1,5 +1,5 @@
-import { detectCompression, inflateStream } from '../kernel/sync-inflate.ts';
-import { firstBytes, prepend, stillOpen } from './first-bytes.ts';
+import { firstBytes, prepend, stillOpen } from '../base/first-bytes.ts';
+import { detectCompression, inflateStream, MAGIC_BYTES } from '../kernel/sync-inflate.ts';
 
 /**
  * What a client sends without the compression around it, if there is one. A piece of `source` need
@@ -11,7 +11,7 @@ export async function* plainBytes(
   signal: AbortSignal,
 ): AsyncGenerator<Buffer> {
   const chunks = source[Symbol.asyncIterator]();
-  const head = await firstBytes(chunks);
+  const head = await firstBytes(chunks, MAGIC_BYTES);
   const whole = prepend(head, stillOpen(chunks, signal));
   yield* inflateStream(whole, detectCompression(Buffer.concat(head)));
 }

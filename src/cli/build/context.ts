@@ -3,6 +3,7 @@ import { readFile, realpath, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { Readable } from 'node:stream';
 import { errnoOf, messageOf } from '../../base/errors.ts';
+import { firstBytes, prepend } from '../../base/first-bytes.ts';
 import { LIMITS } from '../../base/limits.ts';
 import { type ByteString, fromText, toText } from '../../formats/byte-string.ts';
 import { ignorePatterns } from '../../formats/ignore-patterns.ts';
@@ -158,21 +159,11 @@ const TAR_HEAD_BYTES = 512;
 
 async function fromStdin(session: Session, file: string): Promise<SentContext> {
   const chunks = session.context.stdin[Symbol.asyncIterator]() as AsyncIterator<Buffer>;
-  const head: Buffer[] = [];
-  for (let bytes = 0; bytes < TAR_HEAD_BYTES; ) {
-    const { value, done } = await chunks.next();
-    if (done === true) break;
-    head.push(Buffer.from(value));
-    bytes += value.length;
-  }
+  const head = await firstBytes(chunks, TAR_HEAD_BYTES);
   const rest: AsyncIterable<Buffer> = { [Symbol.asyncIterator]: () => chunks };
-  const whole = async function* (): AsyncGenerator<Buffer> {
-    yield* head;
-    yield* rest;
-  };
+  const whole = Readable.from(prepend(head, rest), { objectMode: false });
   if (isArchive(Buffer.concat(head))) {
-    const body = Readable.from(whole(), { objectMode: false });
-    return { body, dockerfile: file || DOCKERFILE };
+    return { body: whole, dockerfile: file || DOCKERFILE };
   }
   if (file !== '') {
     throw new ExitError(
@@ -180,7 +171,7 @@ async function fromStdin(session: Session, file: string): Promise<SentContext> {
       'unable to prepare context: ambiguous Dockerfile source: both stdin and flag correspond to Dockerfiles',
     );
   }
-  const text = await readAll(Readable.from(whole(), { objectMode: false }));
+  const text = await readAll(whole);
   const archive = Buffer.concat([...packText(DOCKERFILE, text), TAR_END]);
   return { body: Readable.from([archive], { objectMode: false }), dockerfile: DOCKERFILE };
 }

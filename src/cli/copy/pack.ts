@@ -1,7 +1,7 @@
-import { type BigIntStats, createReadStream } from 'node:fs';
+import { createReadStream } from 'node:fs';
 import { lstat, opendir, readlink } from 'node:fs/promises';
 import { type ByteString, byteString, fromText } from '../../formats/byte-string.ts';
-import type { TarKind } from '../../formats/tar-entry.ts';
+import { kindOfFile } from '../../formats/tar-entry.ts';
 import { encodeTarHeader, TAR_END, tarPadding } from '../../formats/tar-writer.ts';
 
 const NS = 1_000_000_000n;
@@ -42,7 +42,7 @@ async function* packNode(
   const out = options.leavesOut?.(name) ?? 'no';
   if (out === 'all below') return;
   const stats = await lstat(place, { bigint: true });
-  const kind = kindOf(stats);
+  const kind = kindOfFile(stats);
   if (kind === undefined) return;
   const facts = {
     path: name,
@@ -88,15 +88,6 @@ async function* packNode(
       yield encodeTarHeader({ ...facts, kind, major, minor });
     }
   }
-}
-
-function kindOf(stats: BigIntStats): TarKind | undefined {
-  if (stats.isFile()) return 'file';
-  if (stats.isDirectory()) return 'directory';
-  if (stats.isSymbolicLink()) return 'symlink';
-  if (stats.isFIFO()) return 'fifo';
-  if (stats.isCharacterDevice()) return 'char';
-  return stats.isBlockDevice() ? 'block' : undefined;
 }
 
 async function namesIn(folder: Buffer): Promise<Buffer[]> {

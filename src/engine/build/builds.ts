@@ -1,13 +1,14 @@
 import path from 'node:path';
 import type { ImageId } from '../../base/digest.ts';
 import { unavailable } from '../../base/errors.ts';
+import { Holds } from '../../base/holds.ts';
 import { LIMITS } from '../../base/limits.ts';
 
 /** The builds that run now. */
 export class Builds {
   #running = 0;
   readonly #trees = new Set<string>();
-  readonly #images = new Map<ImageId, number>();
+  readonly #images = new Holds<ImageId>();
 
   /** One more, until disposed. @throws unavailable when there are too many */
   begin(): Disposable {
@@ -30,14 +31,7 @@ export class Builds {
 
   /** Keeps the image of a step, until disposed: nothing names it before the next one is made. */
   holdImage(id: ImageId): Disposable {
-    this.#images.set(id, (this.#images.get(id) ?? 0) + 1);
-    return {
-      [Symbol.dispose]: () => {
-        const left = (this.#images.get(id) ?? 0) - 1;
-        if (left > 0) this.#images.set(id, left);
-        else this.#images.delete(id);
-      },
-    };
+    return this.#images.hold([id]);
   }
 
   /** Does a build stand on the image? */

@@ -5,6 +5,7 @@ import { type KeyedLock, type TaskGroup, unlessAborted } from '../../base/async.
 import type { Clock } from '../../base/clock.ts';
 import type { DiffId } from '../../base/digest.ts';
 import { errnoOf, notFound } from '../../base/errors.ts';
+import { Holds } from '../../base/holds.ts';
 import { newShortName, type Random } from '../../base/id.ts';
 import type { Logger } from '../../base/log.ts';
 import { GROUP_CHARS } from '../../formats/layer-contents.ts';
@@ -71,7 +72,7 @@ export function layerCatalog(
     mkdirSync(folder, { recursive: true, mode: 0o711 });
   }
   const table = layerTable(database);
-  const held = new Map<DiffId, number>();
+  const held = new Holds<DiffId>();
   /** Operations under way: what they found in a layer may be on its way into a new one. */
   const stages = new Set<Promise<void>>();
   const stageFolders = new Set<string>();
@@ -244,21 +245,7 @@ export function layerCatalog(
     },
     isUnderWay: (folder) => stageFolders.has(folder) || arriving.has(folder),
     isTrimming: () => trimsUnderWay > 0,
-    hold: (diffIds) => {
-      for (const diffId of diffIds) held.set(diffId, (held.get(diffId) ?? 0) + 1);
-      let isHeld = true;
-      return {
-        [Symbol.dispose]: () => {
-          if (!isHeld) return;
-          isHeld = false;
-          for (const diffId of diffIds) {
-            const left = (held.get(diffId) ?? 0) - 1;
-            if (left > 0) held.set(diffId, left);
-            else held.delete(diffId);
-          }
-        },
-      };
-    },
+    hold: (diffIds) => held.hold(diffIds),
     leaseInTransaction: (diffId) => table.leaseInTransaction(diffId, clock.nowMs()),
     endLease: table.endLease,
     dropPartials: () => {

@@ -2,6 +2,7 @@ import type { Hash } from 'node:crypto';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { invalidArgument } from '../../base/errors.ts';
+import { firstBytes, prepend } from '../../base/first-bytes.ts';
 import { LIMITS } from '../../base/limits.ts';
 import { fromText, toText } from '../../formats/byte-string.ts';
 import { parseIgnorePatterns } from '../../formats/ignore-patterns.ts';
@@ -11,7 +12,6 @@ import { readInRoot } from '../../kernel/rootfs-file.ts';
 import { detectCompression } from '../../kernel/sync-inflate.ts';
 import type { Syscalls } from '../../kernel/syscalls.ts';
 import { OpenDirectory, openInRoot } from '../../kernel/tree-walk.ts';
-import { prepend } from '../first-bytes.ts';
 import { plainBytes } from '../plain-bytes.ts';
 import { TreeUnpacker } from '../tree-unpack.ts';
 import { beginDigest, folderDigest } from './entry-digest.ts';
@@ -52,13 +52,7 @@ export class BuildContext {
   async takeRemote(source: AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<void> {
     const chunks = source[Symbol.asyncIterator]();
     const rest: AsyncIterable<Uint8Array> = { [Symbol.asyncIterator]: () => chunks };
-    const head: Buffer[] = [];
-    for (let bytes = 0; bytes < TAR_HEAD_BYTES; ) {
-      const { value, done } = await chunks.next();
-      if (done === true) break;
-      head.push(Buffer.from(value));
-      bytes += value.length;
-    }
+    const head = await firstBytes(chunks, TAR_HEAD_BYTES);
     if (isArchive(Buffer.concat(head))) {
       await this.unpack(prepend(head, rest), signal);
       return;

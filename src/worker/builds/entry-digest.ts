@@ -2,7 +2,7 @@ import { createHash, type Hash } from 'node:crypto';
 import { closeSync, readSync } from 'node:fs';
 import { internal } from '../../base/errors.ts';
 import { type ByteString, toBytes } from '../../formats/byte-string.ts';
-import type { TarEntry, TarKind } from '../../formats/tar-entry.ts';
+import { kindOfFile, type TarEntry } from '../../formats/tar-entry.ts';
 import type { OpenDirectory } from '../../kernel/tree-walk.ts';
 
 /**
@@ -38,7 +38,7 @@ export function digestTree(parent: OpenDirectory, name: ByteString, as: ByteStri
   const visit = (at: OpenDirectory, each: ByteString, path: ByteString, isTop: boolean): void => {
     const stats = at.stat(each);
     if (stats === undefined) return;
-    const kind = kindOf(stats);
+    const kind = kindOfFile(stats);
     if (kind === undefined) return;
     const hash = beginDigest({
       ...{ kind, path, mode: Number(stats.mode) & 0o7777 },
@@ -69,22 +69,6 @@ function addContent(hash: Hash, at: OpenDirectory, name: ByteString, chunk: Buff
   } finally {
     closeSync(fd);
   }
-}
-
-function kindOf(stats: {
-  isFile(): boolean;
-  isDirectory(): boolean;
-  isSymbolicLink(): boolean;
-  isCharacterDevice(): boolean;
-  isBlockDevice(): boolean;
-  isFIFO(): boolean;
-}): TarKind | undefined {
-  if (stats.isFile()) return 'file';
-  if (stats.isDirectory()) return 'directory';
-  if (stats.isSymbolicLink()) return 'symlink';
-  if (stats.isCharacterDevice()) return 'char';
-  if (stats.isBlockDevice()) return 'block';
-  return stats.isFIFO() ? 'fifo' : undefined;
 }
 
 /** One digest for a folder's. */

@@ -319,9 +319,8 @@ class Push {
     const head = new BlobHead();
     let packedBytes = 0;
     const source = async function* (): AsyncGenerator<Uint8Array> {
-      for await (const chunk of gzipped(tar(), effort)) {
+      for await (const chunk of head.noting(gzipped(tar(), effort))) {
         packedBytes += chunk.length;
-        if (!head.isFull) head.push(chunk);
         yield chunk;
       }
     };

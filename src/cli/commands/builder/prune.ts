@@ -1,8 +1,8 @@
-import { humanSize } from '../../../base/bytes.ts';
 import { defineCommand, noArguments } from '../../command.ts';
 import { confirm } from '../../confirm.ts';
 import { filterFlag } from '../../filter-flag.ts';
 import { bool } from '../../flags.ts';
+import { tellDeleted, tellReclaimed } from '../../pruned.ts';
 
 const flags = {
   all: bool('a', 'The same: steps of images with a name take no room of their own'),
@@ -20,11 +20,8 @@ export const command = defineCommand({
     const { CachesDeleted, SpaceReclaimed } = await client.buildPrune({
       query: { filters: flags.filter, all: flags.all },
     });
-    const deleted = CachesDeleted ?? [];
-    if (deleted.length > 0) {
-      await session.line(`Deleted build cache objects:\n${deleted.join('\n')}\n`);
-    }
-    await session.line(`Total reclaimed space: ${humanSize(SpaceReclaimed)}`);
+    await tellDeleted(session, 'Deleted build cache objects', CachesDeleted);
+    await tellReclaimed(session, SpaceReclaimed);
     return undefined;
   },
 });

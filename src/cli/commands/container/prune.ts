@@ -1,8 +1,8 @@
-import { humanSize } from '../../../base/bytes.ts';
 import { defineCommand, noArguments } from '../../command.ts';
 import { confirm } from '../../confirm.ts';
 import { filterFlag } from '../../filter-flag.ts';
 import { bool } from '../../flags.ts';
+import { tellDeleted, tellReclaimed } from '../../pruned.ts';
 
 const flags = {
   filter: filterFlag('', 'Remove only what fits (e.g. "until=<timestamp>")'),
@@ -19,9 +19,8 @@ export const command = defineCommand({
     const { ContainersDeleted, SpaceReclaimed } = await client.containerPrune({
       query: { filters: flags.filter },
     });
-    const deleted = ContainersDeleted ?? [];
-    if (deleted.length > 0) await session.line(`Deleted Containers:\n${deleted.join('\n')}\n`);
-    await session.line(`Total reclaimed space: ${humanSize(SpaceReclaimed)}`);
+    await tellDeleted(session, 'Deleted Containers', ContainersDeleted);
+    await tellReclaimed(session, SpaceReclaimed);
     return undefined;
   },
 });

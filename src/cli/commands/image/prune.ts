@@ -1,8 +1,8 @@
-import { humanSize } from '../../../base/bytes.ts';
 import { defineCommand, noArguments } from '../../command.ts';
 import { confirm } from '../../confirm.ts';
 import { filterFlag } from '../../filter-flag.ts';
 import { bool } from '../../flags.ts';
+import { tellDeletedImages, tellReclaimed } from '../../pruned.ts';
 
 const flags = {
   all: bool('a', 'Remove all images that no container uses, not just those without a name'),
@@ -23,17 +23,8 @@ export const command = defineCommand({
     const { ImagesDeleted, SpaceReclaimed } = await client.imagePrune({
       query: { filters: { ...flags.filter, dangling: [String(!flags.all)] } },
     });
-    const deleted = ImagesDeleted ?? [];
-    if (deleted.length > 0) {
-      await session.line('Deleted Images:');
-      for (const item of deleted) {
-        await session.line(
-          'Deleted' in item ? `deleted: ${item.Deleted}` : `untagged: ${item.Untagged}`,
-        );
-      }
-      await session.line('');
-    }
-    await session.line(`Total reclaimed space: ${humanSize(SpaceReclaimed)}`);
+    await tellDeletedImages(session, ImagesDeleted);
+    await tellReclaimed(session, SpaceReclaimed);
     return undefined;
   },
 });

@@ -2,6 +2,7 @@ import { defineCommand, noArguments } from '../../command.ts';
 import { confirm } from '../../confirm.ts';
 import { filterFlag } from '../../filter-flag.ts';
 import { bool } from '../../flags.ts';
+import { tellDeleted } from '../../pruned.ts';
 
 const flags = {
   filter: filterFlag('', 'Remove only what fits (e.g. "until=<timestamp>")'),
@@ -21,8 +22,7 @@ export const command = defineCommand({
     }
     const client = await session.client();
     const { NetworksDeleted } = await client.networkPrune({ query: { filters: flags.filter } });
-    const deleted = NetworksDeleted ?? [];
-    if (deleted.length > 0) await session.line(`Deleted Networks:\n${deleted.join('\n')}\n`);
+    await tellDeleted(session, 'Deleted Networks', NetworksDeleted);
     return undefined;
   },
 });

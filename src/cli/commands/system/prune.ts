@@ -1,10 +1,9 @@
-import { humanSize } from '../../../base/bytes.ts';
 import { defineCommand, noArguments } from '../../command.ts';
 import { confirm } from '../../confirm.ts';
 import { EXIT, ExitError } from '../../exit.ts';
 import { filterFlag } from '../../filter-flag.ts';
 import { bool } from '../../flags.ts';
-import type { Session } from '../../session.ts';
+import { tellDeleted, tellDeletedImages, tellReclaimed } from '../../pruned.ts';
 
 const flags = {
   all: bool('a', 'Remove all images that no container uses, not just those without a name'),
@@ -28,36 +27,24 @@ export const command = defineCommand({
     const client = await session.client();
     const query = { filters: flags.filter };
     const containers = await client.containerPrune({ query });
-    await report(session, 'Deleted Containers', containers.ContainersDeleted);
+    await tellDeleted(session, 'Deleted Containers', containers.ContainersDeleted);
     const networks = await client.networkPrune({ query });
-    await report(session, 'Deleted Networks', networks.NetworksDeleted);
+    await tellDeleted(session, 'Deleted Networks', networks.NetworksDeleted);
     let reclaimed = containers.SpaceReclaimed;
     if (flags.volumes) {
       const volumes = await client.volumePrune({ query });
-      await report(session, 'Deleted Volumes', volumes.VolumesDeleted);
+      await tellDeleted(session, 'Deleted Volumes', volumes.VolumesDeleted);
       reclaimed += volumes.SpaceReclaimed;
     }
     const images = await client.imagePrune({
       query: { filters: { ...flags.filter, dangling: [String(!flags.all)] } },
     });
-    const lines = (images.ImagesDeleted ?? []).map((item) =>
-      'Deleted' in item ? `deleted: ${item.Deleted}` : `untagged: ${item.Untagged}`,
-    );
-    await report(session, 'Deleted Images', lines);
+    await tellDeletedImages(session, images.ImagesDeleted);
     reclaimed += images.SpaceReclaimed;
-    await session.line(`Total reclaimed space: ${humanSize(reclaimed)}`);
+    await tellReclaimed(session, reclaimed);
     return undefined;
   },
 });
-
-async function report(
-  session: Session,
-  title: string,
-  names: readonly string[] | null,
-): Promise<void> {
-  if (names === null || names.length === 0) return;
-  await session.line(`${title}:\n${names.join('\n')}\n`);
-}
 
 function warning(flags: {
   readonly all: boolean;

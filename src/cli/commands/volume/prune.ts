@@ -1,8 +1,8 @@
-import { humanSize } from '../../../base/bytes.ts';
 import { defineCommand, noArguments } from '../../command.ts';
 import { confirm } from '../../confirm.ts';
 import { filterFlag } from '../../filter-flag.ts';
 import { bool } from '../../flags.ts';
+import { tellDeleted, tellReclaimed } from '../../pruned.ts';
 
 const flags = {
   all: bool('a', 'Remove all unused volumes, not just those without a name'),
@@ -23,9 +23,8 @@ export const command = defineCommand({
     const client = await session.client();
     const filters = flags.all ? { ...flags.filter, all: ['true'] } : flags.filter;
     const { VolumesDeleted, SpaceReclaimed } = await client.volumePrune({ query: { filters } });
-    const deleted = VolumesDeleted ?? [];
-    if (deleted.length > 0) await session.line(`Deleted Volumes:\n${deleted.join('\n')}\n`);
-    await session.line(`Total reclaimed space: ${humanSize(SpaceReclaimed)}`);
+    await tellDeleted(session, 'Deleted Volumes', VolumesDeleted);
+    await tellReclaimed(session, SpaceReclaimed);
     return undefined;
   },
 });

@@ -1,12 +1,13 @@
-import { MAGIC_BYTES } from '../kernel/sync-inflate.ts';
-
 /** For who has to look at the beginning of a stream before it knows what to do with the whole. */
 
-/** The first chunks, copied, until they tell the compression or the source ends. */
-export async function firstBytes(chunks: AsyncIterator<Uint8Array>): Promise<Uint8Array[]> {
+/** The first chunks, copied, until they hold `least` bytes or the source ends. */
+export async function firstBytes(
+  chunks: AsyncIterator<Uint8Array>,
+  least: number,
+): Promise<Uint8Array[]> {
   const head: Uint8Array[] = [];
   let bytes = 0;
-  while (bytes < MAGIC_BYTES) {
+  while (bytes < least) {
     const { value, done } = await chunks.next();
     if (done === true) break;
     head.push(Buffer.from(value));
