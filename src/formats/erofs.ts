@@ -1,5 +1,16 @@
-import { type ByteString, toBytes } from './byte-string.ts';
-import type { TarTime } from './tar-header.ts';
+import {
+  BLOCK,
+  DIRENT_BYTES,
+  type DirentBlock,
+  type ErofsOptions,
+  ErofsPlan,
+  INODE_BYTES,
+  SLOT,
+  SUPERBLOCK,
+  XATTRS_HEAD_BYTES,
+} from './erofs-plan.ts';
+import { DOT, DOT_DOT, type ErofsKind, type ErofsTree } from './erofs-tree.ts';
+import { writeXattrHead, xattrBytes, xattrHeadBytes } from './erofs-xattr.ts';
 import type { TarXattr } from './tar-pax.ts';
 
 /**
@@ -12,361 +23,221 @@ import type { TarXattr } from './tar-pax.ts';
  *             a symlink, or ff ff ff ff (a file is one chunk that is a hole); begins at a multiple
  *             of 32, and is called by its number of these from the image's start ("nid")
  *   xattrs  = u32 0, u8 count, 7 zeros, count × u32 (place of a shared one / 4), own ones…
- *   xattr   = u8 bytes of the name, u8 prefix, u16 bytes of the value, name, value, to 4 bytes
+ *             (`erofs-xattr.ts`)
  *   block of a directory = (u64 nid, u16 offset of the name, u8 type, u8 0)…, names…; by name
  *
  * What lies inside of an inode's last part must not go over a block's end; the kernel refuses it.
  * Source: fs/erofs/erofs_fs.h and Documentation/filesystems/erofs.rst of Linux.
  */
-export type ErofsNode = {
-  readonly kind: 'file' | 'directory' | 'symlink' | 'char' | 'block' | 'fifo';
-  /** Permission bits with setuid, setgid and sticky. */
-  readonly mode: number;
-  readonly uid: number;
-  readonly gid: number;
-  readonly mtime: TarTime;
-  /** An attribute that is the same object in several nodes is stored once. */
-  readonly xattrs: readonly TarXattr[];
-  /** Of a symlink: 1 … 4,095 bytes. */
-  readonly link: ByteString;
-  readonly sizeBytes: number;
-  readonly major: number;
-  readonly minor: number;
-  /** Of a directory; names of 1 … 255 bytes. A node that is in several places has hard links. */
-  readonly children: ReadonlyMap<ByteString, ErofsNode>;
-};
-
-const BLOCK = 4096;
-const SUPERBLOCK = 1024;
 const MAGIC = 0xe0f5_e1e2;
-const SLOT = 32;
-const INODE_BYTES = 64;
-const DIRENT_BYTES = 12;
-const XATTRS_HEAD_BYTES = 12;
-/** What is longer gets blocks of its own, so that a place for it is found soon. */
-const INLINE_BYTES_MAX = 3072;
 const CHUNKED_FILE = 4;
 /** One chunk of 2^43 bytes. */
 const CHUNK_BITS = 31;
 const LAYOUT = { plain: 0, inline: 2, chunks: 4 } as const;
+/** An image comes in pieces of at most so many bytes. */
+const PIECE_BYTES = 64 << 10;
+const TWO_32 = 2 ** 32;
 
 /** By file type in i_mode, and in an entry of a directory. */
-const KINDS = {
+const KINDS: Readonly<Record<ErofsKind, { readonly format: number; readonly type: number }>> = {
   file: { format: 0o100000, type: 1 },
   directory: { format: 0o040000, type: 2 },
   char: { format: 0o020000, type: 3 },
   block: { format: 0o060000, type: 4 },
   fifo: { format: 0o010000, type: 5 },
   symlink: { format: 0o120000, type: 7 },
-} as const;
-
-/** Longer ones first: the first that fits is the one. */
-const XATTR_PREFIXES = [
-  ['system.posix_acl_access', 2],
-  ['system.posix_acl_default', 3],
-  ['security.', 6],
-  ['trusted.', 4],
-  ['user.', 1],
-] as const;
-
-/** True for an attribute that an image can hold. */
-export function isErofsXattr({ name, value }: TarXattr): boolean {
-  const known = xattrName(name);
-  return known !== undefined && known.suffix.length <= 255 && value.length < 0x1_0000;
-}
-
-function xattrName(name: string): { prefix: number; suffix: Buffer } | undefined {
-  for (const [text, prefix] of XATTR_PREFIXES) {
-    const isWhole = !text.endsWith('.');
-    if (isWhole ? name === text : name.startsWith(text) && name.length > text.length) {
-      return { prefix, suffix: Buffer.from(name.slice(text.length)) };
-    }
-  }
-  return undefined;
-}
-
-/** What is known of a node while the image is made. */
-type Inode = {
-  readonly node: ErofsNode;
-  readonly parent: Inode | undefined;
-  readonly xattrBytes: number;
-  /** Of the data: of a directory's blocks, of a symlink's target. */
-  readonly dataBytes: number;
-  /** The part of it that follows the inode. */
-  readonly tailBytes: number;
-  at: number;
-  /** Block of the rest of the data. */
-  dataBlock: number;
-  links: number;
 };
 
-/** The image's bytes, a multiple of 4 KiB. `id` is its UUID: 16 bytes, unique. */
-export function encodeErofs(root: ErofsNode, id: Uint8Array): Buffer {
-  const shared = sharedXattrs(root);
-  const inodes = new Map<ErofsNode, Inode>();
-  collect(root, undefined, shared, inodes);
-  let at = SUPERBLOCK + 128;
-  for (const [xattr] of shared) {
-    shared.set(xattr, at);
-    at += xattrBytes(xattr);
+/**
+ * Makes the image of a tree. Its bytes come to `take` in order, a multiple of 4 KiB in all; a piece
+ * is only valid until `take` returns.
+ */
+export function encodeErofs(
+  tree: ErofsTree,
+  options: ErofsOptions,
+  take: (piece: Buffer) => void,
+): void {
+  const plan = new ErofsPlan(tree, options);
+  const image = new ImageWriter(take);
+  writeSuperblock(image, plan, options.id);
+  for (const [xattr, place] of plan.shared) writeXattr(image, place, xattr);
+  for (const [i, node] of plan.order.entries()) {
+    writeInode(image, plan, node, i + 1);
+    if (plan.tailBytes(node) > 0) writeData(image, plan, node, 'tail');
   }
-  for (const inode of inodes.values()) {
-    at = placeOf(inode, at);
-    inode.at = at;
-    at += inodeBytes(inode);
+  for (const node of plan.order) {
+    if (plan.dataBytes(node) > plan.tailBytes(node)) writeData(image, plan, node, 'blocks');
   }
-  let blocks = Math.ceil(at / BLOCK);
-  for (const inode of inodes.values()) {
-    inode.dataBlock = blocks;
-    blocks += Math.ceil((inode.dataBytes - inode.tailBytes) / BLOCK);
-  }
-  const image = Buffer.alloc(blocks * BLOCK);
-  for (const [xattr, place] of shared) writeXattr(image, place, xattr);
-  for (const [i, inode] of [...inodes.values()].entries()) {
-    writeInode(image, inode, i + 1, shared);
-    writeData(image, inode, inodes);
-  }
-  writeSuperblock(image, { inodes: inodes.size, rootNid: nidOf(inodes.get(root)), blocks, id });
-  return image;
+  image.end(plan.blocks * BLOCK);
 }
 
-/** Attributes that several nodes have, by identity, with 0 for their places. */
-function sharedXattrs(root: ErofsNode): Map<TarXattr, number> {
-  const seen = new Set<TarXattr>();
-  const shared = new Map<TarXattr, number>();
-  const visit = (node: ErofsNode): void => {
-    for (const xattr of node.xattrs) {
-      if (seen.has(xattr)) shared.set(xattr, 0);
-      else seen.add(xattr);
+/** Takes in the image from its start to its end; what is left out is zeros. */
+class ImageWriter {
+  /** Begins at {@link #from} of the image, and is zeros behind what was written. */
+  readonly piece = Buffer.alloc(PIECE_BYTES);
+  readonly #take: (piece: Buffer) => void;
+  #from = 0;
+
+  constructor(take: (piece: Buffer) => void) {
+    this.#take = take;
+  }
+
+  /** Makes room in the piece for the bytes from `at` of the image on; gives their place in it. */
+  room(at: number, bytes: number): number {
+    if (at + bytes > this.#from + PIECE_BYTES) this.end(at);
+    return at - this.#from;
+  }
+
+  /** Writes bytes, as many as there are. */
+  write(bytes: Uint8Array, at: number): void {
+    for (let done = 0; done < bytes.length; done += PIECE_BYTES) {
+      const part = bytes.subarray(done, done + PIECE_BYTES);
+      this.piece.set(part, this.room(at + done, part.length));
     }
-    for (const child of node.children.values()) visit(child);
-  };
-  visit(root);
-  return shared;
-}
-
-function collect(
-  node: ErofsNode,
-  parent: Inode | undefined,
-  shared: ReadonlyMap<TarXattr, number>,
-  inodes: Map<ErofsNode, Inode>,
-): void {
-  const known = inodes.get(node);
-  if (known !== undefined) {
-    known.links += 1;
-    return;
   }
-  const dataBytes =
-    node.kind === 'directory'
-      ? directoryBytes(node)
-      : node.kind === 'symlink'
-        ? node.link.length
-        : 0;
-  const rest = dataBytes % BLOCK;
-  const inode: Inode = {
-    node,
-    parent,
-    xattrBytes: xattrsBytes(node, shared),
-    dataBytes,
-    tailBytes: rest > INLINE_BYTES_MAX ? 0 : rest,
-    at: 0,
-    dataBlock: 0,
-    links: 1,
-  };
-  inodes.set(node, inode);
-  if (node.kind !== 'directory') return;
-  inode.links += 1;
-  if (parent !== undefined) parent.links += 1;
-  for (const child of node.children.values()) collect(child, inode, shared, inodes);
-}
 
-function xattrsBytes({ xattrs }: ErofsNode, shared: ReadonlyMap<TarXattr, number>): number {
-  if (xattrs.length === 0) return 0;
-  const bytes = (xattr: TarXattr): number => (shared.has(xattr) ? 4 : xattrBytes(xattr));
-  return xattrs.reduce((sum, xattr) => sum + bytes(xattr), XATTRS_HEAD_BYTES);
-}
-
-function xattrBytes({ name, value }: TarXattr): number {
-  const suffix = xattrName(name)?.suffix.length ?? 0;
-  return Math.ceil((4 + suffix + value.length) / 4) * 4;
-}
-
-function inodeBytes({ node, xattrBytes: bytes, tailBytes }: Inode): number {
-  return INODE_BYTES + bytes + (hasChunk(node) ? 4 : tailBytes);
-}
-
-function hasChunk({ kind, sizeBytes }: ErofsNode): boolean {
-  return kind === 'file' && sizeBytes > 0;
-}
-
-/** Where an inode can begin, not before `from`: its tail must lie in one block. */
-function placeOf({ xattrBytes: bytes, tailBytes }: Inode, from: number): number {
-  for (let at = Math.ceil(from / SLOT) * SLOT; ; at += SLOT) {
-    const tail = at + INODE_BYTES + bytes;
-    if (tailBytes === 0 || (tail % BLOCK) + tailBytes <= BLOCK) return at;
-  }
-}
-
-function nidOf(inode: Inode | undefined): number {
-  if (inode === undefined) throw new Error('assertion failed: a node without an inode');
-  return inode.at / SLOT;
-}
-
-/** Names of a directory in the order of its entries. */
-function namesOf(node: ErofsNode): ByteString[] {
-  const names = ['.', '..', ...node.children.keys()] as ByteString[];
-  // One character is one byte, so that this is the order of bytes.
-  return names.toSorted((a, b) => (a < b ? -1 : 1));
-}
-
-/** Calls `take` with what each block of a directory has, and gives the bytes of the last. */
-function blocksOf(node: ErofsNode, take: (names: readonly ByteString[]) => void): number {
-  let names: ByteString[] = [];
-  let bytes = 0;
-  for (const name of namesOf(node)) {
-    const more = DIRENT_BYTES + name.length;
-    if (bytes + more > BLOCK) {
-      take(names);
-      names = [];
-      bytes = 0;
+  /** Gives away all before `at`. */
+  end(at: number): void {
+    while (this.#from < at) {
+      const bytes = Math.min(PIECE_BYTES, at - this.#from);
+      this.#take(this.piece.subarray(0, bytes));
+      this.piece.fill(0);
+      this.#from += bytes;
     }
-    names.push(name);
-    bytes += more;
   }
-  take(names);
-  return bytes;
 }
 
-function directoryBytes(node: ErofsNode): number {
-  let blocks = 0;
-  const last = blocksOf(node, () => {
-    blocks += 1;
-  });
-  return (blocks - 1) * BLOCK + last;
+function writeSuperblock(image: ImageWriter, plan: ErofsPlan, id: Uint8Array): void {
+  const { piece } = image;
+  const at = image.room(SUPERBLOCK, 128);
+  piece.writeUInt32LE(MAGIC, at);
+  piece[at + 12] = Math.log2(BLOCK);
+  piece.writeUInt16LE(plan.at(0) / SLOT, at + 14);
+  writeInteger(piece, plan.order.length, at + 16);
+  piece.writeUInt32LE(plan.blocks, at + 36);
+  // Inodes and shared attributes are counted from block 0.
+  piece.set(id, at + 48);
+  piece.writeUInt32LE(CHUNKED_FILE, at + 80);
 }
 
-function writeXattr(image: Buffer, at: number, { name, value }: TarXattr): void {
-  const known = xattrName(name);
-  if (known === undefined) throw new Error(`assertion failed: an image holds no ${name}`);
-  const { prefix, suffix } = known;
-  image[at] = suffix.length;
-  image[at + 1] = prefix;
-  image.writeUInt16LE(value.length, at + 2);
-  suffix.copy(image, at + 4);
-  image.set(value, at + 4 + suffix.length);
+function writeXattr(image: ImageWriter, at: number, xattr: TarXattr): void {
+  const headBytes = xattrHeadBytes(xattr);
+  writeXattrHead(xattr, image.piece, image.room(at, headBytes));
+  image.write(xattr.value, at + headBytes);
 }
 
-function writeInode(
-  image: Buffer,
-  inode: Inode,
-  number: number,
-  shared: ReadonlyMap<TarXattr, number>,
-): void {
-  const { node, at } = inode;
-  const { format } = KINDS[node.kind];
-  const layout = layoutOf(inode);
-  image.writeUInt16LE(1 | (layout << 1), at);
-  const { xattrBytes: bytes } = inode;
-  image.writeUInt16LE(bytes === 0 ? 0 : (bytes - XATTRS_HEAD_BYTES) / 4 + 1, at + 2);
-  image.writeUInt16LE(format | node.mode, at + 4);
-  const size = node.kind === 'file' ? node.sizeBytes : inode.dataBytes;
-  writeInteger(image, size, at + 8);
-  image.writeUInt32LE(unionOf(inode), at + 16);
-  image.writeUInt32LE(number, at + 20);
-  image.writeUInt32LE(node.uid, at + 24);
-  image.writeUInt32LE(node.gid, at + 28);
-  writeInteger(image, node.mtime.sec, at + 32);
-  image.writeUInt32LE(node.mtime.nsec, at + 40);
-  image.writeUInt32LE(inode.links, at + 44);
-  if (bytes > 0) writeXattrs(image, at + INODE_BYTES, node.xattrs, shared);
-  if (hasChunk(node)) image.writeUInt32LE(0xffff_ffff, at + INODE_BYTES + bytes);
+function writeInode(image: ImageWriter, plan: ErofsPlan, node: number, number: number): void {
+  const { tree } = plan;
+  const { piece } = image;
+  const place = plan.at(node);
+  const at = image.room(place, INODE_BYTES);
+  const { kind, mode, uid, gid, mtime, sizeBytes, major, minor } = tree.get(node);
+  const xattrsBytes = plan.xattrBytes(node);
+  piece.writeUInt16LE(1 | (layoutOf(plan, node) << 1), at);
+  piece.writeUInt16LE(xattrsBytes === 0 ? 0 : (xattrsBytes - XATTRS_HEAD_BYTES) / 4 + 1, at + 2);
+  piece.writeUInt16LE(KINDS[kind].format | mode, at + 4);
+  writeInteger(piece, sizeBytes + plan.dataBytes(node), at + 8);
+  const isDevice = kind === 'char' || kind === 'block';
+  piece.writeUInt32LE(isDevice ? encodeDevice(major, minor) : placeOf(plan, node), at + 16);
+  piece.writeUInt32LE(number, at + 20);
+  piece.writeUInt32LE(uid, at + 24);
+  piece.writeUInt32LE(gid, at + 28);
+  writeInteger(piece, mtime.sec, at + 32);
+  piece.writeUInt32LE(mtime.nsec, at + 40);
+  piece.writeUInt32LE(plan.links(node), at + 44);
+  if (xattrsBytes > 0) writeXattrs(image, plan, node);
+  if (!plan.hasChunk(node)) return;
+  piece.writeUInt32LE(0xffff_ffff, image.room(place + INODE_BYTES + xattrsBytes, 4));
 }
 
-function layoutOf({ node, tailBytes }: Inode): number {
-  if (hasChunk(node)) return LAYOUT.chunks;
-  return tailBytes > 0 ? LAYOUT.inline : LAYOUT.plain;
+function layoutOf(plan: ErofsPlan, node: number): number {
+  if (plan.hasChunk(node)) return LAYOUT.chunks;
+  return plan.tailBytes(node) > 0 ? LAYOUT.inline : LAYOUT.plain;
 }
 
-/** The field that is a device number, a format of chunks, or the first block. */
-function unionOf({ node, dataBytes, tailBytes, dataBlock }: Inode): number {
-  if (hasChunk(node)) return CHUNK_BITS;
-  if (node.kind === 'char' || node.kind === 'block') {
-    const { major, minor } = node;
-    return ((minor & 0xff) | (major << 8) | ((minor & ~0xff) << 12)) >>> 0;
-  }
-  return dataBytes > tailBytes ? dataBlock : 0;
+function encodeDevice(major: number, minor: number): number {
+  return ((minor & 0xff) | (major << 8) | ((minor & ~0xff) << 12)) >>> 0;
 }
 
-function writeXattrs(
-  image: Buffer,
-  from: number,
-  xattrs: readonly TarXattr[],
-  shared: ReadonlyMap<TarXattr, number>,
-): void {
-  const places = xattrs.flatMap((xattr) => shared.get(xattr) ?? []);
-  image[from + 4] = places.length;
-  let at = from + XATTRS_HEAD_BYTES;
-  for (const place of places) at = image.writeUInt32LE(place / 4, at);
+/** The format of chunks, or the first block. */
+function placeOf(plan: ErofsPlan, node: number): number {
+  if (plan.hasChunk(node)) return CHUNK_BITS;
+  return plan.dataBytes(node) > plan.tailBytes(node) ? plan.dataBlock(node) : 0;
+}
+
+function writeXattrs(image: ImageWriter, plan: ErofsPlan, node: number): void {
+  const { piece } = image;
+  const xattrs = plan.xattrs(node);
+  const places = xattrs.flatMap((xattr) => plan.shared.get(xattr) ?? []);
+  const from = plan.at(node) + INODE_BYTES;
+  const head = image.room(from, XATTRS_HEAD_BYTES + 4 * places.length);
+  piece[head + 4] = places.length;
+  let at = head + XATTRS_HEAD_BYTES;
+  for (const place of places) at = piece.writeUInt32LE(place / 4, at);
+  at = from + XATTRS_HEAD_BYTES + 4 * places.length;
   for (const xattr of xattrs) {
-    if (shared.has(xattr)) continue;
+    if (plan.shared.has(xattr)) continue;
     writeXattr(image, at, xattr);
     at += xattrBytes(xattr);
   }
 }
 
-function writeData(image: Buffer, inode: Inode, inodes: ReadonlyMap<ErofsNode, Inode>): void {
-  const { node, dataBytes, tailBytes } = inode;
-  const tailAt = inode.at + INODE_BYTES + inode.xattrBytes;
-  const blockAt = (from: number): number =>
-    dataBytes - from === tailBytes ? tailAt : inode.dataBlock * BLOCK + from;
-  if (node.kind === 'symlink') toBytes(node.link).copy(image, blockAt(0));
-  if (node.kind !== 'directory') return;
+/** Writes the part of a node's data that follows the inode, or that which does not. */
+function writeData(
+  image: ImageWriter,
+  plan: ErofsPlan,
+  node: number,
+  part: 'tail' | 'blocks',
+): void {
+  const { tree } = plan;
+  const bytes = plan.dataBytes(node);
+  const tailFrom = bytes - plan.tailBytes(node);
+  const at = (from: number): number =>
+    part === 'tail'
+      ? plan.at(node) + INODE_BYTES + plan.xattrBytes(node)
+      : plan.dataBlock(node) * BLOCK + from;
+  if (tree.kind(node) === 'symlink') {
+    tree.copyLink(node, image.piece, image.room(at(0), bytes));
+    return;
+  }
   let from = 0;
-  blocksOf(node, (names) => {
-    writeDirents(image, blockAt(from), names, (name) => {
-      if (name === '.') return inode;
-      if (name === '..') return inode.parent ?? inode;
-      const child = node.children.get(name);
-      return child && inodes.get(child);
-    });
+  for (const block of plan.direntBlocks(node)) {
+    if ((from === tailFrom) === (part === 'tail')) {
+      writeDirents(image, plan, { directory: node, block, place: at(from) });
+    }
     from += BLOCK;
-  });
+  }
 }
 
 function writeDirents(
-  image: Buffer,
-  from: number,
-  names: readonly ByteString[],
-  find: (name: ByteString) => Inode | undefined,
+  image: ImageWriter,
+  plan: ErofsPlan,
+  {
+    directory,
+    block: { names, bytes },
+    place,
+  }: { directory: number; block: DirentBlock; place: number },
 ): void {
+  const { tree } = plan;
+  const { piece } = image;
+  const start = image.room(place, bytes);
   let nameAt = names.length * DIRENT_BYTES;
-  for (const [i, name] of names.entries()) {
-    const inode = find(name);
-    const at = from + i * DIRENT_BYTES;
-    writeInteger(image, nidOf(inode), at);
-    image.writeUInt16LE(nameAt, at + 8);
-    image[at + 10] = KINDS[inode?.node.kind ?? 'file'].type;
-    nameAt += image.write(name, from + nameAt, 'latin1');
+  let at = start;
+  for (const name of names) {
+    const node =
+      name === DOT ? directory : name === DOT_DOT ? tree.parent(directory) : tree.node(name);
+    writeInteger(piece, plan.at(node) / SLOT, at);
+    piece.writeUInt16LE(nameAt, at + 8);
+    piece[at + 10] = KINDS[tree.kind(node)].type;
+    tree.copyName(name, piece, start + nameAt);
+    nameAt += tree.nameBytes(name);
+    at += DIRENT_BYTES;
   }
 }
 
 /** Eight bytes, two's complement; a bigint for each would be garbage. */
-function writeInteger(image: Buffer, value: number, at: number): void {
-  const high = Math.floor(value / 2 ** 32);
-  image.writeUInt32LE(value - high * 2 ** 32, at);
-  image.writeInt32LE(high, at + 4);
-}
-
-function writeSuperblock(
-  image: Buffer,
-  about: { inodes: number; rootNid: number; blocks: number; id: Uint8Array },
-): void {
-  image.writeUInt32LE(MAGIC, SUPERBLOCK);
-  image[SUPERBLOCK + 12] = Math.log2(BLOCK);
-  image.writeUInt16LE(about.rootNid, SUPERBLOCK + 14);
-  writeInteger(image, about.inodes, SUPERBLOCK + 16);
-  image.writeUInt32LE(about.blocks, SUPERBLOCK + 36);
-  // Inodes and shared attributes are counted from block 0.
-  image.set(about.id, SUPERBLOCK + 48);
-  image.writeUInt32LE(CHUNKED_FILE, SUPERBLOCK + 80);
+function writeInteger(piece: Buffer, value: number, at: number): void {
+  const high = Math.floor(value / TWO_32);
+  piece.writeUInt32LE(value - high * TWO_32, at);
+  piece.writeInt32LE(high, at + 4);
 }

@@ -1,6 +1,8 @@
 import { LIMITS } from '../base/limits.ts';
 import type { ByteString } from './byte-string.ts';
-import { type ErofsNode, isErofsXattr } from './erofs.ts';
+import { encodeErofs } from './erofs.ts';
+import { type ErofsNode, ErofsTree } from './erofs-tree.ts';
+import { isErofsXattr } from './erofs-xattr.ts';
 import type { ContentRecord } from './layer-contents.ts';
 import {
   classifyLayerName,
@@ -8,45 +10,71 @@ import {
   isReservedXattr,
   splitLayerPath,
 } from './layer-path.ts';
+import { joined, Rows, upperOf } from './rows.ts';
 import type { TarEntry } from './tar-entry.ts';
 import type { TarXattr } from './tar-pax.ts';
 
-/** What is known of a name. */
-type Name = {
-  /** Undefined for a directory that was only on the way to another entry, and for a whiteout. */
-  entry: TarEntry | undefined;
-  /** Undefined for what is no directory. */
-  readonly children: Map<ByteString, Name> | undefined;
-  /** The content of a file that is not empty. */
-  readonly object: ContentRecord | undefined;
-  readonly isWhiteout: boolean;
-  isOpaque: boolean;
-  isLinked: boolean;
-};
+/** Words of a row, for what an image has no place for. The content of a file that is not empty: */
+const GROUP = 0;
+const NUMBER = 1;
+const PLACE = 2;
+const SUM = 3;
+const ATIME_SEC = 4;
+const ATIME_SEC_UPPER = 5;
+const ATIME_NSEC = 6;
+const FLAGS = 7;
+const WORDS = 8;
 
+/** It had an entry: it is no directory that was only on the way to one, and no whiteout. */
+const HAS_ENTRY = 1;
+const IS_WHITEOUT = 2;
+const IS_OPAQUE = 4;
+/** Hard links lead to the file that its content is of. */
+const IS_CONTENT_LINKED = 8;
+
+const ROOT = 0;
 const MAJOR_MAX = 0xfff;
 const MINOR_MAX = 0xfffff;
 const NAME_BYTES_MAX = 255;
 const TARGET_BYTES_MAX = 4095;
 /** Of all of one name: what an inode of an image has room for, with something to spare. */
 const XATTR_BYTES_MAX = 128 << 10;
+const NONE = '' as ByteString;
 const IMPLIED = { mode: 0o755, uid: 0, gid: 0, mtime: { sec: 0, nsec: 0 } } as const;
+const NO_NODE = { ...IMPLIED, xattrs: [], link: NONE, sizeBytes: 0, major: 0, minor: 0 } as const;
 const OPAQUE: TarXattr = { name: 'trusted.overlay.opaque', value: Buffer.from('y') };
 
+/** An entry, and the content of a file that is not empty. */
+export type NameTreeEntry = {
+  readonly entry: TarEntry;
+  readonly object: ContentRecord | undefined;
+};
+
+/** How the image of a layer's names is made. */
+export type NameImageOptions = {
+  /** The image's UUID: 16 bytes, unique. */
+  readonly id: Uint8Array;
+  /** What a file needs that has its content in an object. */
+  readonly objectXattrs: (object: ContentRecord) => readonly TarXattr[];
+  /** Those of these that are the same object for all files. */
+  readonly common: readonly TarXattr[];
+};
+
 /**
- * The names of a layer as its entries come to, in memory. It takes what nearly all layers are made
- * of; a real tree has to be made of a layer with anything else: a path that is taken, or leads
- * through a symlink, more names than fit.
+ * The names of a layer as its entries come to, in memory: some 90 bytes for each, and the names. It
+ * takes what nearly all layers are made of; a real tree has to be made of a layer with anything
+ * else: a path that is taken, or leads through a symlink, more names than fit.
  */
 export class NameTree {
-  readonly #root: Name = directory(undefined);
+  readonly #tree = new ErofsTree({ ...NO_NODE, kind: 'directory' });
+  readonly #rows = new Rows(WORDS);
+  /** Groups of objects, called by their places. */
+  readonly #groups: string[] = [];
+  readonly #groupPlaces = new Map<string, number>();
   #count = 0;
   /** Of paths, targets and attributes. */
   #bytes = 0;
-  #last: { readonly path: ByteString; readonly name: Name } = {
-    path: '' as ByteString,
-    name: this.#root,
-  };
+  #last: { readonly path: ByteString; readonly node: number } = { path: NONE, node: ROOT };
 
   /** False for an entry that it cannot take, or cannot take here. @throws for paths that nothing can take */
   takes(entry: TarEntry): boolean {
@@ -60,18 +88,21 @@ export class NameTree {
     if (folder === undefined && parent.split('/').some((each) => each.length > NAME_BYTES_MAX)) {
       return false;
     }
-    if (folder !== undefined && (folder === 'blocked' || folder.children === undefined))
-      return false;
-    const special = classifyLayerName(name);
-    if (special.kind !== 'plain') return entry.storedBytes === 0;
-    const there = folder?.children?.get(name);
-    if (entry.kind === 'hardlink') {
-      const target = this.#find(cleanLayerPath(entry.link));
-      return there === undefined && target !== 'blocked' && target?.entry !== undefined
-        ? target.children === undefined
-        : false;
-    }
-    return there === undefined || (entry.kind === 'directory' && there.children !== undefined);
+    if (folder !== undefined && (folder === 'blocked' || !this.#isDirectory(folder))) return false;
+    if (classifyLayerName(name).kind !== 'plain') return entry.storedBytes === 0;
+    const there = folder === undefined ? undefined : this.#tree.find(folder, name);
+    if (entry.kind === 'hardlink') return there === undefined && this.#isLinkable(entry);
+    return there === undefined || (entry.kind === 'directory' && this.#isDirectory(there));
+  }
+
+  #isLinkable({ link }: TarEntry): boolean {
+    const target = this.#find(cleanLayerPath(link));
+    if (target === undefined || target === 'blocked') return false;
+    return this.#has(target, HAS_ENTRY) && !this.#isDirectory(target);
+  }
+
+  #isDirectory(node: number): boolean {
+    return this.#tree.kind(node) === 'directory';
   }
 
   /** Adds an entry that it {@link takes}; a file that is not empty with its content. */
@@ -79,101 +110,200 @@ export class NameTree {
     const clean = cleanLayerPath(entry.path);
     this.#bytes += bytesOf(entry);
     if (clean === '') {
-      dress(this.#root, entry);
+      this.#dress(ROOT, entry);
       return;
     }
     const { parent, name } = splitLayerPath(clean);
     const folder = this.#open(parent);
     const special = classifyLayerName(name);
-    if (special.kind === 'opaque') folder.isOpaque = true;
+    if (special.kind === 'opaque') this.#mark(folder, IS_OPAQUE);
     if (special.kind === 'whiteout') this.#whiteout(folder, special.target);
     if (special.kind !== 'plain') return;
-    const there = folder.children?.get(name);
-    if (there !== undefined) dress(there, entry);
-    else this.#put(folder, name, this.#made(entry, object));
+    const there = this.#tree.find(folder, name);
+    if (there !== undefined) this.#dress(there, entry);
+    else if (entry.kind === 'hardlink') this.#link(folder, name, entry);
+    else {
+      const added = this.#put(folder, name, nodeOf(entry));
+      this.#note(added, entry);
+      if (object !== undefined) this.#noteContent(added, object);
+    }
   }
 
-  #made(entry: TarEntry, object: ContentRecord | undefined): Name {
-    if (entry.kind === 'directory') return directory(entry);
-    if (entry.kind !== 'hardlink') return leaf(entry, object);
+  #link(folder: number, name: ByteString, entry: TarEntry): void {
     const target = this.#find(cleanLayerPath(entry.link));
     if (target === undefined || target === 'blocked') throw new Error('assertion failed: a link');
-    target.isLinked = true;
-    return target;
-  }
-
-  /** What the layer itself has under the name stays: a directory then hides the one below it. */
-  #whiteout(folder: Name, target: ByteString): void {
-    const there = folder.children?.get(target);
-    if (there === undefined)
-      this.#put(folder, target, { ...leaf(undefined, undefined), isWhiteout: true });
-    else if (there.children !== undefined) there.isOpaque = true;
-  }
-
-  #put(folder: Name, name: ByteString, made: Name): void {
-    folder.children?.set(name, made);
+    this.#tree.addLink(folder, name, target);
     this.#count += 1;
   }
 
-  /** The name at a clean path; undefined for none, `blocked` for one below what is no directory. */
-  #find(path: ByteString): Name | 'blocked' | undefined {
-    if (path === this.#last.path) return this.#last.name;
-    let at: Name = this.#root;
-    for (const part of path === '' ? [] : path.split('/')) {
-      if (at.children === undefined) return 'blocked';
-      const next = at.children.get(part as ByteString);
-      if (next === undefined) return undefined;
-      at = next;
+  /** A directory that comes again gets the new attributes on top of those it has. */
+  #dress(node: number, entry: TarEntry): void {
+    const own = nodeOf(entry);
+    const stay = this.#tree
+      .xattrs(node)
+      .filter((each) => own.xattrs.every((other) => other.name !== each.name));
+    this.#tree.set(node, { ...own, xattrs: [...stay, ...own.xattrs] });
+    this.#note(node, entry);
+  }
+
+  /** What the layer itself has under the name stays: a directory then hides the one below it. */
+  #whiteout(folder: number, target: ByteString): void {
+    const there = this.#tree.find(folder, target);
+    if (there === undefined) {
+      this.#mark(this.#put(folder, target, { ...NO_NODE, kind: 'char', mode: 0 }), IS_WHITEOUT);
+    } else if (this.#isDirectory(there)) this.#mark(there, IS_OPAQUE);
+  }
+
+  #put(folder: number, name: ByteString, node: ErofsNode): number {
+    this.#count += 1;
+    return this.#tree.add(folder, name, node);
+  }
+
+  #note(node: number, { atime }: TarEntry): void {
+    this.#mark(node, HAS_ENTRY);
+    this.#rows.set(node, ATIME_SEC, atime.sec);
+    this.#rows.set(node, ATIME_SEC_UPPER, upperOf(atime.sec));
+    this.#rows.set(node, ATIME_NSEC, atime.nsec);
+  }
+
+  #noteContent(node: number, { group, number, place, sum, isLinked }: ContentRecord): void {
+    let at = this.#groupPlaces.get(group);
+    if (at === undefined) {
+      at = this.#groups.push(group);
+      this.#groupPlaces.set(group, at);
     }
-    return at;
+    this.#rows.set(node, GROUP, at);
+    this.#rows.set(node, NUMBER, number);
+    this.#rows.set(node, PLACE, place);
+    this.#rows.set(node, SUM, sum);
+    if (isLinked) this.#mark(node, IS_CONTENT_LINKED);
+  }
+
+  #mark(node: number, flag: number): void {
+    while (this.#rows.count <= node) this.#rows.add();
+    this.#rows.set(node, FLAGS, this.#rows.get(node, FLAGS) | flag);
+  }
+
+  #has(node: number, flag: number): boolean {
+    return (this.#rows.get(node, FLAGS) & flag) !== 0;
+  }
+
+  /** The node at a clean path; undefined for none, `blocked` for one below what is no directory. */
+  #find(path: ByteString): number | 'blocked' | undefined {
+    if (path === this.#last.path) return this.#last.node;
+    let node = ROOT;
+    for (let from = 0; from < path.length; ) {
+      if (!this.#isDirectory(node)) return 'blocked';
+      const to = endOfPart(path, from);
+      const next = this.#tree.find(node, path, from, to);
+      if (next === undefined) return undefined;
+      node = next;
+      from = to + 1;
+    }
+    return node;
   }
 
   /** The directory at a clean path; those that are missing are made. */
-  #open(path: ByteString): Name {
-    if (path === this.#last.path) return this.#last.name;
-    let at: Name = this.#root;
-    for (const part of path === '' ? [] : (path.split('/') as ByteString[])) {
-      let next = at.children?.get(part);
-      if (next === undefined) {
-        next = directory(undefined);
-        this.#put(at, part, next);
-      }
-      at = next;
+  #open(path: ByteString): number {
+    if (path === this.#last.path) return this.#last.node;
+    let node = ROOT;
+    for (let from = 0; from < path.length; ) {
+      const to = endOfPart(path, from);
+      node =
+        this.#tree.find(node, path, from, to) ??
+        this.#put(node, path.slice(from, to) as ByteString, { ...NO_NODE, kind: 'directory' });
+      from = to + 1;
     }
-    this.#last = { path, name: at };
-    return at;
+    this.#last = { path, node };
+    return node;
   }
 
   /**
    * Everything as entries again, in an order in which they can be made; a file's first name with
-   * its object.
+   * its object. What the names of its owners are is forgotten.
    */
-  *entries(): Generator<{ readonly entry: TarEntry; readonly object: ContentRecord | undefined }> {
-    const linked = new Map<Name, ByteString>();
-    yield* entriesBelow(this.#root, '' as ByteString, linked);
+  *entries(): Generator<NameTreeEntry> {
+    yield* this.#entriesBelow(ROOT, NONE, new Map());
   }
 
-  /** The image's nodes; `objectXattrs` gives what a file needs that has its content in an object. */
-  image(objectXattrs: (object: ContentRecord) => readonly TarXattr[]): ErofsNode {
-    const linked = new Map<Name, ErofsNode>();
-    return nodeOf(this.#root, objectXattrs, linked);
+  *#entriesBelow(
+    folder: number,
+    at: ByteString,
+    linked: Map<number, ByteString>,
+  ): Generator<NameTreeEntry> {
+    const tree = this.#tree;
+    const below = (name: string): ByteString => (at === '' ? name : `${at}/${name}`) as ByteString;
+    if (this.#has(folder, HAS_ENTRY)) yield this.#entry(folder, at === '' ? DOT : at);
+    if (this.#has(folder, IS_OPAQUE)) yield plain(emptyFile(below('.wh..wh..opq')));
+    for (let name = tree.first(folder); name !== undefined; name = tree.next(name)) {
+      const path = below(tree.name(name));
+      const node = tree.node(name);
+      const first = linked.get(node);
+      if (first !== undefined) yield plain({ ...emptyFile(path), kind: 'hardlink', link: first });
+      else if (this.#has(node, IS_WHITEOUT))
+        yield plain(emptyFile(below(`.wh.${tree.name(name)}`)));
+      else if (this.#isDirectory(node)) yield* this.#entriesBelow(node, path, linked);
+      else {
+        if (tree.isLinked(node)) linked.set(node, path);
+        yield this.#entry(node, path);
+      }
+    }
+  }
+
+  #entry(node: number, path: ByteString): NameTreeEntry {
+    const rows = this.#rows;
+    const sec = joined(rows.get(node, ATIME_SEC), rows.get(node, ATIME_SEC_UPPER) | 0);
+    const known = this.#tree.get(node);
+    const atime = { sec, nsec: rows.get(node, ATIME_NSEC) };
+    return {
+      entry: { ...emptyFile(path), ...known, atime, storedBytes: known.sizeBytes },
+      object: this.#object(node),
+    };
+  }
+
+  /** The content of a file that is not empty. */
+  #object(node: number): ContentRecord | undefined {
+    const rows = this.#rows;
+    const group = this.#groups[rows.get(node, GROUP) - 1];
+    if (group === undefined) return undefined;
+    return {
+      sum: rows.get(node, SUM),
+      place: rows.get(node, PLACE),
+      group,
+      number: rows.get(node, NUMBER),
+      isLinked: this.#has(node, IS_CONTENT_LINKED),
+      bytes: this.#tree.sizeBytes(node),
+    };
+  }
+
+  /** Makes the image of the names; its bytes come to `take`, as those of {@link encodeErofs}. */
+  encode({ id, objectXattrs, common }: NameImageOptions, take: (piece: Buffer) => void): void {
+    const xattrs = (node: number): readonly TarXattr[] => {
+      const own = this.#tree.xattrs(node).filter((each) => !isReservedXattr(each.name));
+      const object = this.#object(node);
+      if (object !== undefined) return [...own, ...objectXattrs(object)];
+      return this.#has(node, IS_OPAQUE) ? [...own, OPAQUE] : own;
+    };
+    encodeErofs(this.#tree, { id, common: [...common, OPAQUE], xattrs }, take);
   }
 }
 
-function directory(entry: TarEntry | undefined): Name {
-  return { ...leaf(entry, undefined), children: new Map() };
+const DOT = '.' as ByteString;
+
+/** Where the part of a path that begins at `from` ends. */
+function endOfPart(path: ByteString, from: number): number {
+  const slash = path.indexOf('/', from);
+  return slash < 0 ? path.length : slash;
 }
 
-function leaf(entry: TarEntry | undefined, object: ContentRecord | undefined): Name {
-  const flags = { isWhiteout: false, isOpaque: false, isLinked: false };
-  return { entry, object, children: undefined, ...flags };
-}
-
-/** A directory that comes again gets the new attributes on top of those it has. */
-function dress(name: Name, entry: TarEntry): void {
-  const before = name.entry?.xattrs ?? [];
-  const stay = before.filter((each) => entry.xattrs.every((other) => other.name !== each.name));
-  name.entry = stay.length === 0 ? entry : { ...entry, xattrs: [...stay, ...entry.xattrs] };
+function nodeOf({ kind, link, mode, ...rest }: TarEntry): ErofsNode {
+  if (kind === 'hardlink') throw new Error('assertion failed: a link is its target');
+  const { uid, gid, mtime, xattrs, sizeBytes, major, minor } = rest;
+  return {
+    kind,
+    mode: kind === 'symlink' ? 0o777 : mode & 0o7777,
+    ...{ uid, gid, mtime, xattrs, link, sizeBytes, major, minor },
+  };
 }
 
 function bytesOf({ path, link, xattrs }: TarEntry): number {
@@ -197,77 +327,14 @@ function isHeld(xattr: TarXattr): boolean {
   return isReservedXattr(xattr.name) || isErofsXattr(xattr);
 }
 
-function* entriesBelow(
-  folder: Name,
-  at: ByteString,
-  linked: Map<Name, ByteString>,
-): ReturnType<NameTree['entries']> {
-  const below = (name: string): ByteString => (at === '' ? name : `${at}/${name}`) as ByteString;
-  if (folder.entry !== undefined) yield plain({ ...folder.entry, path: at === '' ? DOT : at });
-  if (folder.isOpaque) yield plain(emptyFile(below('.wh..wh..opq')));
-  for (const [name, child] of folder.children ?? []) {
-    const path = below(name);
-    const first = linked.get(child);
-    if (first !== undefined) yield plain({ ...emptyFile(path), kind: 'hardlink', link: first });
-    else if (child.isWhiteout) yield plain(emptyFile(below(`.wh.${name}`)));
-    else if (child.children !== undefined) yield* entriesBelow(child, path, linked);
-    else if (child.entry !== undefined) {
-      if (child.isLinked) linked.set(child, path);
-      yield { entry: { ...child.entry, path }, object: child.object };
-    }
-  }
-}
-
-const DOT = '.' as ByteString;
-
-function plain(entry: TarEntry) {
+function plain(entry: TarEntry): NameTreeEntry {
   return { entry, object: undefined };
 }
 
 function emptyFile(path: ByteString): TarEntry {
-  const none = '' as ByteString;
   return {
-    ...{ kind: 'file', path, link: none, ...IMPLIED, uname: none, gname: none },
-    ...{ atime: IMPLIED.mtime, sizeBytes: 0, storedBytes: 0, segments: undefined },
-    ...{ major: 0, minor: 0, xattrs: [] },
+    ...NO_NODE,
+    ...{ kind: 'file', path, uname: NONE, gname: NONE, atime: IMPLIED.mtime },
+    ...{ storedBytes: 0, segments: undefined },
   };
-}
-
-/** One for all files: a map of its own takes more than the rest of what is known of one. */
-const NO_CHILDREN: ReadonlyMap<ByteString, ErofsNode> = new Map();
-
-function nodeOf(
-  name: Name,
-  objectXattrs: (object: ContentRecord) => readonly TarXattr[],
-  linked: Map<Name, ErofsNode>,
-): ErofsNode {
-  const known = linked.get(name);
-  if (known !== undefined) return known;
-  const { entry, object, children, isOpaque, isWhiteout } = name;
-  const { mode, uid, gid, mtime } = entry ?? { ...IMPLIED, mode: isWhiteout ? 0 : IMPLIED.mode };
-  const own = entry?.xattrs.filter((each) => !isReservedXattr(each.name)) ?? [];
-  const ours = object === undefined ? (isOpaque ? [OPAQUE] : []) : objectXattrs(object);
-  const node: ErofsNode = {
-    kind: kindOf(name),
-    ...{ mode: entry?.kind === 'symlink' ? 0o777 : mode & 0o7777, uid, gid, mtime },
-    xattrs: own.length === 0 ? ours : [...own, ...ours],
-    link: entry?.kind === 'symlink' ? entry.link : ('' as ByteString),
-    sizeBytes: entry?.sizeBytes ?? 0,
-    ...{ major: entry?.major ?? 0, minor: entry?.minor ?? 0 },
-    children:
-      children === undefined
-        ? NO_CHILDREN
-        : new Map(
-            Array.from(children, ([each, child]) => [each, nodeOf(child, objectXattrs, linked)]),
-          ),
-  };
-  if (name.isLinked) linked.set(name, node);
-  return node;
-}
-
-function kindOf({ entry, children, isWhiteout }: Name): ErofsNode['kind'] {
-  if (children !== undefined) return 'directory';
-  if (isWhiteout || entry === undefined) return 'char';
-  if (entry.kind === 'hardlink') throw new Error('assertion failed: a link is its target');
-  return entry.kind;
 }

@@ -3,12 +3,12 @@ import { constants, mkdirSync, openSync, writeSync } from 'node:fs';
 import path from 'node:path';
 import { errnoOf, internal } from '../base/errors.ts';
 import type { ByteString } from '../formats/byte-string.ts';
-import { encodeErofs } from '../formats/erofs.ts';
 import type { ContentRecord } from '../formats/layer-contents.ts';
 import type { ContentPlace } from '../formats/layer-headers.ts';
 import { cleanLayerPath } from '../formats/layer-path.ts';
 import { NameTree } from '../formats/name-tree.ts';
 import type { TarEntry } from '../formats/tar-entry.ts';
+import type { TarXattr } from '../formats/tar-pax.ts';
 import { O_CLOEXEC } from '../kernel/constants.ts';
 import { errnoText } from '../kernel/errno.ts';
 import { imageSum, LAYER_IMAGE } from '../store/layers/layer-images.ts';
@@ -226,23 +226,28 @@ class ImageTree implements LayerSink {
   #writeImage(names: NameTree): void {
     const { directory, writeback } = this.#options;
     const { group: own } = this.#sharing;
-    const root = names.image(({ group, number }) => [
+    const id = createHash('sha256').update(own).digest().subarray(0, 16);
+    const objectXattrs = ({ group, number }: ContentRecord): TarXattr[] => [
       METACOPY_XATTR,
       { name: REDIRECT, value: redirectTo(group === '' ? own : group, number) },
-    ]);
-    const id = createHash('sha256').update(own).digest().subarray(0, 16);
-    const image = encodeErofs(root, id);
+    ];
     try {
       mkdirSync(path.join(directory, 'diff'), { mode: 0o755 });
       const { O_WRONLY, O_CREAT, O_EXCL } = constants;
       const flags = O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC;
       const fd = openSync(path.join(directory, LAYER_IMAGE), flags, 0o600);
       writeback.opened(fd);
-      for (const bytes of [image, imageSum(image)]) {
+      const write = (bytes: Buffer): void => {
         for (let at = 0; at < bytes.length; ) at += writeSync(fd, bytes, at);
         writeback.wrote(bytes.length);
         this.#writtenBytes += bytes.length;
-      }
+      };
+      const sum = imageSum();
+      names.encode({ id, objectXattrs, common: [METACOPY_XATTR] }, (piece) => {
+        sum.update(piece);
+        write(piece);
+      });
+      write(sum.digest());
       writeback.closed();
     } catch (cause) {
       const errno = errnoOf(cause) ?? '';

@@ -6,9 +6,9 @@ import path from 'node:path';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { type ByteString, byteString, toBytes } from '../../src/formats/byte-string.ts';
-import { type ErofsNode, encodeErofs } from '../../src/formats/erofs.ts';
 import { openSyscalls } from '../../src/kernel/ffi.ts';
 import { mountImage } from '../../src/store/layers/layer-images.ts';
+import { imageOf, type NestedNode } from '../support/erofs.ts';
 import { temporaryFolder } from '../support/temp.ts';
 
 /** Images of names, as the kernel and the tools of EROFS see them. */
@@ -17,12 +17,12 @@ const sys = openSyscalls();
 const SHARED = { name: 'trusted.shared', value: Buffer.from('by many') };
 
 /** Mounts the image of a tree for `look`. */
-function withMounted(root: ErofsNode, look: (mountPoint: string) => void): void {
+function withMounted(root: NestedNode, look: (mountPoint: string) => void): void {
   using folder = temporaryFolder('erofs');
   const image = path.join(folder.path, 'image');
   const mountPoint = path.join(folder.path, 'mnt');
   mkdirSync(mountPoint);
-  writeFileSync(image, encodeErofs(root, randomBytes(16)));
+  writeFileSync(image, imageOf(root, randomBytes(16), [SHARED]));
   execFileSync('fsck.erofs', [image], { stdio: 'pipe' });
   mountImage(sys, image, mountPoint);
   try {
@@ -71,21 +71,21 @@ const kind = fc.oneof(
   }),
   fc.record({ kind: fc.constant('fifo' as const) }),
 );
-const leaf = fc.tuple(kind, common).map(([own, more]): ErofsNode => {
+const leaf = fc.tuple(kind, common).map(([own, more]): NestedNode => {
   // The kernel shows no attributes of users on what is no file.
   const xattrs = more.xattrs.filter(
     (each) => own.kind === 'file' || each.name.startsWith('trusted'),
   );
   return { ...NONE, ...more, ...own, xattrs, children: new Map() };
 });
-const { tree } = fc.letrec<{ tree: ErofsNode }>((tie) => ({
+const { tree } = fc.letrec<{ tree: NestedNode }>((tie) => ({
   tree: fc
     .tuple(
       common,
       fc.array(fc.tuple(name, fc.oneof({ maxDepth: 4 }, leaf, tie('tree'))), { maxLength: 12 }),
       fc.boolean(),
     )
-    .map(([more, children, isLinked]): ErofsNode => {
+    .map(([more, children, isLinked]): NestedNode => {
       const all = new Map(children);
       const file = [...all.values()].find((node) => node.kind === 'file');
       if (isLinked && file !== undefined) all.set('another name' as ByteString, file);
@@ -96,8 +96,8 @@ const { tree } = fc.letrec<{ tree: ErofsNode }>((tie) => ({
 test('what the kernel shows of an image is the tree that it was made of', () => {
   fc.assert(
     fc.property(tree, (root) => {
-      const names = new Map<ErofsNode, number>();
-      const count = (node: ErofsNode): void => {
+      const names = new Map<NestedNode, number>();
+      const count = (node: NestedNode): void => {
         names.set(node, (names.get(node) ?? 0) + 1);
         for (const child of node.children.values()) count(child);
       };
@@ -110,7 +110,7 @@ test('what the kernel shows of an image is the tree that it was made of', () => 
 
 const TYPES = { file: 8, directory: 4, symlink: 10, char: 2, block: 6, fifo: 1 } as const;
 
-function check(node: ErofsNode, at: Buffer, names: ReadonlyMap<ErofsNode, number>): void {
+function check(node: NestedNode, at: Buffer, names: ReadonlyMap<NestedNode, number>): void {
   const stats = lstatSync(at, { bigint: true });
   const { mode, uid, gid, mtime, major, minor } = node;
   const children = [...node.children.values()];
@@ -164,19 +164,19 @@ test('attributes of every kind, directories of many blocks, and many names of on
   ];
   const none = { uid: 0, gid: 0, mtime: { sec: 0, nsec: 0 }, link: '' as ByteString };
   const leaf = { ...none, mode: 0o664, sizeBytes: 0, major: 0, minor: 0 };
-  const file: ErofsNode = { ...leaf, kind: 'file', xattrs, children: new Map() };
+  const file: NestedNode = { ...leaf, kind: 'file', xattrs, children: new Map() };
   const names = Array.from(
     { length: 5000 },
     (_, i) => `${i}`.padEnd((i * 7) % 256, '\xff') as ByteString,
   );
   const many = new Map(names.map((name) => [name, file]));
-  const directory = (children: ErofsNode['children']): ErofsNode => ({
+  const directory = (children: NestedNode['children']): NestedNode => ({
     ...leaf,
     kind: 'directory',
     ...{ mode: 0o755, xattrs: [], children },
   });
   // One after the other, so that each length of a directory's last block comes about.
-  const sizes = Array.from({ length: 400 }, (_, i): [ByteString, ErofsNode] => [
+  const sizes = Array.from({ length: 400 }, (_, i): [ByteString, NestedNode] => [
     `d${i}` as ByteString,
     directory(new Map(names.slice(0, i).map((name) => [name, file]))),
   ]);

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { createHash, type Hash } from 'node:crypto';
 import { existsSync, lstatSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { messageOf, unavailable } from '../../base/errors.ts';
@@ -19,9 +19,9 @@ export const LAYER_IMAGE = 'tree.erofs';
 
 const SUM_BYTES = 32;
 
-/** What follows the image in the file. */
-export function imageSum(image: Buffer): Buffer {
-  return createHash('sha256').update(image).digest();
+/** Takes in the image, and gives what follows it in the file. */
+export function imageSum(): Hash {
+  return createHash('sha256');
 }
 
 /** What is wrong with the image of the layer in `directory`; undefined when nothing is, or it has none. */
@@ -29,7 +29,7 @@ export function imageDamage(directory: string): string | undefined {
   if (!hasImage(directory)) return undefined;
   const file = readFileSync(path.join(directory, LAYER_IMAGE));
   const image = file.subarray(0, Math.max(0, file.length - SUM_BYTES));
-  if (!imageSum(image).equals(file.subarray(image.length)))
+  if (!imageSum().update(image).digest().equals(file.subarray(image.length)))
     return 'the image of its names is not what it was';
   return isShown(directory) ? undefined : 'the image of its names cannot be mounted here';
 }

@@ -1,9 +1,18 @@
-import { existsSync, mkdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import {
+  appendFileSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import path from 'node:path';
 import { messageOf, unavailable } from '../../base/errors.ts';
 import { newShortName } from '../../base/id.ts';
 import type { ByteString } from '../../formats/byte-string.ts';
-import { type ErofsNode, encodeErofs } from '../../formats/erofs.ts';
+import { encodeErofs } from '../../formats/erofs.ts';
+import { ErofsTree } from '../../formats/erofs-tree.ts';
 import { mountOverlay, unmountIfMounted } from '../../kernel/mount.ts';
 import { removeTree } from '../../kernel/remove-tree.ts';
 import type { StorageOptions } from '../../policy/storage-options.ts';
@@ -136,24 +145,17 @@ async function imageProblem(context: LayerStoreContext): Promise<string | undefi
 
 function mountTrialImage({ sys }: LayerStoreContext, { at }: Trial): void {
   const none = { uid: 0, gid: 0, mtime: { sec: 0, nsec: 0 }, link: '' as ByteString };
-  const node = { ...none, major: 0, minor: 0 };
-  const stub: ErofsNode = {
-    ...{ ...node, kind: 'file', mode: 0o644, sizeBytes: 1, children: new Map() },
-    xattrs: [
-      { name: METACOPY, value: NO_VALUE },
-      { name: REDIRECT, value: Buffer.from('/1') },
-    ],
-  };
-  const children = new Map([['stub' as ByteString, stub]]);
-  const root = {
-    ...node,
-    kind: 'directory',
-    mode: 0o755,
-    sizeBytes: 0,
-    xattrs: [],
-    children,
-  } as const;
-  writeFileSync(at('image'), encodeErofs(root, Buffer.alloc(16)));
+  const node = { ...none, major: 0, minor: 0, sizeBytes: 0, xattrs: [] };
+  const tree = new ErofsTree({ ...node, kind: 'directory', mode: 0o755 });
+  const xattrs = [
+    { name: METACOPY, value: NO_VALUE },
+    { name: REDIRECT, value: Buffer.from('/1') },
+  ];
+  const name = 'stub' as ByteString;
+  tree.add(0, name, { ...node, kind: 'file', mode: 0o644, sizeBytes: 1, xattrs });
+  encodeErofs(tree, { id: Buffer.alloc(16), common: [] }, (piece) => {
+    appendFileSync(at('image'), piece);
+  });
   mountImage(sys, at('image'), at('lower'));
 }
 
