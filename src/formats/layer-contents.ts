@@ -13,7 +13,7 @@ import { type ByteString, toBytes } from './byte-string.ts';
  *   record   = 24 bytes:
  *      0 u32 sum      CRC-32 of the first HEAD_BYTES bytes of the content (all of it, if shorter)
  *      4 u32 place    CRC-32 of the path in the layer
- *      8 u32 number   name of the object in its group, `objects/GROUP/NUMBER`
+ *      8 u32 number   name of the object in its group in `objects/`
  *     12 u16 group    0: the layer's own group, which is named as its folder; else 1 + index above
  *     14 u16 flags    1: the layer has hard links to this file
  *     16 f64 bytes    of the content

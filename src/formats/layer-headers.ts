@@ -7,7 +7,7 @@ import type { Segment } from './tar-sparse.ts';
  * What a layer's tar has beside the contents of its files, so that the exact tar comes back from
  * the files: the file `headers` beside the layer's files in `diff/`.
  *
- *   file     = "CORALAY1" chunk*
+ *   file     = "CORALAY2" chunk*
  *   chunk    = u32 (little-endian) bytes of the frame; a zstd frame of at most 256 KiB of records
  *   record   = u8 kind, then by kind
  *     1 raw      n, n bytes                 bytes of the tar as they are: headers, padding, end
@@ -16,8 +16,8 @@ import type { Segment } from './tar-sparse.ts';
  *     4 moved    number, count, path        `diff/PATH` as it was after `count` records of kind 2 and
  *                                           3 was replaced, and lies at `apart/NUMBER` now
  *     5 end      n, 32 bytes                bytes of the tar, its sha256 (the diffID); nothing follows
- *     6 object   group, number, map         contents of `objects/GROUP/NUMBER`, of a layer whose tree
- *                                           is an image; the layer's own when the group is empty
+ *     6 object   group, number, map         contents of an object, of a layer whose tree is an image;
+ *                                           the layer's own when the group is empty
  *   group    = n, n bytes
  *   path     = n, n bytes; without symlinks on the way, as the tree was then
  *   map      = s, s × (offset, bytes)       the parts of the file that the tar has, in order
@@ -25,7 +25,7 @@ import type { Segment } from './tar-sparse.ts';
  *
  * A record is never split over chunks; raw bytes are split into several records.
  */
-const MAGIC = Buffer.from('CORALAY1');
+const MAGIC = Buffer.from('CORALAY2');
 const CHUNK_BYTES = 256 << 10;
 const RAW_BYTES_MAX = 64 << 10;
 const FRAME_BYTES_MAX = 1 << 20;

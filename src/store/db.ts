@@ -17,7 +17,8 @@ export type Database = {
   readonly close: () => void;
 };
 
-const SCHEMA_VERSION = 1;
+/** 2: contents that layers share lie in buckets (`layers/object-place.ts`). No release wrote 1. */
+const SCHEMA_VERSION = 2;
 
 const SCHEMA = `
 CREATE TABLE layers (
@@ -144,8 +145,8 @@ CREATE INDEX IF NOT EXISTS image_parents_parent ON image_parents(parent_id);
  * made of it must not come out in the middle of an operation.
  * @param onNew called in the transaction that makes its tables: what it enters is there from the
  * first moment on, or the next start begins anew; may refuse by an error
- * @throws dataLoss when the file is damaged; unavailable when a newer version wrote it or it cannot
- * be opened
+ * @throws dataLoss when the file is damaged; unavailable when another version wrote it that
+ * this one cannot read, or it cannot be opened
  */
 export function openDatabase(
   file: string,
@@ -175,7 +176,8 @@ export function openDatabase(
 /**
  * Opens a copy of a database of `file` to look something up. It is not changed to the schema of
  * today: what an older version did not have reads as undefined.
- * @throws dataLoss when it is damaged; unavailable when a newer version wrote it
+ * @throws dataLoss when it is damaged; unavailable when another version wrote it that this one
+ * cannot read
  */
 export function openDatabaseCopy(copy: string, file: string): Database {
   const db = openFile(copy);
@@ -239,12 +241,17 @@ function databaseOn(db: DatabaseSync): Database {
   };
 }
 
-/** The version of a database's schema. @throws unavailable when it is newer than ours */
+/** The version of a database's schema, 0 for a new one. @throws unavailable when it is not ours */
 function checkVersion(db: DatabaseSync, file: string): number {
   const row = db.prepare('PRAGMA user_version').get() as { user_version: number };
   if (row.user_version > SCHEMA_VERSION) {
     throw unavailable(
       `cannot open the database ${file}: a newer version of Coracle wrote it. Install that version or later`,
+    );
+  }
+  if (row.user_version > 0 && row.user_version < SCHEMA_VERSION) {
+    throw unavailable(
+      `cannot open the database ${file}: a Coracle from before its first release wrote it, and kept layers in another way. Move ${path.dirname(file)} aside to start anew`,
     );
   }
   return row.user_version;

@@ -18,7 +18,7 @@ const ATTEMPTS = 5;
  * while they are read: that is an error then, not a wrong result.
  *
  * @param scratch a folder in memory
- * @throws unavailable when there is no store of ours, or one of a newer version
+ * @throws unavailable when there is no store of ours, or one of another version
  */
 export function findInOtherRoot(
   root: string,

@@ -26,6 +26,7 @@ import { invalidHeader } from '../formats/tar-header.ts';
 import { AT, O_CLOEXEC, S } from '../kernel/constants.ts';
 import { CWD, type Syscalls } from '../kernel/syscalls.ts';
 import type { LayerTail } from '../store/layers/layer-tar.ts';
+import { objectPlace } from '../store/layers/object-place.ts';
 import { isWhiteout, makeWhiteout } from '../store/layers/whiteout.ts';
 import type { ContentWriter } from './content-writer.ts';
 import type { EarlierFile, EarlierFiles } from './earlier-files.ts';
@@ -128,8 +129,8 @@ export class LayerTree implements Disposable {
   get unfinished(): LayerTail | undefined {
     const lies = this.#held?.writer.lies;
     if (lies?.content !== undefined) {
-      const { group, number } = lies.content;
-      return { path: `${group}/${number}` as ByteString, isObject: true, bytes: lies.bytes };
+      const place = objectPlace(lies.content) as ByteString;
+      return { path: place, isObject: true, bytes: lies.bytes };
     }
     const { entry, place } = this.#file ?? {};
     if (place?.kind !== 'content' || entry?.segments !== undefined) return undefined;

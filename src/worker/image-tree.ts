@@ -13,13 +13,8 @@ import { O_CLOEXEC } from '../kernel/constants.ts';
 import { errnoText } from '../kernel/errno.ts';
 import { imageSum, LAYER_IMAGE } from '../store/layers/layer-images.ts';
 import type { LayerTail } from '../store/layers/layer-tar.ts';
-import {
-  METACOPY,
-  NO_VALUE,
-  REDIRECT,
-  redirectTo,
-  STAGED_OBJECTS,
-} from '../store/layers/objects.ts';
+import { objectPlace, STAGED_OBJECTS } from '../store/layers/object-place.ts';
+import { METACOPY, NO_VALUE, REDIRECT, redirectTo } from '../store/layers/objects.ts';
 import type { ContentWriter } from './content-writer.ts';
 import type { EarlierFile } from './earlier-files.ts';
 import { explain } from './extract-error.ts';
@@ -100,11 +95,9 @@ class ImageTree implements LayerSink {
     if (this.#tree !== undefined) return this.#tree.unfinished;
     const lies = this.#held?.writer.lies;
     if (lies === undefined) return undefined;
-    const { group, number } = lies.content ?? {
-      group: STAGED_OBJECTS,
-      number: this.#object?.number,
-    };
-    return { path: `${group}/${number}` as ByteString, isObject: true, bytes: lies.bytes };
+    const number = this.#object?.number ?? 0;
+    const place = objectPlace(lies.content ?? { group: STAGED_OBJECTS, number });
+    return { path: place as ByteString, isObject: true, bytes: lies.bytes };
   }
 
   entry(entry: TarEntry): void {
@@ -229,7 +222,7 @@ class ImageTree implements LayerSink {
     const id = createHash('sha256').update(own).digest().subarray(0, 16);
     const objectXattrs = ({ group, number }: ContentRecord): TarXattr[] => [
       METACOPY_XATTR,
-      { name: REDIRECT, value: redirectTo(group === '' ? own : group, number) },
+      { name: REDIRECT, value: redirectTo({ group: group || own, number }) },
     ];
     try {
       mkdirSync(path.join(directory, 'diff'), { mode: 0o755 });

@@ -15,13 +15,12 @@ import type { TarEntry } from '../formats/tar-entry.ts';
 import { FADV, O_CLOEXEC } from '../kernel/constants.ts';
 import { CWD, type Syscalls } from '../kernel/syscalls.ts';
 import {
-  CONTENTS,
-  METACOPY,
-  NO_VALUE,
-  REDIRECT,
-  redirectTo,
+  bucketOf,
+  type ObjectName,
+  placeInGroup,
   STAGED_OBJECTS,
-} from '../store/layers/objects.ts';
+} from '../store/layers/object-place.ts';
+import { CONTENTS, METACOPY, NO_VALUE, REDIRECT, redirectTo } from '../store/layers/objects.ts';
 import { ContentWriter, type ContentWriterOptions, copyBytes } from './content-writer.ts';
 import {
   type FileIdentity,
@@ -55,6 +54,8 @@ export class LayerSharing implements Disposable {
   source: FileIdentity | undefined;
   #objectsFd = -1;
   #objects = 0;
+  /** The folder that the last object lies in. */
+  #bucket = '';
   #sharedFiles = 0;
   #sharedBytes = 0;
   #listBytes = 0;
@@ -189,9 +190,9 @@ export class LayerSharing implements Disposable {
   }
 
   /** Makes an empty file say where its content is. */
-  stub({ group, number }: Pick<LocalContent, 'group' | 'number'>, fd: number): void {
+  stub(object: ObjectName, fd: number): void {
     this.#sys.fsetxattr(fd, METACOPY, NO_VALUE);
-    this.#sys.fsetxattr(fd, REDIRECT, redirectTo(group, number));
+    this.#sys.fsetxattr(fd, REDIRECT, redirectTo(object));
   }
 
   #reflink(found: OpenContent, fd: number): boolean {
@@ -221,13 +222,16 @@ export class LayerSharing implements Disposable {
   }): void {
     const { sum, path: place, bytes } = file;
     const number = this.#nextObject();
-    this.#sys.linkat(file.dirFd, file.name, this.#objectsFd, String(number));
+    this.#sys.linkat(file.dirFd, file.name, this.#objectsFd, placeInGroup(number));
     this.offered({ number, path: place, sum, bytes });
   }
 
   #nextObject(): number {
     if (this.#objectsFd < 0) this.#objectsFd = openFolder(this.#directory);
     this.#objects += 1;
+    const bucket = bucketOf(this.#objects);
+    if (bucket !== this.#bucket) this.#sys.mkdirat(this.#objectsFd, bucket, 0o711);
+    this.#bucket = bucket;
     return this.#objects;
   }
 
@@ -235,7 +239,7 @@ export class LayerSharing implements Disposable {
   create(): { readonly fd: number; readonly number: number } {
     const number = this.#nextObject();
     const how = { flags: CREATE, mode: 0o600 };
-    return { fd: this.#sys.openat2(this.#objectsFd, String(number), how), number };
+    return { fd: this.#sys.openat2(this.#objectsFd, placeInGroup(number), how), number };
   }
 
   /** Notes the content of an object of the layer itself, and gives it as others would find it. */
@@ -254,12 +258,12 @@ export class LayerSharing implements Disposable {
   /** Opens an object of the layer itself. */
   openOwn(number: number): number {
     const how = { flags: constants.O_RDWR | constants.O_NOFOLLOW | O_CLOEXEC };
-    return this.#sys.openat2(this.#objectsFd, String(number), how);
+    return this.#sys.openat2(this.#objectsFd, placeInGroup(number), how);
   }
 
   /** Gives an object of the layer itself a name in its tree. */
   name(number: number, dirFd: number, name: string | Uint8Array): void {
-    this.#sys.linkat(this.#objectsFd, String(number), dirFd, name);
+    this.#sys.linkat(this.#objectsFd, placeInGroup(number), dirFd, name);
   }
 
   /** The layer has a hard link to this path. */

@@ -18,7 +18,7 @@ import type { Syscalls } from '../kernel/syscalls.ts';
 import { OpenDirectory } from '../kernel/tree-walk.ts';
 import { imageDamage } from '../store/layers/layer-images.ts';
 import { LayerFiles, type LayerTarOptions, layerTar } from '../store/layers/layer-tar.ts';
-import { objectOf } from '../store/layers/objects.ts';
+import { objectOf, objectsBeside } from '../store/layers/objects.ts';
 import { isWhiteout } from '../store/layers/whiteout.ts';
 
 /**
@@ -133,6 +133,8 @@ class LayerNames {
     if (this.#hasAliases) return; // contents and headers are verified; names would be a guess
     using root = OpenDirectory.open(sys, path.join(directory, 'diff'));
     const keeps = attributeProbe(sys, directory);
+    const beside = objectsBeside(directory);
+    const objectOfEntry = (entry: TarEntry) => objects.get(this.#records.get(entry) ?? -1);
     for (const [clean, expected] of this.#expected) {
       const { parent, name } = clean === ROOT ? HERE : splitLayerPath(clean);
       using folder = openBelow(sys, root, parent);
@@ -141,7 +143,7 @@ class LayerNames {
           ? wrongWhiteout(sys, folder, name)
           : (difference(folder, name, expected) ??
             wrongAttribute(sys, folder.at(name), expected, keeps) ??
-            wrongContent(sys, folder.at(name), objects.get(this.#records.get(expected) ?? -1)));
+            wrongContent(sys, folder.at(name), beside, objectOfEntry(expected)));
       if (wrong !== undefined) throw dataLoss(`/${toText(clean)} ${wrong}`);
     }
     for (const clean of this.#opaque) {
@@ -258,11 +260,16 @@ function wrongAttribute(
 }
 
 /** A file must be the object that its content is read from, or lead to it. */
-function wrongContent(sys: Syscalls, file: Buffer, object: string | undefined): string | undefined {
+function wrongContent(
+  sys: Syscalls,
+  file: Buffer,
+  objects: string,
+  object: string | undefined,
+): string | undefined {
   if (object === undefined) return undefined;
   const fd = openSync(file, constants.O_RDONLY | constants.O_NOFOLLOW | O_CLOEXEC);
   try {
-    const leadsTo = objectOf(sys, path.dirname(path.dirname(object)), fd);
+    const leadsTo = objectOf(sys, objects, fd);
     if (leadsTo === object) return undefined;
     const [has, wanted] = [fstatSync(fd), lstatSync(object)];
     const isObject = leadsTo === undefined && has.dev === wanted.dev && has.ino === wanted.ino;

@@ -15,6 +15,7 @@ import { LIMITS } from '../base/limits.ts';
 import { type ContentRecord, decodeLayerContents } from '../formats/layer-contents.ts';
 import { FADV, O_CLOEXEC, O_NOATIME } from '../kernel/constants.ts';
 import type { Syscalls } from '../kernel/syscalls.ts';
+import { objectPlace } from '../store/layers/object-place.ts';
 import { CONTENTS, dataRootOf, imagesMarker, metacopyMarker } from '../store/layers/objects.ts';
 
 /** A content that some committed layer has; `group` is never ''. */
@@ -177,7 +178,7 @@ export class LocalContents {
    * is not read, and so only opened when it has to be.
    */
   open(content: LocalContent, source?: FileIdentity): OpenContent | undefined {
-    const file = path.join(this.objects, content.group, String(content.number));
+    const file = path.join(this.objects, objectPlace(content));
     try {
       return new OpenContent(this.#sys, { content, file, source }, this.#buffer);
     } catch (error) {

@@ -92,6 +92,18 @@ test('a database that is lost is said in one sentence, and nothing is deleted fo
     });
   }
   const log = `${file}-wal`;
+  await t.test('it is of a version that kept layers in another way', async () => {
+    copyFileSync(kept, file);
+    const database = new DatabaseSync(file);
+    database.exec('PRAGMA user_version=1');
+    database.close();
+    const said = await refusal(daemon);
+    assert.equal(said.length, 1, said.join('\n'));
+    assert.match(said[0] ?? '', /from before its first release.*aside to start anew/);
+    assert.ok(existsSync(path.join(containers, Id, 'upper')));
+    copyFileSync(kept, file);
+  });
+
   for (const [what, damage, says] of [
     ['is empty', (): void => truncateSync(file, 0), /is empty/],
     ['is gone', (): void => rmSync(file), /is missing/],

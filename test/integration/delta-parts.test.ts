@@ -307,7 +307,7 @@ test('a part that is cut off anywhere and gone on with makes the same layer', as
     if (findCheckpoint(first, ['delta']) !== undefined) {
       // As long as it may become an image of its names it has no tree.
       const tree = path.join(first, 'diff');
-      const one = path.join(first, existsSync(tree) ? 'diff/d/f1' : 'objects/1');
+      const one = path.join(first, existsSync(tree) ? 'diff/d/f1' : 'objects/0/1');
       writeFileSync(one, readFileSync(one).fill(0, 100, 101));
       const again = extract(entries, part, path.join(folder, 'again'), { earlier: first });
       await assert.rejects(again, { kind: 'dataLoss' });

@@ -152,7 +152,7 @@ const SHARED: readonly (readonly [what: string, damage: (stub: string, object: s
     ['a shared content that lost its end', (_stub, object) => truncateSync(object, 5000)],
     [
       'a redirect that leads elsewhere',
-      (stub) => sys.lsetxattr(stub, REDIRECT, Buffer.from('/aaaaaaaa/1')),
+      (stub) => sys.lsetxattr(stub, REDIRECT, Buffer.from('/aaaaaaaa/0/1')),
     ],
     ['a redirect that is no path', (stub) => sys.lsetxattr(stub, REDIRECT, Buffer.from('../../x'))],
     ['a stub that is none any more', (stub) => sys.lremovexattr(stub, METACOPY)],
@@ -181,7 +181,7 @@ test('damage to shared contents is found in each layer that has them, and each i
       for (const name of names) await pull(name);
       const stub = path.join(await diffOf(names[1]), 'srv/big');
       const redirect = Buffer.from(sys.lgetxattr(stub, REDIRECT) ?? []).toString();
-      assert.match(redirect, /^\/[a-z2-7]{8}\/\d+$/);
+      assert.match(redirect, /^\/[a-z2-7]{8}\/\d+\/\d+$/);
       damage(stub, path.join(daemon.dataRoot, 'objects', redirect));
       const isShared = /shared/.test(what);
       assert.match(await verify(names[1]), /is damaged in/);

@@ -83,7 +83,7 @@ test('shared contents stay while a layer uses them, and go with the last', async
   const { store, context } = here;
   const objects = (): string[] =>
     readdirSync(context.dataRoot.objects, { recursive: true, encoding: 'utf8' }).filter((name) =>
-      /\/\d+$/.test(name),
+      /\/\d+\/\d+$/.test(name),
     );
   const gone: LayerEntry = { name: 'srv/gone', content: 'only in the old one', mtime: OLD };
   const [old] = await here.add(await layerTar(tree(OLD, [gone])));
@@ -100,6 +100,36 @@ test('shared contents stay while a layer uses them, and go with the last', async
   // They are found by way of the layer that uses them.
   const third = await here.stage(await layerTar(tree(new Date(1_650_000_000_000))));
   assert.equal(third.sharedBytes, next.sharedBytes);
+  await store.collect();
+  await here.settle();
+  assert.deepEqual(objects(), []);
+});
+
+test('folders of shared contents go when no layer uses one of them', async () => {
+  await using here = await openStore('overlay2');
+  const { store, context } = here;
+  const files = (names: readonly string[], mtime: Date): Promise<Uint8Array> =>
+    layerTar(names.map((name) => ({ name: `srv/${name}`, content: `content of ${name}`, mtime })));
+  const all = Array.from({ length: 200 }, (_, i) => String(i + 1));
+  const objects = (): string[] =>
+    readdirSync(context.dataRoot.objects, { recursive: true, encoding: 'utf8' })
+      .filter((name) => !name.startsWith('.'))
+      .map((name) => name.replace(/^[^/]+\/?/, ''))
+      .toSorted();
+  const [old] = await here.add(await files(all, OLD));
+  const next = await here.stage(await files(['1', '2', '130'], NEW));
+  await store.commit([next], () => undefined);
+  assert.deepEqual(
+    new Set(objects().filter((name) => !name.includes('/'))),
+    new Set(['', '0', '1', '2', '3']),
+  );
+  {
+    using _held = store.hold([next.diffId]);
+    assert.deepEqual(await store.collect(), [old]);
+    await here.settle();
+  }
+  assert.deepEqual(objects(), ['', '0', '0/1', '0/2', '2', '2/130']);
+  assertExact(here, next.diffId);
   await store.collect();
   await here.settle();
   assert.deepEqual(objects(), []);
@@ -127,10 +157,8 @@ test('comparing, and reading for a push, leave the page cache as it was', async 
   const { sys, dataRoot } = here.context;
   const [diffId] = await here.add(await layerTar(tree(OLD)));
   assert.ok(diffId !== undefined);
-  const [group] = readdirSync(dataRoot.objects).filter((name) => !name.startsWith('.'));
-  const objects = path.join(dataRoot.objects, group ?? '');
-  const big = readdirSync(objects)
-    .map((name) => path.join(objects, name))
+  const big = readdirSync(dataRoot.objects, { recursive: true, encoding: 'utf8' })
+    .map((name) => path.join(dataRoot.objects, name))
     .find((file) => lstatSync(file).size === BIG.length);
   assert.ok(big !== undefined);
   const fd = openSync(big, 'r');

@@ -11,7 +11,8 @@ import {
 } from '../../formats/layer-headers.ts';
 import { FADV, O_CLOEXEC, O_NOATIME, RESOLVE } from '../../kernel/constants.ts';
 import type { Syscalls } from '../../kernel/syscalls.ts';
-import { dataRootOf, objectOf, STAGED_OBJECTS } from './objects.ts';
+import { objectPlace, parseObjectPlace, placeInGroup, STAGED_OBJECTS } from './object-place.ts';
+import { objectOf, objectsBeside } from './objects.ts';
 
 /** A layer whose tar is wanted. */
 export type LayerTarOptions = {
@@ -24,8 +25,6 @@ export type LayerTarOptions = {
 const OUTPUT_BYTES = 256 << 10;
 const DIRECTORY = constants.O_RDONLY | constants.O_DIRECTORY;
 const READ = constants.O_RDONLY | constants.O_NOFOLLOW | O_CLOEXEC | O_NOATIME;
-/** GROUP/NUMBER; no group is called `objects`. */
-const OBJECT = /^([a-z2-7]{8}|objects)\/(\d+)$/;
 const INSIDE = RESOLVE.BENEATH | RESOLVE.NO_SYMLINKS | RESOLVE.NO_MAGICLINKS;
 
 /**
@@ -52,8 +51,8 @@ export function* layerTar(options: LayerTarOptions): Generator<Buffer> {
 /** The beginning of a file's content, of which the layer's headers do not speak yet. */
 export type LayerTail = {
   /**
-   * Below `diff/`; or that of an object: GROUP/NUMBER below the data root's `objects/`, or
-   * objects/NUMBER of the layer itself.
+   * Below `diff/`; or that of an object (`object-place.ts`), whose group is `objects` when it is one
+   * of the layer itself.
    */
   readonly path: ByteString;
   readonly isObject: boolean;
@@ -176,7 +175,7 @@ export class LayerFiles implements Disposable {
   constructor(sys: Syscalls, directory: string) {
     this.#sys = sys;
     this.#directory = directory;
-    this.#objects = path.join(dataRootOf(directory) ?? directory, 'objects');
+    this.#objects = objectsBeside(directory);
     const apart = path.join(directory, 'apart');
     if (!existsSync(apart)) return;
     this.#apartFd = openSync(apart, DIRECTORY);
@@ -228,7 +227,7 @@ export class LayerFiles implements Disposable {
   #openObject(group: string, number: number): number {
     if (group !== '') return openSync(this.objectPath(group, number), READ);
     // The layer's own move from its folder to a group of its name when it is committed.
-    const staged = path.join(this.#directory, STAGED_OBJECTS, String(number));
+    const staged = path.join(this.#directory, STAGED_OBJECTS, placeInGroup(number));
     try {
       return openSync(staged, READ);
     } catch (error) {
@@ -239,8 +238,8 @@ export class LayerFiles implements Disposable {
 
   /** Where an object of a committed layer's headers lies. */
   objectPath(group: string, number: number): string {
-    const folder = group === '' ? path.basename(this.#directory) : group;
-    return path.join(this.#objects, folder, String(number));
+    const object = { group: group || path.basename(this.#directory), number };
+    return path.join(this.#objects, objectPlace(object));
   }
 
   /** {@link objectPath} of contents that are objects, by their number among the records of contents. */
@@ -279,9 +278,10 @@ export class LayerFiles implements Disposable {
       const how = { flags: READ, resolve: INSIDE };
       return this.#uncached(this.#sys.openat2(this.#diff, pathArg(file), how));
     }
-    const [, group = '', number] = OBJECT.exec(file) ?? [];
-    if (number === undefined) throw dataLoss(`no content is called ${file}`);
-    return this.#uncached(this.#openObject(group === STAGED_OBJECTS ? '' : group, Number(number)));
+    const object = parseObjectPlace(file);
+    if (object === undefined) throw dataLoss(`no content is called ${file}`);
+    const { group, number } = object;
+    return this.#uncached(this.#openObject(group === STAGED_OBJECTS ? '' : group, number));
   }
 
   #openContent(file: ByteString, index: number): number {

@@ -6,15 +6,18 @@ import { dataLoss, errnoOf } from '../../base/errors.ts';
 import { type ByteString, fromText, pathArg, toBytes } from '../../formats/byte-string.ts';
 import { decodeLayerContents } from '../../formats/layer-contents.ts';
 import { readLayerHeaders } from '../../formats/layer-headers.ts';
+import { AT } from '../../kernel/constants.ts';
 import { removeTree } from '../../kernel/remove-tree.ts';
 import { CWD, type Syscalls } from '../../kernel/syscalls.ts';
+import { type ObjectName, objectPlace, parseObjectPlace, STAGED_OBJECTS } from './object-place.ts';
 
 /**
- * Contents that layers share. `objects/GROUP/NUMBER` is one more name (a hard link) of a file of
- * the layer GROUP, the folder of that layer below `layers/`. Another layer that has the same content
- * has a hard link of the file itself when all else is equal too, or a stub: a sparse file with its
- * own owner, mode and times that says where its content is (`trusted.overlay.metacopy`,
- * `trusted.overlay.redirect=/GROUP/NUMBER`; overlayfs with `objects` as a data-only layer).
+ * Contents that layers share. `objects/GROUP/BUCKET/NUMBER` (`object-place.ts`) is one more name (a
+ * hard link) of a file of the layer GROUP, the folder of that layer below `layers/`. Another layer
+ * that has the same content has a hard link of the file itself when all else is equal too, or a
+ * stub: a sparse file with its own owner, mode and times that says where its content is
+ * (`trusted.overlay.metacopy`, `trusted.overlay.redirect=/GROUP/BUCKET/NUMBER`; overlayfs with
+ * `objects` as a data-only layer).
  *
  * Each layer lists what it uses in its file `contents`, so nothing is counted. When a layer goes,
  * its group stays, trimmed to what layers that are here list.
@@ -23,9 +26,6 @@ import { CWD, type Syscalls } from '../../kernel/syscalls.ts';
 /** The file beside `diff/` and `headers` that lists a layer's contents (`formats/layer-contents.ts`). */
 export const CONTENTS = 'contents';
 
-/** The folder of a staged layer that becomes its group in `objects/`. */
-export const STAGED_OBJECTS = 'objects';
-
 export const METACOPY = 'trusted.overlay.metacopy';
 export const REDIRECT = 'trusted.overlay.redirect';
 
@@ -33,8 +33,8 @@ export const REDIRECT = 'trusted.overlay.redirect';
 export const NO_VALUE = Buffer.alloc(0);
 
 /** The value of {@link REDIRECT} of a file whose content is this object. */
-export function redirectTo(group: string, number: number): Buffer {
-  return Buffer.from(`/${group}/${number}`);
+export function redirectTo(object: ObjectName): Buffer {
+  return Buffer.from(`/${objectPlace(object)}`);
 }
 
 /** Is there where overlayfs on this data root can show stubs: workers look at it. */
@@ -61,6 +61,11 @@ export function dataRootOf(layerDirectory: string): string | undefined {
   return undefined;
 }
 
+/** The folder with the objects of all layers beside the one in `layerDirectory`. */
+export function objectsBeside(layerDirectory: string): string {
+  return path.join(dataRootOf(layerDirectory) ?? layerDirectory, 'objects');
+}
+
 /** True for a file whose content lies elsewhere; nothing and no regular file is none. */
 export function isStub(sys: Syscalls, file: string): boolean {
   return sys.lgetxattr(file, METACOPY) !== undefined;
@@ -73,17 +78,14 @@ export function isStub(sys: Syscalls, file: string): boolean {
  */
 export function objectOf(sys: Syscalls, objects: string, fd: number): string | undefined {
   if (sys.fgetxattr(fd, METACOPY) === undefined) return undefined;
-  const { group, number } = parseRedirect(sys.fgetxattr(fd, REDIRECT));
-  return path.join(objects, group, number);
+  return path.join(objects, objectPlace(parseRedirect(sys.fgetxattr(fd, REDIRECT))));
 }
 
-function parseRedirect(value: Uint8Array | undefined): { group: string; number: string } {
+function parseRedirect(value: Uint8Array | undefined): ObjectName {
   const text = Buffer.from(value ?? []).toString('latin1');
-  const [, group, number] = /^\/([a-z2-7]+)\/(\d+)$/.exec(text) ?? [];
-  if (group === undefined || number === undefined) {
-    throw dataLoss('a stub does not say where its content is');
-  }
-  return { group, number };
+  const object = text.startsWith('/') ? parseObjectPlace(text.slice(1)) : undefined;
+  if (object === undefined) throw dataLoss('a stub does not say where its content is');
+  return object;
 }
 
 /** Makes a staged layer's objects the group `name`; true when it has any. */
@@ -111,6 +113,8 @@ export type UnusedObjects = {
   readonly group: string;
   /** Absolute paths. */
   readonly files: readonly string[];
+  /** Absolute paths of the folders in it that have nothing else. */
+  readonly folders: readonly string[];
   /** All that it has. */
   readonly isWhole: boolean;
 };
@@ -136,14 +140,33 @@ export async function findUnusedObjects(
   }
   const found: UnusedObjects[] = [];
   for (const [group, needed] of orphans) {
-    const folder = path.join(objects, group);
-    const names = await readdir(folder);
+    const unused = { files: [], folders: [] };
+    await findUnused(path.join(objects, group), needed, unused);
     const isWhole = needed.size === 0;
-    const unused = isWhole ? names : names.filter((each) => !needed.has(Number(each)));
-    const files = unused.map((each) => `${folder}/${each}`);
-    if (files.length > 0 || isWhole) found.push({ group, files, isWhole });
+    if (isWhole || unused.files.length + unused.folders.length > 0) {
+      found.push({ ...unused, group, isWhole });
+    }
   }
   return found;
+}
+
+/** Adds what lies in `folder` and is not needed; gives whether that is all of it. */
+async function findUnused(
+  folder: string,
+  needed: ReadonlySet<number>,
+  unused: { readonly files: string[]; readonly folders: string[] },
+): Promise<boolean> {
+  let isAll = true;
+  for (const entry of await readdir(folder, { withFileTypes: true })) {
+    const below = `${folder}/${entry.name}`;
+    if (entry.isDirectory()) {
+      const isUnused = await findUnused(below, needed, unused);
+      if (isUnused) unused.folders.push(below);
+      isAll &&= isUnused;
+    } else if (needed.has(Number(entry.name))) isAll = false;
+    else unused.files.push(below);
+  }
+  return isAll;
 }
 
 /** Removes what {@link findUnusedObjects} finds; gives the number of names that went. */
@@ -152,7 +175,7 @@ export async function trimGroups(context: TrimContext, signal: AbortSignal): Pro
   let removed = 0;
   const unused = await findUnusedObjects(context, signal);
   if (!context.isCurrent()) return 0;
-  for (const { group, files, isWhole } of unused) {
+  for (const { group, files, folders, isWhole } of unused) {
     removed += files.length;
     if (isWhole) {
       await removeTree(sys, path.join(objects, group), { signal });
@@ -165,6 +188,7 @@ export async function trimGroups(context: TrimContext, signal: AbortSignal): Pro
       }
       sys.unlinkat(CWD, file, 0);
     }
+    for (const folder of folders) sys.unlinkat(CWD, folder, AT.REMOVEDIR);
   }
   return removed;
 }
@@ -201,7 +225,7 @@ async function noteStubs(sys: Syscalls, folder: ByteString, orphans: Orphans): P
     const file = pathArg(below);
     if (sys.lgetxattr(file, METACOPY) === undefined) continue;
     const { group, number } = parseRedirect(sys.lgetxattr(file, REDIRECT));
-    orphans.get(group)?.add(Number(number));
+    orphans.get(group)?.add(number);
   }
 }
 

@@ -3,6 +3,7 @@ import path from 'node:path';
 import { errnoOf, isEngineError } from '../../base/errors.ts';
 import { decodeLayerContents } from '../../formats/layer-contents.ts';
 import { openSyscalls } from '../../kernel/ffi.ts';
+import { objectPlace } from '../../store/layers/object-place.ts';
 import { CONTENTS } from '../../store/layers/objects.ts';
 import type { JobContext } from '../job.ts';
 import { verifyLayer } from '../layer-verify.ts';
@@ -34,13 +35,13 @@ export async function verify(input: unknown, context: JobContext): Promise<null>
   return null;
 }
 
-/** `GROUP/NUMBER` of the contents that a layer lists; none when its list cannot be read. */
+/** Where the contents lie that a layer lists; none when its list cannot be read. */
 function contentsOf({ directory }: VerifiedLayer): string[] {
   try {
     const contents = decodeLayerContents(readFileSync(path.join(directory, CONTENTS)));
     return Array.from({ length: contents.count }, (_, i) => {
       const { group, number } = contents.at(i);
-      return `${group || path.basename(directory)}/${number}`;
+      return objectPlace({ group: group || path.basename(directory), number });
     });
   } catch (error) {
     if (errnoOf(error) !== undefined || isEngineError(error, 'dataLoss')) return [];

@@ -5,6 +5,7 @@ import { DatabaseSync } from 'node:sqlite';
 import { isDeepStrictEqual } from 'node:util';
 import { extract } from 'tar-stream';
 import { decodeLayerContents } from '../../../src/formats/layer-contents.ts';
+import { objectPlace, parseObjectPlace } from '../../../src/store/layers/object-place.ts';
 import type { TestDaemon } from '../../support/daemon.ts';
 import { digestOf } from '../../support/images.ts';
 import { eventually } from '../../support/processes.ts';
@@ -95,11 +96,11 @@ export async function assertContainersStart(daemon: TestDaemon): Promise<void> {
   }
 }
 
-/** `GROUP/NUMBER` of each content that layers share, as it lies on the disk. */
+/** Where each content that layers share lies on the disk. */
 function sharedContents(daemon: TestDaemon): Set<string> {
   const folder = path.join(daemon.dataRoot, 'objects');
   const names = readdirSync(folder, { recursive: true, encoding: 'utf8' });
-  return new Set(names.filter((name) => /\/\d+$/.test(name)));
+  return new Set(names.filter((name) => parseObjectPlace(name) !== undefined));
 }
 
 /** The same, as layers list it: each of them has it, for itself or of another. */
@@ -112,7 +113,7 @@ function listedContents(daemon: TestDaemon): Set<string> {
     const contents = decodeLayerContents(readFileSync(file));
     for (let i = 0; i < contents.count; i += 1) {
       const { group, number } = contents.at(i);
-      listed.add(`${group || dir}/${number}`);
+      listed.add(objectPlace({ group: group || dir, number }));
     }
   }
   return listed;
