@@ -125,7 +125,7 @@ export const DAEMON_OPTIONS: readonly DaemonOption[] = [
   option('max-concurrent-downloads', 'int', 'Layers that one pull loads at once (default 3)'),
   option('max-concurrent-uploads', 'int', 'Layers that one push sends at once (default 5)'),
   option('max-download-attempts', 'int', 'Attempts for each layer of a pull (default 5)'),
-  option('max-download-rate', 'bytes', 'Bytes in a second of a pull (default no limit)'),
+  option('max-download-rate', 'bytes', 'Bytes in a second that one pull takes (default no limit)'),
   option('mtu', 'int', 'MTU of container networks (default: of the default route)'),
   option('no-new-privileges', 'bool', 'Set no-new-privileges for new containers'),
   option('no-proxy', 'string', 'Hosts that are reached without the proxy, by commas'),

@@ -1,9 +1,11 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Digest } from '../base/digest.ts';
 import { errnoOf, isEngineError, notFound } from '../base/errors.ts';
 import { readBlob } from '../registry/blobs.ts';
 import { pullScope } from '../registry/manifests.ts';
 import type { RegistrySession } from '../registry/session.ts';
 import type { RegistryAccess } from './pull-protocol.ts';
+import { RateLimit } from './rate-limit.ts';
 import { openWorkerSession } from './registry-session.ts';
 
 /** A blob that is wanted again. */
@@ -18,14 +20,25 @@ export class BlobOrigins implements AsyncDisposable {
   readonly #target: RegistrySession;
   readonly #access: RegistryAccess;
   readonly #attempts: number;
+  readonly #rate: RateLimit;
   readonly #sessions = new Map<string, Promise<RegistrySession>>();
   /** Registries that cannot be reached, and repositories that refuse: asked once. */
   readonly #failures = new Map<string, unknown>();
 
-  constructor(target: RegistrySession, options: { access: RegistryAccess; attempts: number }) {
+  constructor(
+    target: RegistrySession,
+    options: { access: RegistryAccess; attempts: number; bytesPerSecMax: number },
+  ) {
     this.#target = target;
     this.#access = options.access;
     this.#attempts = options.attempts;
+    this.#rate = new RateLimit({
+      bytesPerSecMax: options.bytesPerSecMax,
+      nowMs: () => performance.now(),
+      sleep: async (ms) => {
+        await sleep(ms, undefined, { signal: target.signal });
+      },
+    });
   }
 
   /**
@@ -47,7 +60,9 @@ export class BlobOrigins implements AsyncDisposable {
     try {
       const session = await this.#session(domain);
       await look(session, path, blob.digest);
-      yield* readBlob(session, { ...blob, path, attempts: this.#attempts, onRetry });
+      const received = (bytes: number): Promise<void> => this.#rate.passed(bytes);
+      const wanted = { ...blob, path, attempts: this.#attempts, onRetry };
+      yield* readBlob({ ...session, received }, wanted);
     } catch (error) {
       if (errnoOf(error) !== undefined) this.#failures.set(domain, error);
       if (isEngineError(error, 'unauthorized')) this.#failures.set(repository, error);

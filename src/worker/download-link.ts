@@ -1,4 +1,5 @@
 import { LIMITS } from '../base/limits.ts';
+import { RateLimit } from './rate-limit.ts';
 
 /** What a link's downloads go by. */
 export type DownloadLinkOptions = {
@@ -26,11 +27,11 @@ export class DownloadLink {
   #isFast = false;
   #windowMs: number;
   #windowBytes = 0;
-  /** When what came so far is what the limit allows. */
-  #paidMs = 0;
+  readonly #rate: RateLimit;
 
   constructor(options: DownloadLinkOptions) {
     this.#options = options;
+    this.#rate = new RateLimit(options);
     this.#windowMs = options.nowMs();
   }
 
@@ -50,11 +51,7 @@ export class DownloadLink {
   /** Bytes came; resolves when more may be asked for. */
   async received(bytes: number): Promise<void> {
     this.#measure(bytes);
-    const { bytesPerSecMax, nowMs, sleep } = this.#options;
-    if (bytesPerSecMax === 0) return;
-    this.#paidMs = Math.max(this.#paidMs, nowMs()) + (bytes / bytesPerSecMax) * 1000;
-    const waitMs = this.#paidMs - nowMs();
-    if (waitMs >= SLEEP_MS_MIN) await sleep(waitMs);
+    await this.#rate.passed(bytes);
   }
 
   #measure(bytes: number): void {
@@ -90,6 +87,3 @@ export class DownloadLink {
     this.#runningBytes += sizeBytes;
   }
 }
-
-/** Shorter waits are added up. */
-const SLEEP_MS_MIN = 20;

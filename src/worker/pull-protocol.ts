@@ -154,6 +154,8 @@ export type PushInput = {
   readonly tags: readonly string[];
   readonly attempts: number;
   readonly concurrency: number;
+  /** Of blobs that come from where they were pulled from, over all layers; 0 for no limit. */
+  readonly bytesPerSecMax: number;
   readonly imageId: Digest;
   readonly configBase64: string;
   /** Bottom first. */

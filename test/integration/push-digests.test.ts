@@ -178,6 +178,31 @@ test('wrong bytes of an origin come to nothing in the target', async () => {
   await pull(other, `${target.host}/app:v1`);
 });
 
+test('what is read again from an origin keeps to the rate of downloads', async () => {
+  const image = await foreignImage(400_000);
+  await using origin = await startFaultyRegistry();
+  await using target = await startFaultyRegistry();
+  origin.add('app', 'v1', image);
+  const rate = { bytesPerSec: 0 };
+  await using here = await openImageEngine(undefined, {
+    get maxDownloadRate() {
+      return rate.bytesPerSec;
+    },
+  });
+  await pull(here, `${origin.host}/app:v1`);
+  const bytes = image.layers.reduce((sum, layer) => sum + layer.bytes.length, 0);
+  const secondsOf = async (repository: string): Promise<number> => {
+    const startMs = performance.now();
+    const { digest } = await push(here, image, `${target.host}/${repository}`);
+    assert.equal(digest, image.manifest.digest);
+    return (performance.now() - startMs) / 1000;
+  };
+  const before = blobGets(origin).length;
+  rate.bytesPerSec = bytes / 5;
+  assert((await secondsOf('slow')) >= 4.8);
+  assert.equal(blobGets(origin).length - before, image.layers.length);
+});
+
 test('cuts in the middle, on either side, are gone on from', async () => {
   const image = await foreignImage(6 << 20);
   const [large] = image.layers;

@@ -72,13 +72,14 @@ async function pushImage(
   const { layers, store } = engine;
   const image = store.images.get(imageId);
   using _held = layers.hold(image.diffIds);
-  const { maxConcurrentUploads, maxDownloadAttempts } = engine.config();
+  const { maxConcurrentUploads, maxDownloadAttempts, maxDownloadRate } = engine.config();
   const input: PushInput = {
     access: registryAccess(engine, reference.domain, args.headers.registryAuth),
     path: reference.path,
     tags,
     attempts: maxDownloadAttempts,
     concurrency: maxConcurrentUploads,
+    bytesPerSecMax: maxDownloadRate,
     imageId: image.id as unknown as PushInput['imageId'],
     configBase64: Buffer.from(image.config).toString('base64'),
     layers: image.diffIds.map((diffId) => ({
