@@ -130,7 +130,8 @@ export type LayerStore = {
   readonly hold: (diffIds: readonly DiffId[]) => Disposable;
   /**
    * Keeps a layer from being collected though no image names it, over restarts too: until an image
-   * does, {@link endLease}, {@link dropPartials}, or two weeks are over. Runs inside a commit.
+   * does, {@link endLease}, {@link dropPartials}, or two weeks are over, in which nobody's setting
+   * the clock counts. Runs inside a commit.
    */
   readonly leaseInTransaction: (diffId: DiffId) => void;
   readonly endLease: (diffId: DiffId) => void;

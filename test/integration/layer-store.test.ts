@@ -14,6 +14,7 @@ import path from 'node:path';
 import { test } from 'node:test';
 import { setImmediate } from 'node:timers/promises';
 import type { DiffId, Digest } from '../../src/base/digest.ts';
+import { systemClock } from '../../src/kernel/clock.ts';
 import { openSyscalls } from '../../src/kernel/ffi.ts';
 import {
   mountByData,
@@ -34,7 +35,7 @@ import { recoverStore } from '../../src/store/recover.ts';
 import { verifyLayer } from '../../src/worker/layer-verify.ts';
 import { layerTar } from '../support/images.ts';
 import { addImage, assertExact, BASE_LAYER, TOP_LAYER } from '../support/layer-store-suite.ts';
-import { openStore } from '../support/layers.ts';
+import { type OpenStore, openStore } from '../support/layers.ts';
 import { unmountAllBelow } from '../support/mounts.ts';
 import { temporaryFolder } from '../support/temp.ts';
 
@@ -329,6 +330,50 @@ test('a layer that is about to get its row is no orphan, whatever the clock says
   }
   await done;
   assert(moments > 0, 'it was there without a row for a moment');
+});
+
+test('leases last as long as they should, however the clock is set meanwhile', async () => {
+  const dayMs = 24 * 3600_000;
+  const yearMs = 365 * dayMs;
+  using folder = temporaryFolder('leases');
+  const setting = { wallMs: 60 * yearMs, awakeMs: 0 };
+  const clock = {
+    ...systemClock,
+    nowMs: () => setting.wallMs + setting.awakeMs,
+    monotonicMs: () => setting.awakeMs,
+  };
+  const open = async (): Promise<OpenStore> =>
+    await openStore('overlay2', folder.path, undefined, clock);
+  const lease = async ({ store, stage }: OpenStore): Promise<DiffId> => {
+    const layer = await stage(await layerTar(BASE_LAYER));
+    await store.commit([layer], () => store.leaseInTransaction(layer.diffId));
+    return layer.diffId;
+  };
+  {
+    await using here = await open();
+    const layer = await lease(here);
+    for (const wallMs of [60.1 * yearMs, 0, 40 * yearMs, 60 * yearMs]) {
+      setting.wallMs = wallMs;
+      assert.deepEqual(await here.store.collect(), [], `it was set to ${wallMs}`);
+    }
+    setting.awakeMs += 13 * dayMs;
+    assert.deepEqual(await here.store.collect(), []);
+    setting.awakeMs += 2 * dayMs;
+    assert.deepEqual(await here.store.collect(), [layer], 'they are over');
+    setting.wallMs = 0; // as before the network is there
+    await lease(here);
+    setting.wallMs = 60 * yearMs;
+    await lease(here);
+    assert.deepEqual(await here.store.collect(), []);
+  }
+  // A board without a battery starts again, and is told the time.
+  setting.wallMs = 0;
+  await using here = await open();
+  assert.deepEqual(await here.store.collect(), []);
+  setting.wallMs = 60 * yearMs;
+  assert.deepEqual(await here.store.collect(), []);
+  setting.awakeMs += 15 * dayMs;
+  assert.equal((await here.store.collect()).length, 1);
 });
 
 test('a folder is old when it is from the future', () => {

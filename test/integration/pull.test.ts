@@ -338,9 +338,6 @@ test('a whole layer of a pull that failed is kept over a restart, for a time', a
   here.database.sql('UPDATE layer_leases SET until_ms = ?').run(Date.now() - 1);
   assert.deepEqual(await here.engine.layers.collect(), [first?.diffId], 'it is over');
   await failed(here);
-  here.database.sql('UPDATE layer_leases SET until_ms = until_ms * 2').run();
-  assert.deepEqual(await here.engine.layers.collect(), [first?.diffId], 'the clock was wrong');
-  await failed(here);
   here.engine.layers.dropPartials();
   assert.deepEqual(await here.engine.layers.collect(), [first?.diffId], 'images were pruned');
 

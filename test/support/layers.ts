@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { mkdirSync } from 'node:fs';
 import path from 'node:path';
 import { KeyedLock, TaskGroup } from '../../src/base/async.ts';
+import type { Clock } from '../../src/base/clock.ts';
 import type { DiffId } from '../../src/base/digest.ts';
 import { silentLogger } from '../../src/base/log.ts';
 import { systemClock } from '../../src/kernel/clock.ts';
@@ -35,6 +36,7 @@ export async function openStore(
   driver: 'overlay2' | 'vfs' | '',
   root?: string,
   storage: StorageOptions = { sizeBytes: 0, syncDiffs: true },
+  clock: Clock = systemClock,
 ): Promise<OpenStore> {
   const own = root === undefined ? temporaryFolder('layers') : undefined;
   const dataRoot = dataRootAt(root ?? own?.path ?? '');
@@ -54,8 +56,7 @@ export async function openStore(
   };
   const sys = openSyscalls();
   const context: LayerStoreContext = {
-    ...{ sys, dataRoot, execRoot, database, tasks },
-    clock: systemClock,
+    ...{ sys, dataRoot, execRoot, database, tasks, clock },
     random: { bytes: (n) => randomBytes(n) },
     log: silentLogger,
     locks: new KeyedLock(),

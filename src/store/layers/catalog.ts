@@ -61,6 +61,9 @@ export type CatalogOptions = {
   readonly syncDiffs: boolean;
 };
 
+/** What the wall clock is corrected by bit by bit is less than this between two looks at it. */
+const CLOCK_SET_MS = 60_000;
+
 /** Opens the catalog; makes its folders when they are missing. */
 export function layerCatalog(
   context: LayerStoreContext,
@@ -78,6 +81,16 @@ export function layerCatalog(
   const stageFolders = new Set<string>();
   /** Folders below `layers/` that are about to get their rows. */
   const arriving = new Set<string>();
+
+  /** The wall clock beside the one that nobody sets, as leases know them. */
+  let aheadMs = clock.nowMs() - clock.monotonicMs();
+  const settleLeasesInTransaction = (): void => {
+    const nowMs = clock.nowMs();
+    const jumpMs = Math.round(nowMs - clock.monotonicMs() - aheadMs);
+    const isSet = Math.abs(jumpMs) >= CLOCK_SET_MS;
+    if (isSet) aheadMs += jumpMs;
+    table.settleLeasesInTransaction(nowMs, isSet ? jumpMs : 0);
+  };
 
   const get = (diffId: DiffId): LayerRecord => {
     const record = table.find(diffId);
@@ -196,6 +209,7 @@ export function layerCatalog(
 
   const collect: LayerStore['collect'] = async () => {
     const removed = database.transaction(() => {
+      settleLeasesInTransaction();
       const unused = table.unused(clock.nowMs()).filter(({ diffId }) => !held.has(diffId));
       for (const { diffId } of unused) table.removeInTransaction(diffId);
       return unused;
@@ -246,7 +260,10 @@ export function layerCatalog(
     isUnderWay: (folder) => stageFolders.has(folder) || arriving.has(folder),
     isTrimming: () => trimsUnderWay > 0,
     hold: (diffIds) => held.hold(diffIds),
-    leaseInTransaction: (diffId) => table.leaseInTransaction(diffId, clock.nowMs()),
+    leaseInTransaction: (diffId) => {
+      settleLeasesInTransaction();
+      table.leaseInTransaction(diffId, clock.nowMs());
+    },
     endLease: table.endLease,
     dropPartials: () => {
       table.endLeases();

@@ -95,19 +95,16 @@ export function layerTable({ sql }: Database) {
         blob.headSum,
       );
     },
-    /**
-     * Layers that neither an image nor a container names, and whose lease is over. A lease that is
-     * longer than there is any was given while the clock was wrong.
-     */
+    /** Layers that neither an image nor a container names, and whose lease is over. */
     unused: (nowMs: number): LayerRecord[] =>
       sql(
         `SELECT * FROM layers WHERE diff_id NOT IN (SELECT diff_id FROM image_layers)
          AND diff_id NOT IN (SELECT diff_id FROM rootfs_layers)
          AND diff_id NOT IN (
-           SELECT diff_id FROM layer_leases WHERE until_ms > ?1 AND until_ms <= ?1 + ?2
-           ORDER BY until_ms DESC LIMIT ?3)`,
+           SELECT diff_id FROM layer_leases WHERE until_ms > ?1
+           ORDER BY until_ms DESC LIMIT ?2)`,
       )
-        .all(nowMs, LIMITS.partialLayerMs, LIMITS.leasedLayersMax)
+        .all(nowMs, LIMITS.leasedLayersMax)
         .map(recordFrom),
     /** One that an image names needs none. */
     leaseInTransaction: (diffId: DiffId, nowMs: number): void => {
@@ -115,6 +112,16 @@ export function layerTable({ sql }: Database) {
         `INSERT OR REPLACE INTO layer_leases SELECT ?1, ?2
          WHERE NOT EXISTS (SELECT 1 FROM image_layers WHERE diff_id = ?1)`,
       ).run(diffId, nowMs + LIMITS.partialLayerMs);
+    },
+    /**
+     * Leases go on when the clock was set: by what it went `byMs` further since they were given, or
+     * were looked at. One that is longer than there is any was given before a start at which the
+     * clock was behind, as that of a board without a battery is: it begins anew.
+     */
+    settleLeasesInTransaction: (nowMs: number, byMs: number): void => {
+      if (byMs !== 0) sql('UPDATE layer_leases SET until_ms = until_ms + ?').run(byMs);
+      const untilMs = nowMs + LIMITS.partialLayerMs;
+      sql('UPDATE layer_leases SET until_ms = ?1 WHERE until_ms > ?1').run(untilMs);
     },
     endLease: (diffId: DiffId): void => {
       sql('DELETE FROM layer_leases WHERE diff_id = ?').run(diffId);
