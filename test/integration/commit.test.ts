@@ -83,6 +83,31 @@ describe('commit', () => {
     await box.remove(id);
   });
 
+  test('knows the image it was made from, which stays as long; a build cache is not told of it', async () => {
+    const id = await box.create({ Cmd: ['true'] });
+    const { Image: base } = (await box.daemon.json('GET', `/containers/${id}/json`)) as {
+      Image: string;
+    };
+    const { Id: nameless } = (await tryCommit(id, {})).json() as { Id: string };
+    const { Parent } = (await box.daemon.json('GET', `/images/${nameless}/json`)) as {
+      Parent: string;
+    };
+    assert.equal(Parent, base);
+    const listed = (await box.daemon.json('GET', '/images/json')) as {
+      Id: string;
+      ParentId: string;
+    }[];
+    assert.equal(listed.find((each) => each.Id === nameless)?.ParentId, base);
+    await box.remove(id);
+    const refused = await box.daemon.api('DELETE', `/images/${base}?force=true`);
+    assert.equal(refused.status, 409);
+    assert.match(refused.text, /image has dependent child images/);
+    await box.daemon.json('POST', '/build/prune');
+    await box.daemon.json('GET', `/images/${nameless}/json`);
+    await box.daemon.json('DELETE', `/images/${nameless}`);
+    await box.daemon.json('GET', `/images/${base}/json`);
+  });
+
   test('of a new entrypoint leaves no command that was for the old one', async () => {
     const id = await box.create({ Cmd: ['echo', 'old'] });
     const { Config } = await commit(id, 'entry', ['ENTRYPOINT ["/bin/echo"]']);

@@ -1,10 +1,12 @@
 import { isEngineError } from '../../base/errors.ts';
 import type { BuildPruneResult } from '../../spec/docker/image.ts';
 import { checkFilterKeys, type Filters, pruneUntilNs } from '../../spec/filters.ts';
+import type { ImageRecord } from '../../store/images.ts';
 import type { Call } from '../call.ts';
 import type { Engine } from '../engine.ts';
 import { diskBytes } from '../images/prune.ts';
 import { removeImage } from '../images/remove.ts';
+import { configOf } from './commit-step.ts';
 
 /**
  * `POST /build/prune`: the classic builder's cache is the images of its steps. Those that led to no
@@ -25,7 +27,7 @@ export async function buildPrune(
   for (const image of images.list()) {
     if (call.signal.aborted) break;
     const createdNs = BigInt(image.createdMs) * 1_000_000n;
-    const isStep = images.findParent(image.id) !== undefined && !images.hasChildren(image.id);
+    const isStep = isLastStep(engine, image);
     const isNamed = images.tagsOf(image.id).length + images.repoDigestsOf(image.id).length > 0;
     const isNew = untilNs !== undefined && createdNs > untilNs;
     if (!isStep || isNamed || isNew) continue;
@@ -44,4 +46,10 @@ export async function buildPrune(
     attributes: { reclaimed: String(SpaceReclaimed) },
   });
   return { CachesDeleted: deleted, SpaceReclaimed };
+}
+
+/** Of a build, and not of a commit, which is somebody's work. */
+function isLastStep({ store: { images } }: Engine, image: ImageRecord): boolean {
+  if (images.findParent(image.id) === undefined || images.hasChildren(image.id)) return false;
+  return configOf(image).container_config !== null;
 }

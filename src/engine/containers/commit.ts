@@ -71,6 +71,7 @@ export async function containerCommit(
     repoDigests: [],
     manifests: [],
     cause: 'commit',
+    parent: container.document.imageId,
   });
   const name = reference === undefined ? '' : familiarReference(reference);
   containerEvent(engine, container, 'commit', {
