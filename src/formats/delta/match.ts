@@ -35,7 +35,7 @@ class SeedTable {
   readonly #power: number;
 
   constructor(old: Uint8Array) {
-    const stride = old.length <= 16 << 20 ? 1 : old.length <= 48 << 20 ? 4 : 8;
+    const stride = old.length <= 16 << 20 ? 1 : old.length <= 48 << 20 ? 2 : 8;
     this.seedBytes = stride === 8 ? 24 : 16;
     const bits = Math.min(
       26,
@@ -204,8 +204,8 @@ class Scanner {
 }
 
 /**
- * The instructions that make `target` of `old`, in order. Memory: 8 to 12 bytes for each byte of
- * an old file up to 16 MiB, about one for larger ones.
+ * The instructions that make `target` of `old`, in order. Memory: 4 to 16 bytes for each byte of
+ * an old file up to 48 MiB, 1 to 3 for larger ones: no more than 256 MiB.
  */
 export function* matchFiles(old: Uint8Array, target: Uint8Array): Generator<Instruction> {
   const scanner = new Scanner(old, target);
