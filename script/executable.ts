@@ -66,6 +66,7 @@ try {
       init: at('build/init'),
       userns: at('build/userns'),
       'unpacker.so': at('build/unpacker.so'),
+      'remover.so': at('build/remover.so'),
       'cli.cjs': at('build/cli.cjs'),
       'cli.cache': codeCache('cli', work),
       'daemon.cjs': at('build/daemon.cjs'),

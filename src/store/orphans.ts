@@ -1,4 +1,5 @@
 import { lstatSync, readdirSync } from 'node:fs';
+import { readdir } from 'node:fs/promises';
 import path from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import { errnoOf } from '../base/errors.ts';
@@ -22,11 +23,16 @@ export async function findOrphanedObjects(
     findUnusedObjects({ sys, ...dataRoot }, signal),
   );
   const found: OrphanedObjects[] = [];
-  for (const { group, files } of unused) {
+  for (const { group, trees, files } of unused) {
     const place = path.join(dataRoot.objects, group);
     if (!isOld(place)) continue;
+    const all = [...files];
+    for (const tree of trees) {
+      const names = await readdir(tree, { recursive: true });
+      for (const name of names) all.push(path.join(tree, name));
+    }
     let bytes = 0;
-    for (const [i, file] of files.entries()) {
+    for (const [i, file] of all.entries()) {
       if (i % SLICE_FILES === 0) {
         await setImmediate();
         signal.throwIfAborted();
@@ -44,7 +50,7 @@ const SLICE_FILES = 64;
 /** What goes with a name: nothing while the file has others. */
 function ownBytes(file: string): number {
   const stats = lstatSync(file, { throwIfNoEntry: false });
-  return stats === undefined || stats.nlink > 1 ? 0 : stats.size;
+  return stats?.isFile() === true && stats.nlink === 1 ? stats.size : 0;
 }
 
 /**

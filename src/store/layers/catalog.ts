@@ -298,7 +298,7 @@ async function trimObjects(
   const { objects, layers } = dataRoot;
   await locks.run(OBJECTS_LOCK, async () => {
     const removed = await trimGroups({ sys, objects, layers, isCurrent }, signal);
-    if (removed > 0) log.debug('removed shared contents that nothing uses', { files: removed });
+    if (removed > 0) log.debug('removed shared contents that nothing uses', { groups: removed });
   });
 }
 

@@ -6,10 +6,15 @@ import { dataLoss, errnoOf } from '../../base/errors.ts';
 import { type ByteString, fromText, pathArg, toBytes } from '../../formats/byte-string.ts';
 import { decodeLayerContents } from '../../formats/layer-contents.ts';
 import { readLayerHeaders } from '../../formats/layer-headers.ts';
-import { AT } from '../../kernel/constants.ts';
 import { removeTree } from '../../kernel/remove-tree.ts';
 import { CWD, type Syscalls } from '../../kernel/syscalls.ts';
-import { type ObjectName, objectPlace, parseObjectPlace, STAGED_OBJECTS } from './object-place.ts';
+import {
+  bucketOf,
+  type ObjectName,
+  objectPlace,
+  parseObjectPlace,
+  STAGED_OBJECTS,
+} from './object-place.ts';
 
 /**
  * Contents that layers share. `objects/GROUP/BUCKET/NUMBER` (`object-place.ts`) is one more name (a
@@ -108,15 +113,12 @@ export type TrimContext = {
   readonly isCurrent: () => boolean;
 };
 
-/** What of the group of a layer that is gone no layer uses. */
+/** What of the group of a layer that is gone no layer uses: absolute paths. */
 export type UnusedObjects = {
   readonly group: string;
-  /** Absolute paths. */
+  /** With all that is in them: the group itself, or folders in it. */
+  readonly trees: readonly string[];
   readonly files: readonly string[];
-  /** Absolute paths of the folders in it that have nothing else. */
-  readonly folders: readonly string[];
-  /** All that it has. */
-  readonly isWhole: boolean;
 };
 
 /**
@@ -140,47 +142,37 @@ export async function findUnusedObjects(
   }
   const found: UnusedObjects[] = [];
   for (const [group, needed] of orphans) {
-    const unused = { files: [], folders: [] };
-    await findUnused(path.join(objects, group), needed, unused);
-    const isWhole = needed.size === 0;
-    if (isWhole || unused.files.length + unused.folders.length > 0) {
-      found.push({ ...unused, group, isWhole });
-    }
+    const unused = await findUnused(path.join(objects, group), needed);
+    if (unused.trees.length + unused.files.length > 0) found.push({ ...unused, group });
   }
   return found;
 }
 
-/** Adds what lies in `folder` and is not needed; gives whether that is all of it. */
 async function findUnused(
   folder: string,
   needed: ReadonlySet<number>,
-  unused: { readonly files: string[]; readonly folders: string[] },
-): Promise<boolean> {
-  let isAll = true;
-  for (const entry of await readdir(folder, { withFileTypes: true })) {
-    const below = `${folder}/${entry.name}`;
-    if (entry.isDirectory()) {
-      const isUnused = await findUnused(below, needed, unused);
-      if (isUnused) unused.folders.push(below);
-      isAll &&= isUnused;
-    } else if (needed.has(Number(entry.name))) isAll = false;
-    else unused.files.push(below);
+): Promise<Omit<UnusedObjects, 'group'>> {
+  if (needed.size === 0) return { trees: [folder], files: [] };
+  const buckets = new Set(Array.from(needed, bucketOf));
+  const trees: string[] = [];
+  const files: string[] = [];
+  for (const name of await readdir(folder)) {
+    const below = `${folder}/${name}`;
+    if (buckets.has(name)) {
+      const unused = (await readdir(below)).filter((each) => !needed.has(Number(each)));
+      files.push(...unused.map((each) => `${below}/${each}`));
+    } else trees.push(below);
   }
-  return isAll;
+  return { trees, files };
 }
 
-/** Removes what {@link findUnusedObjects} finds; gives the number of names that went. */
+/** Removes what {@link findUnusedObjects} finds; gives the number of groups that it was in. */
 export async function trimGroups(context: TrimContext, signal: AbortSignal): Promise<number> {
-  const { sys, objects } = context;
-  let removed = 0;
+  const { sys } = context;
   const unused = await findUnusedObjects(context, signal);
   if (!context.isCurrent()) return 0;
-  for (const { group, files, folders, isWhole } of unused) {
-    removed += files.length;
-    if (isWhole) {
-      await removeTree(sys, path.join(objects, group), { signal });
-      continue;
-    }
+  for (const { trees, files } of unused) {
+    for (const tree of trees) await removeTree(sys, tree, { signal });
     for (const [i, file] of files.entries()) {
       if (i % SLICE_FILES === 0) {
         await setImmediate();
@@ -188,9 +180,8 @@ export async function trimGroups(context: TrimContext, signal: AbortSignal): Pro
       }
       sys.unlinkat(CWD, file, 0);
     }
-    for (const folder of folders) sys.unlinkat(CWD, folder, AT.REMOVEDIR);
   }
-  return removed;
+  return unused.length;
 }
 
 const SLICE_FILES = 64;
