@@ -27,10 +27,7 @@ export async function findOrphanedObjects(
     const place = path.join(dataRoot.objects, group);
     if (!isOld(place)) continue;
     const all = [...files];
-    for (const tree of trees) {
-      const names = await readdir(tree, { recursive: true });
-      for (const name of names) all.push(path.join(tree, name));
-    }
+    for (const tree of trees) for (const file of await namesBelow(tree)) all.push(file);
     let bytes = 0;
     for (const [i, file] of all.entries()) {
       if (i % SLICE_FILES === 0) {
@@ -46,6 +43,17 @@ export async function findOrphanedObjects(
 
 /** Looked at without a pause. */
 const SLICE_FILES = 64;
+
+/** Absolute; none of a tree that goes meanwhile. */
+async function namesBelow(tree: string): Promise<string[]> {
+  try {
+    const names = await readdir(tree, { recursive: true });
+    return names.map((name) => path.join(tree, name));
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return [];
+    throw error;
+  }
+}
 
 /** What goes with a name: nothing while the file has others. */
 function ownBytes(file: string): number {
