@@ -17,13 +17,16 @@ import { checksums } from '../src/formats/tar-header.ts';
 import { encodeTarHeader, TAR_END, tarPadding } from '../src/formats/tar-writer.ts';
 import { openSyscalls } from '../src/kernel/ffi.ts';
 import { removeTree } from '../src/kernel/remove-tree.ts';
+import type { Syscalls } from '../src/kernel/syscalls.ts';
 import { layerTar } from '../src/store/layers/layer-tar.ts';
 import { extractLayer } from '../src/worker/extract.ts';
+import { treeOf } from '../test/support/layer-samples.ts';
 
 /**
  * Hostile layers: tars of entries that fight over the same few names, links and whiteouts, with
  * bytes changed afterwards, extracted into a tmpfs beside files that must not change. Each either
- * comes out, and then its exact tar comes back, or is refused with one error of the engine's.
+ * comes out, and then its exact tar comes back, or is refused with one error of the engine's; and
+ * what comes of it is the same whether a thread of its own makes the files or not.
  */
 export type LayerFuzz = AsyncDisposable & {
   /** Runs one case; says whether it came out. Throws when a property does not hold. */
@@ -152,6 +155,23 @@ function surroundings(folder: string): string {
   return `${names.map(of).join('\n')} ${readFileSync(path.join(folder, 'canary'), 'utf8')}`;
 }
 
+/** What came of a layer: its diffID or the error's words, and what it is on the disk. */
+type Outcome = {
+  readonly isWhole: boolean;
+  readonly told: string;
+  readonly tree: Record<string, unknown>;
+};
+
+/** The tree without the times of directories that no entry speaks of: these are as they were made. */
+function timeless(sys: Syscalls, directory: string, began: bigint): Record<string, unknown> {
+  const tree = treeOf(sys, path.join(directory, 'diff'));
+  for (const [name, node] of Object.entries(tree)) {
+    const { mtime } = node as { readonly mtime: bigint };
+    if (mtime >= began) tree[name] = { ...(node as object), mtime: 'now' };
+  }
+  return tree;
+}
+
 /** Mounts a tmpfs and puts the canaries in. Needs root. */
 export function openLayerFuzz(): LayerFuzz {
   const sys = openSyscalls();
@@ -162,28 +182,35 @@ export function openLayerFuzz(): LayerFuzz {
   writeFileSync(path.join(folder, 'work/canary'), 'alive');
   const before = surroundings(folder);
   const canary = path.join(folder, 'work/canary');
-  const run = async (seed: number): Promise<boolean> => {
+  const runBy = async (seed: number, withoutThread: boolean): Promise<Outcome> => {
     const random = randomOf(seed);
     const directory = path.join(folder, 'work/layer');
     const bytes = mutate(layer(random), random);
-    let diffId: string | undefined;
+    const began = BigInt(Date.now() - 1000) * 1_000_000n;
+    let outcome: Outcome | undefined;
     try {
-      const options = { sys, directory, expected: {}, origin: undefined };
+      const options = { sys, directory, expected: {}, origin: undefined, withoutThread };
       const signal = new AbortController().signal;
       const made = await extractLayer({ ...options, source: chunks(bytes, random), signal });
-      diffId = made.diffId;
+      outcome = { isWhole: true, told: made.diffId, tree: timeless(sys, directory, began) };
       const back = Buffer.concat([...layerTar({ sys, ...made })]);
       assert.ok(back.equals(bytes), 'the exact tar comes back');
     } catch (error) {
       if (!isEngineError(error) || error.kind === 'canceled') throw error;
-      assert.equal(diffId, undefined, `what came out is whole: ${error.message}`);
+      assert.equal(outcome, undefined, `what came out is whole: ${error.message}`);
       assert.match(error.message, /^[^\n]{5,6000}$/);
+      outcome = { isWhole: false, told: error.message, tree: {} };
     }
     assert.equal(surroundings(folder), before, 'nothing around the layer changed');
     assert.equal(readFileSync(canary, 'utf8'), 'alive');
     assert.deepEqual(readdirSync(path.join(folder, 'work')).sort(), ['canary', 'layer']);
     await removeTree(sys, directory);
-    return diffId !== undefined;
+    return outcome;
+  };
+  const run = async (seed: number): Promise<boolean> => {
+    const outcome = await runBy(seed, false);
+    assert.deepEqual(outcome, await runBy(seed, true), 'both ways make the same');
+    return outcome.isWhole;
   };
   return {
     run,

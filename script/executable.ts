@@ -65,6 +65,7 @@ try {
       shim: at('build/shim'),
       init: at('build/init'),
       userns: at('build/userns'),
+      'maker.so': at('build/maker.so'),
       'unpacker.so': at('build/unpacker.so'),
       'remover.so': at('build/remover.so'),
       'cli.cjs': at('build/cli.cjs'),

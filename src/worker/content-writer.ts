@@ -17,6 +17,11 @@ export type ContentWriterOptions = {
    * this content already, or all of them.
    */
   readonly create: () => { readonly fd: number; readonly filledBytes: number };
+  /**
+   * Takes a content of which nothing is here, in order, for a file that is made elsewhere; false at
+   * the first bytes where that cannot be: then `create` is called.
+   */
+  readonly post?: (bytes: Buffer, offset: number) => boolean;
   readonly onWritten: (bytes: number) => void;
   /** The file that the content is being read from: what lies in that very file is not compared. */
   readonly source: () => FileIdentity | undefined;
@@ -37,6 +42,7 @@ export class ContentWriter implements Disposable {
   #at = 0;
   #candidate: OpenContent | undefined;
   #isSource = false;
+  #isPosted = false;
   #fd = -1;
   #filledBytes = 0;
   #sum = 0;
@@ -70,10 +76,15 @@ export class ContentWriter implements Disposable {
       rest = bytes.subarray(taken);
     }
     if (rest.length === 0) return;
+    if (this.#isPosted) this.#options.post?.(rest, this.#at);
+    else this.#compareOrWrite(rest);
+    this.#at += rest.length;
+  }
+
+  #compareOrWrite(rest: Buffer): void {
     const isEqual = this.#isSource || this.#candidate?.equals(rest, this.#at) === true;
     if (this.#candidate !== undefined && !isEqual) this.#differs();
     if (this.#candidate === undefined) this.#write(rest, this.#at);
-    this.#at += rest.length;
   }
 
   #decide(): void {
@@ -90,7 +101,8 @@ export class ContentWriter implements Disposable {
       }
       open?.[Symbol.dispose]();
     }
-    this.#write(bytes, 0);
+    this.#isPosted = this.#options.post?.(bytes, 0) === true;
+    if (!this.#isPosted) this.#write(bytes, 0);
   }
 
   #differs(): void {

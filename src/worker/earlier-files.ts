@@ -38,6 +38,11 @@ export class EarlierFiles implements Disposable {
     this.hasTree = this.#diffFd >= 0;
   }
 
+  /** Nothing is found in it any more. */
+  get isOver(): boolean {
+    return this.#diffFd < 0;
+  }
+
   /** Opens the file at a clean path when its content lies in it; undefined when not. */
   open(clean: ByteString, sizeBytes: number): EarlierFile | undefined {
     if (this.#diffFd < 0) return undefined;

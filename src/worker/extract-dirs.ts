@@ -32,13 +32,25 @@ export type LayerDir = {
   readonly aliases: Set<ByteString>;
 };
 
+/** What making directories depends on besides the kernel. */
+export type DirsHost = {
+  /** Notes that a name is made; true when it is certain that there was none. */
+  readonly take: (path: ByteString) => boolean;
+  /** Waits until all names that are being made elsewhere are there. */
+  readonly settle: () => void;
+  /** Gives a directory its times and closes it, when nothing more that was begun goes into it. */
+  readonly letGo: (dir: LayerDir) => void;
+};
+
 const OPEN_DIRS_MAX = 256;
+const { O_NOFOLLOW } = constants;
 const OPEN_DIR = constants.O_RDONLY | constants.O_DIRECTORY | O_CLOEXEC;
 const LINKS_MAX = 40;
 
 export class LayerDirs implements Disposable {
   readonly root: LayerDir;
   readonly #sys: Syscalls;
+  readonly #host: DirsHost;
   readonly #rootPath: ByteString;
   /** By path as asked for; the first is the one that was not used for longest. */
   readonly #byAlias = new Map<ByteString, LayerDir>();
@@ -46,8 +58,9 @@ export class LayerDirs implements Disposable {
   readonly #byPath = new Map<ByteString, LayerDir>();
   #last: { path: ByteString; dir: LayerDir };
 
-  constructor(sys: Syscalls, rootFd: number) {
+  constructor(sys: Syscalls, rootFd: number, host: DirsHost) {
     this.#sys = sys;
+    this.#host = host;
     this.#rootPath = realPath(rootFd);
     this.root = describe(rootFd, '' as ByteString);
     this.#last = { path: '' as ByteString, dir: this.root };
@@ -66,6 +79,13 @@ export class LayerDirs implements Disposable {
   }
 
   #openAnew(path: ByteString, links: number): LayerDir {
+    const { parent, name } = splitLayerPath(path);
+    const above = parent === '' ? this.root : this.#byAlias.get(parent);
+    if (above !== undefined && this.#host.take(inside(above, name))) {
+      this.#sys.mkdirat(above.fd, pathArg(name), 0o755);
+      return this.#openMade(path, above, name);
+    }
+    this.#host.settle();
     let fd: number;
     try {
       fd = this.#resolve(path);
@@ -94,6 +114,7 @@ export class LayerDirs implements Disposable {
     const { parent, name } = splitLayerPath(path);
     const above =
       parent === '' ? this.root : (this.#byAlias.get(parent) ?? this.#openAnew(parent, links));
+    this.#host.take(inside(above, name));
     try {
       this.#sys.mkdirat(above.fd, pathArg(name), 0o755);
     } catch (error) {
@@ -103,18 +124,33 @@ export class LayerDirs implements Disposable {
       const from = target.startsWith('/') ? '' : `/${above.path}`;
       return this.#openAnew(cleanLayerPath(`${from}/${target}` as ByteString), links + 1);
     }
-    return this.#openAnew(path, links);
+    return this.#openMade(path, above, name);
   }
 
-  /** Takes over a directory that was just made in `above` and opened. */
-  adopt(path: ByteString, above: LayerDir, name: ByteString, fd: number): LayerDir {
-    const real = (above.path === '' ? name : `${above.path}/${name}`) as ByteString;
+  #openMade(path: ByteString, above: LayerDir, name: ByteString): LayerDir {
+    const fd = this.#sys.openat2(above.fd, pathArg(name), { flags: OPEN_DIR | O_NOFOLLOW });
+    return this.#keep(path, describe(fd, inside(above, name)));
+  }
+
+  /**
+   * Takes over a directory of `above` that was opened, and gives it the times that it is to have.
+   * Whether it has the setgid bit is the caller's to say.
+   */
+  adopt(
+    path: ByteString,
+    above: LayerDir,
+    { name, fd, atime, mtime }: Pick<LayerDir, 'fd' | 'atime' | 'mtime'> & { name: ByteString },
+  ): LayerDir {
+    const real = inside(above, name);
     const known = this.#byPath.get(real);
-    if (known !== undefined) {
-      closeSync(fd);
-      return this.#alias(path, known);
+    if (known === undefined) {
+      const aliases = new Set<ByteString>();
+      return this.#keep(path, { fd, path: real, atime, mtime, hasSetgid: false, aliases });
     }
-    return this.#keep(path, describe(fd, real));
+    closeSync(fd);
+    known.atime = atime;
+    known.mtime = mtime;
+    return this.#alias(path, known);
   }
 
   #keep(path: ByteString, dir: LayerDir): LayerDir {
@@ -148,16 +184,13 @@ export class LayerDirs implements Disposable {
     for (const alias of dir.aliases) this.#byAlias.delete(alias);
     this.#byPath.delete(dir.path);
     if (this.#last.dir === dir) this.#last = { path: '' as ByteString, dir: this.root };
-    try {
-      this.#sys.futimens(dir.fd, dir.atime, dir.mtime);
-    } finally {
-      closeSync(dir.fd);
-    }
+    this.#host.letGo(dir);
   }
 
   /** Lets all directories go and gives them their times; for when one was moved, and at the end. */
   forget(): void {
     for (const dir of [...this.#byPath.values()]) this.#release(dir);
+    this.#host.settle();
     this.#sys.futimens(this.root.fd, this.root.atime, this.root.mtime);
   }
 
@@ -167,6 +200,11 @@ export class LayerDirs implements Disposable {
     this.#byAlias.clear();
     closeSync(this.root.fd);
   }
+}
+
+/** The path of a name in a directory, without symlinks. */
+export function inside(dir: LayerDir, name: ByteString): ByteString {
+  return (dir.path === '' ? name : `${dir.path}/${name}`) as ByteString;
 }
 
 function describe(fd: number, path: ByteString): LayerDir {

@@ -18,7 +18,8 @@ import { METACOPY, NO_VALUE, REDIRECT, redirectTo } from '../store/layers/object
 import type { ContentWriter } from './content-writer.ts';
 import type { EarlierFile } from './earlier-files.ts';
 import { explain } from './extract-error.ts';
-import { LayerTree, type LayerTreeOptions } from './extract-tree.ts';
+import { LayerTree } from './extract-tree.ts';
+import type { LayerTreeOptions } from './layer-places.ts';
 import type { LayerSharing } from './layer-sharing.ts';
 
 /** What the entries of a layer's tar go to. */
@@ -29,6 +30,7 @@ export type LayerSink = Disposable &
     | 'content'
     | 'entryEnd'
     | 'finish'
+    | 'firstOf'
     | 'fileBytes'
     | 'hasApart'
     | 'writtenBytes'
@@ -206,6 +208,10 @@ class ImageTree implements LayerSink {
       }
     }
     return tree;
+  }
+
+  firstOf(error: unknown): unknown {
+    return this.#tree === undefined ? error : this.#tree.firstOf(error);
   }
 
   finish(): void {

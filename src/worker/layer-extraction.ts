@@ -54,7 +54,7 @@ export type ExtractionOptions = {
   };
   /** The same files for who brings the bytes up to the checkpoint by other ways. */
   readonly files?: EarlierFiles | undefined;
-  /** For tests: what happens where no thread can unpack. */
+  /** For tests: what happens where no threads can unpack and make files. */
   readonly withoutThread?: boolean | undefined;
 };
 
@@ -135,6 +135,7 @@ export class LayerExtraction implements AsyncDisposable {
       earlier: options.from?.files ?? options.files,
       onWarning: options.onWarning ?? (() => undefined),
       onMoved: (number, from) => this.#headers.moved(number, from),
+      withoutThread: options.withoutThread,
     });
     this.#tar = new TarReader({
       entry: (entry) => {
@@ -203,7 +204,8 @@ export class LayerExtraction implements AsyncDisposable {
    * when it matches is the damage the producer's. Without a digest, or when it is our disk that
    * fails, nothing is to be learned from the rest.
    */
-  fail(error: unknown): void {
+  fail(cause: unknown): void {
+    const error = this.#tree.firstOf(cause);
     const isTheirs = isEngineError(error) && errnoOf(error) === undefined;
     if (!isTheirs || this.#options.expected.digest === undefined) throw error;
     this.#failure = error;
@@ -269,7 +271,8 @@ export class LayerExtraction implements AsyncDisposable {
       } finally {
         process.umask(umask);
       }
-    } catch (error) {
+    } catch (cause) {
+      const error = this.#tree.firstOf(cause);
       this.#checkBlob(this.#intake.digests().blob, error);
       throw error;
     }

@@ -13,6 +13,7 @@ import {
 import { isReservedXattr } from '../formats/layer-path.ts';
 import type { TarEntry } from '../formats/tar-entry.ts';
 import { FADV, O_CLOEXEC } from '../kernel/constants.ts';
+import type { OtherName } from '../kernel/file-maker.ts';
 import { CWD, type Syscalls } from '../kernel/syscalls.ts';
 import {
   bucketOf,
@@ -109,7 +110,7 @@ export class LayerSharing implements Disposable {
   writer(
     entry: TarEntry,
     path: ByteString,
-    to: Pick<ContentWriterOptions, 'create' | 'onWritten'>,
+    to: Pick<ContentWriterOptions, 'create' | 'post' | 'onWritten'>,
   ): ContentWriter {
     return new ContentWriter({
       sys: this.#sys,
@@ -213,17 +214,16 @@ export class LayerSharing implements Disposable {
   }
 
   /** Notes a file that has a content of its own, for layers to come. */
-  offer(file: {
-    readonly dirFd: number;
-    readonly name: string | Uint8Array;
-    readonly path: ByteString;
-    readonly sum: number;
-    readonly bytes: number;
-  }): void {
-    const { sum, path: place, bytes } = file;
+  offer(at: { dirFd: number; name: string | Uint8Array }, content: OwnContent): void {
+    const object = this.promise(content);
+    this.#sys.linkat(at.dirFd, at.name, object.dirFd, object.name);
+  }
+
+  /** The same for a file that is yet to be made: gives the name that it must get in the end. */
+  promise(content: OwnContent): OtherName {
     const number = this.#nextObject();
-    this.#sys.linkat(file.dirFd, file.name, this.#objectsFd, placeInGroup(number));
-    this.offered({ number, path: place, sum, bytes });
+    this.offered({ number, ...content });
+    return { dirFd: this.#objectsFd, name: placeInGroup(number) };
   }
 
   #nextObject(): number {
@@ -243,12 +243,7 @@ export class LayerSharing implements Disposable {
   }
 
   /** Notes the content of an object of the layer itself, and gives it as others would find it. */
-  offered(object: {
-    readonly number: number;
-    readonly path: ByteString;
-    readonly sum: number;
-    readonly bytes: number;
-  }): LocalContent {
+  offered(object: OwnContent & { readonly number: number }): LocalContent {
     const { number, path: at, sum, bytes } = object;
     const content = { sum, place: placeSum(at), group: '', number, bytes, isLinked: false };
     this.#contents.add(content);
@@ -291,6 +286,9 @@ export class LayerSharing implements Disposable {
     if (this.#objectsFd >= 0) closeSync(this.#objectsFd);
   }
 }
+
+/** A content that the layer brings. */
+type OwnContent = { readonly path: ByteString; readonly sum: number; readonly bytes: number };
 
 /** What FICLONE says where there are no reflinks. */
 const NO_REFLINK = new Set(['EOPNOTSUPP', 'ENOTTY', 'EXDEV', 'EINVAL', 'ENOSYS']);

@@ -1,5 +1,6 @@
 import { closeSync } from 'node:fs';
 import { FADV, SYNC_FILE_RANGE } from '../kernel/constants.ts';
+import type { FileMaker } from '../kernel/file-maker.ts';
 import type { Syscalls } from '../kernel/syscalls.ts';
 
 /**
@@ -27,6 +28,10 @@ export class Writeback implements AsyncDisposable {
   #closed: number[] = [];
   #bytes = 0;
   #inFlight: Promise<void> | undefined;
+  /** Files that were posted since the last turn. */
+  #posted = 0;
+  /** Makes files elsewhere, and holds them; it must be there until this is disposed of. */
+  maker: Pick<FileMaker<unknown>, 'settle' | 'heldFiles' | 'writeOut'> | undefined;
 
   /** `filesystemFd` is any descriptor on the filesystem that is written to. */
   constructor(sys: Syscalls, filesystemFd: number) {
@@ -51,23 +56,38 @@ export class Writeback implements AsyncDisposable {
     if (this.#currentBytes > 0) this.#closed.push(this.#current);
     else closeSync(this.#current);
     this.#current = -1;
-    if (this.#closed.length === HELD_FILES) {
-      this.#room ??= this.#sys.roomForDescriptors(this.#filesystemFd, DESCRIPTORS);
-    }
+    this.#makeRoom();
+  }
+
+  /** Bytes of a file were posted to the {@link maker}; with `isLast` it is complete. */
+  posted(bytes: number, isLast: boolean): void {
+    this.#bytes += bytes;
+    if (!isLast) return;
+    this.#posted += 1;
+    this.#makeRoom();
+  }
+
+  #makeRoom(): void {
+    if (this.#closed.length + this.#posted !== HELD_FILES) return;
+    this.#room ??= this.#sys.roomForDescriptors(this.#filesystemFd, DESCRIPTORS);
   }
 
   /** True when a batch is full: then {@link turn} is due. */
   get isFull(): boolean {
-    return this.#bytes >= BATCH_BYTES || this.#closed.length >= BATCH_FILES;
+    return this.#bytes >= BATCH_BYTES || this.#closed.length + this.#posted >= BATCH_FILES;
   }
 
   /** Starts writing the batch out; waits for the one before it. */
   async turn(): Promise<void> {
+    await this.#begin(this.#bytes > 0);
+  }
+
+  async #begin(needsSync: boolean): Promise<void> {
     await this.#inFlight;
     const files = this.#closed;
     const open = this.#current;
-    const needsSync = this.#bytes > 0;
     this.#closed = [];
+    this.#posted = 0;
     this.#bytes = 0;
     this.#inFlight = this.#writeOut(files, open, needsSync);
     // Its failure is thrown by the next turn; until then it must not count as unhandled.
@@ -76,7 +96,7 @@ export class Writeback implements AsyncDisposable {
 
   async #writeOut(files: readonly number[], open: number, needsSync: boolean): Promise<void> {
     try {
-      if (needsSync) await this.#sys.syncfsAsync(this.#filesystemFd);
+      if (needsSync) await this.#sync();
       for (const fd of files) this.#sys.fadvise(fd, 0, 0, FADV.DONTNEED);
       // Still open, or closed since and then part of the next batch.
       if (open >= 0 && needsSync) this.#sys.fadvise(open, 0, 0, FADV.DONTNEED);
@@ -85,19 +105,29 @@ export class Writeback implements AsyncDisposable {
     }
   }
 
+  async #sync(): Promise<void> {
+    if (this.maker === undefined) await this.#sys.syncfsAsync(this.#filesystemFd);
+    else await this.maker.writeOut(this.#filesystemFd, true);
+  }
+
   /**
    * All contents are written and out of the cache when this resolves; what makes them findable need
    * not be: that is the syncfs of the commit. A few files are therefore written one by one, as a
    * syncfs writes all metadata that is half filled, here and then once more.
    */
   async finish(): Promise<void> {
+    this.maker?.settle();
     await this.#inFlight;
-    const hasFew = this.#closed.length <= FEW_FILES && this.#bytes < BATCH_BYTES;
+    // Not only those of this batch: what was posted in the one before may have been made since.
+    const held = this.maker?.heldFiles ?? 0;
+    const hasFew = this.#closed.length + held <= FEW_FILES && this.#bytes < BATCH_BYTES;
     if (hasFew && this.#current < 0) {
       for (const fd of this.#closed) this.#sys.syncFileRange(fd, 0, 0, WRITE_AND_WAIT);
-      this.#bytes = 0;
+      if (held > 0) await this.maker?.writeOut(this.#filesystemFd, false);
+      await this.#begin(false);
+    } else {
+      await this.#begin(this.#bytes > 0 || held > 0);
     }
-    await this.turn();
     await this.#inFlight;
     await this.#room;
   }

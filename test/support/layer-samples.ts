@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { lstatSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import path from 'node:path';
 import fc from 'fast-check';
+import { type ByteString, fromText, pathArg, toBytes } from '../../src/formats/byte-string.ts';
 import type { Syscalls } from '../../src/kernel/syscalls.ts';
 import type { LayerEntry } from './images.ts';
 
@@ -63,12 +64,14 @@ export const layerPair: fc.Arbitrary<[LayerEntry[], LayerEntry[]]> = fc
     withTargets([...hidden, ...lower.slice(0, lower.length / 2), ...upper]),
   ]);
 
-/** All that a program can see of a tree, by path; names of one file have the same `same`. */
+/** All that a program can see of a tree, by path (latin1); names of one file have the same `same`. */
 export function treeOf(sys: Syscalls, root: string): Record<string, unknown> {
   const tree: Record<string, unknown> = {};
+  const top = fromText(root);
   const firstNames = new Map<string, string>();
   const visit = (name: string): void => {
-    const full = path.join(root, name);
+    const place = path.posix.join(top, name) as ByteString;
+    const full = toBytes(place);
     const stats = lstatSync(full, { bigint: true });
     const isDirectory = stats.isDirectory();
     const identity = `${stats.dev} ${stats.ino}`;
@@ -84,9 +87,12 @@ export function treeOf(sys: Syscalls, root: string): Record<string, unknown> {
         : stats.isSymbolicLink()
           ? readlinkSync(full)
           : '',
-      xattrs: sys.llistxattr(full).map((each) => [each, String(sys.lgetxattr(full, each))]),
+      xattrs: sys
+        .llistxattr(pathArg(place))
+        .map((each) => [each, String(sys.lgetxattr(pathArg(place), each))]),
     };
-    if (isDirectory) for (const each of readdirSync(full).sort()) visit(path.join(name, each));
+    if (!isDirectory) return;
+    for (const each of readdirSync(full, 'latin1').sort()) visit(path.join(name, each));
   };
   visit('');
   return tree;
