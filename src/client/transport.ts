@@ -80,7 +80,9 @@ function transport(
       ...(request.signal === undefined ? {} : { signal: request.signal }),
     });
     try {
-      return await exchange(outgoing, request.body);
+      const response = await exchange(outgoing, request.body);
+      if (!response.upgraded) tellOfLoss(response.body, host);
+      return response;
     } catch (error) {
       if (request.signal?.aborted === true) throw request.signal.reason;
       throw connectionError(host, error);
@@ -117,6 +119,12 @@ function exchange(
       pipeline(body, outgoing).catch(reject);
     } else outgoing.end(body);
   });
+}
+
+/** Has a daemon that ends in the middle of a body fail its reader with what that means. */
+function tellOfLoss(body: Readable, host: Host): void {
+  const destroy = body.destroy.bind(body);
+  body.destroy = (error) => destroy(error && (connectionError(host, error) as Error));
 }
 
 const UNREACHABLE = new Set([

@@ -3,8 +3,10 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { startFaultyRegistry } from '../fault/registry.ts';
 import { clientCommand, startDaemon, type TestDaemon } from '../support/daemon.ts';
-import { busyboxImage, pushImage } from '../support/images.ts';
+import { buildImage, busyboxImage, pushImage } from '../support/images.ts';
 import { eventually, run } from '../support/processes.ts';
 import { type Registry, startRegistry } from '../support/registry.ts';
 
@@ -127,4 +129,50 @@ test('no daemon is one sentence that names the address', async () => {
   const { code, stderr } = await run(clientCommand(), ['-H', 'unix:///nonexistent.sock', 'ps']);
   assert.equal(code, 1);
   assert.match(stderr, /Cannot connect to the Docker daemon at unix:\/\/\/nonexistent\.sock/i);
+});
+
+test('a daemon that is killed in the middle of an answer is one sentence, whatever was asked', async () => {
+  await using faulty = await startFaultyRegistry();
+  faulty.add('slow', 'v1', await buildImage({ layers: [[{ name: 'a' }]] }));
+  faulty.fault = ({ path: place }) =>
+    place.includes('/blobs/') ? new Promise<boolean>(() => undefined) : false;
+  await using dying = await startDaemon();
+  const at = (...args: string[]): string[] => ['-H', dying.host, ...args];
+  const ok = async (...args: string[]): Promise<void> => {
+    const { code, stderr } = await run(clientCommand(), at(...args));
+    assert.equal(code, 0, stderr);
+  };
+  await ok('pull', image);
+  const sleeper = ['--network', 'none', image, 'sh', '-c', 'echo up; sleep 1000'];
+  await ok('run', '-d', '--name', 'sleeper', ...sleeper);
+  const asked = [
+    ['pull', `${faulty.host}/slow:v1`],
+    ['events'],
+    ['logs', '-f', 'sleeper'],
+    ['attach', '--no-stdin', 'sleeper'],
+    ['exec', 'sleeper', 'sleep', '1000'],
+    ['wait', 'sleeper'],
+    ['stats', 'sleeper'],
+    ['run', '--name', 'other', ...sleeper],
+  ];
+  const running = asked.map((args) => run(clientCommand(), at(...args)));
+  let ended = 0;
+  for (const each of running) void each.finally(() => (ended += 1));
+  await eventually(async () => {
+    const { text } = await dying.api('GET', '/containers/sleeper/json');
+    const { text: other } = await dying.api('GET', '/containers/other/json');
+    return text.includes('"Running":true,') && other.includes('"Running":true,');
+  });
+  await eventually(() => faulty.requests.some(({ path: place }) => place.includes('/blobs/')));
+  await sleep(500); // the rest asks meanwhile
+  assert.equal(ended, 0);
+  await dying.stop('SIGKILL');
+  const outcomes = await Promise.all(running);
+  for (const [i, { code, stderr }] of outcomes.entries()) {
+    const what = asked[i]?.join(' ') ?? '';
+    assert.equal(code, /^(?:run|attach)/.test(what) ? 125 : 1, what);
+    assert.match(stderr, /^(?:error waiting for container: )?(?:the|Cannot).* daemon .*\n$/, what);
+  }
+  await dying.start();
+  await ok('rm', '-f', 'sleeper', 'other');
 });
