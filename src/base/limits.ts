@@ -97,6 +97,9 @@ export const LIMITS = {
   /** A layer being pulled notes how far it has come after so many bytes, and not more often than this. */
   checkpointBytes: 4 << 20,
   checkpointMs: 3_000,
+  /** The same of a link so slow that the power may not last for as many bytes. */
+  checkpointSlowBytes: 512 << 10,
+  checkpointSlowMs: 20_000,
   /** Parts of layers that are kept for the next pull, and for how long. */
   partialLayersMax: 8,
   partialLayerMs: 14 * 24 * 3600 * 1000,

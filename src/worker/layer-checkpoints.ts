@@ -5,11 +5,18 @@ import type { UnpackPlace } from '../kernel/unpack-thread.ts';
 import type { LayerCheckpoint } from '../store/layers/layer-checkpoint.ts';
 
 /** How often an extraction notes how far it has come. */
-export type CheckpointPace = { readonly everyBytes: number; readonly everyMs: number };
+export type CheckpointPace = {
+  readonly everyBytes: number;
+  /** Not more often. */
+  readonly everyMs: number;
+  /** Fewer bytes do when they took long: each checkpoint is a write, but a cut may come first. */
+  readonly slow?: { readonly everyBytes: number; readonly everyMs: number };
+};
 
 export const CHECKPOINT_PACE: CheckpointPace = {
   everyBytes: LIMITS.checkpointBytes,
   everyMs: LIMITS.checkpointMs,
+  slow: { everyBytes: LIMITS.checkpointSlowBytes, everyMs: LIMITS.checkpointSlowMs },
 };
 
 /** What a checkpoint will say when all before it is on the disk. */
@@ -26,14 +33,22 @@ export class LayerCheckpoints {
   #lastBytes: number;
   /** Bytes of the blob at the checkpoint that is due. */
   #dueBytes = 0;
-  #lastMs = performance.now();
+  readonly #nowMs: () => number;
+  #lastMs: number;
   #hashed: { readonly bytes: number; readonly state: Buffer } | undefined;
   #pending: DueCheckpoint | undefined;
   #isAsked = false;
 
   /** `fromByte`: where the blob is begun. */
-  constructor(digest: Digest, pace: CheckpointPace, fromByte: number) {
+  constructor(
+    digest: Digest,
+    pace: CheckpointPace,
+    fromByte: number,
+    nowMs = (): number => performance.now(),
+  ) {
     this.#digest = digest;
+    this.#nowMs = nowMs;
+    this.#lastMs = nowMs();
     this.#pace = pace;
     this.#lastBytes = fromByte;
   }
@@ -46,10 +61,12 @@ export class LayerCheckpoints {
   }
 
   #isNext(bytes: number): boolean {
-    return (
-      bytes > 0 &&
-      bytes - this.#lastBytes >= this.#pace.everyBytes &&
-      performance.now() - this.#lastMs >= this.#pace.everyMs
+    const { slow, ...fast } = this.#pace;
+    const freshBytes = bytes - this.#lastBytes;
+    const pastMs = this.#nowMs() - this.#lastMs;
+    return [fast, slow].some(
+      (pace) =>
+        bytes > 0 && pace !== undefined && freshBytes >= pace.everyBytes && pastMs >= pace.everyMs,
     );
   }
 
@@ -100,7 +117,7 @@ export class LayerCheckpoints {
   take(): DueCheckpoint | undefined {
     const due = this.#pending;
     this.#pending = undefined;
-    this.#lastMs = performance.now();
+    this.#lastMs = this.#nowMs();
     if (due !== undefined) this.#lastBytes = this.#dueBytes;
     return due;
   }

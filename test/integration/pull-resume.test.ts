@@ -294,7 +294,7 @@ test('inside a file that makes the whole layer, little comes again and is writte
 
 test('a cut while a file is found to be here already is gone on from too', async () => {
   await using here = await openStore('overlay2');
-  const content = packable(2_000_000);
+  const content = packable(8_000_000);
   const app = { name: 'app', content };
   await here.add(await layerTar([app]));
   const entries = [
@@ -307,7 +307,8 @@ test('a cut while a file is found to be here already is gone on from too', async
   const earlier = path.join(here.context.dataRoot.staging, 'cut');
   assert.equal(findCheckpoint(earlier, KINDS)?.tail?.isObject, true);
   const rest = await extract(here, blob, 'rest', { earlier });
-  assert(rest.fromByte > blob.length * 0.7);
+  // What the unpacking thread has not come to is not counted.
+  assert(rest.fromByte > blob.length * 0.5);
   assert.equal(rest.layer.sharedBytes, content.length);
 });
 
