@@ -15,6 +15,8 @@ type Native = (...args: unknown[]) => number | bigint;
 
 /** What an extended attribute, and a list of their names, has room for (xattr(7)). */
 export const XATTR_BYTES_MAX = 64 << 10;
+/** What is tried first: the kernel makes as much room, and clears it, whatever there is to be told. */
+const XATTR_BYTES_SHORT = 256;
 
 /** The C library of this process. */
 export class Libc {
@@ -54,9 +56,14 @@ export class Libc {
     attribute: string,
   ): Uint8Array | undefined {
     const value = this.#xattrValue;
-    const length = Number(this.get(prototype)(file, attribute, value, value.length));
+    const native = this.get(prototype);
+    let length = Number(native(file, attribute, value, XATTR_BYTES_SHORT));
+    let errno = length < 0 ? this.koffi.errno() : 0;
+    if (errno === 34) {
+      length = Number(native(file, attribute, value, value.length)); // ERANGE: it is longer
+      errno = length < 0 ? this.koffi.errno() : 0;
+    }
     if (length >= 0) return Uint8Array.prototype.slice.call(value, 0, length);
-    const errno = this.koffi.errno();
     if (errno === 61 || errno === 95) return undefined; // ENODATA, EOPNOTSUPP
     throw syscallError(name, errno, textOf(path));
   }

@@ -59,6 +59,9 @@ test('xattrs are set, listed, read and removed; an absent one is undefined', () 
   sys.lsetxattr(file, 'trusted.test', Buffer.from([0, 1, 255]));
   assert.deepEqual(sys.llistxattr(file), ['trusted.test']);
   assert.deepEqual([...(sys.lgetxattr(file, 'trusted.test') ?? [])], [0, 1, 255]);
+  const long = Buffer.alloc(2000, 7);
+  sys.lsetxattr(file, 'trusted.test', long);
+  assert.deepEqual(Buffer.from(sys.lgetxattr(file, 'trusted.test') ?? []), long);
   sys.lremovexattr(file, 'trusted.test');
   assert.equal(sys.lgetxattr(file, 'trusted.test'), undefined);
 });

@@ -169,8 +169,8 @@ export class LayerExtraction implements AsyncDisposable {
   }
 
   /**
-   * The tar's bytes from here on, until this is said again, are the content of one entry and come
-   * out of this file.
+   * The tar's bytes from here on, until the entry's end or until this is said again, are the content
+   * of one entry and come out of this file.
    */
   copiesFrom(file: FileIdentity | undefined): void {
     if (this.#sharing !== undefined) this.#sharing.source = file;
@@ -214,6 +214,7 @@ export class LayerExtraction implements AsyncDisposable {
   #entryEnd(): void {
     const entry = this.#entry;
     const place = this.#tree.entryEnd();
+    this.copiesFrom(undefined);
     if (place === undefined || entry === undefined) return;
     const whole = [{ offset: 0, bytes: entry.storedBytes }];
     this.#headers.contentsOf(place, entry.segments ?? whole);

@@ -178,7 +178,7 @@ export class LocalContents {
    * is not read, and so only opened when it has to be.
    */
   open(content: LocalContent, source?: FileIdentity): OpenContent | undefined {
-    const file = path.join(this.objects, objectPlace(content));
+    const file = `${this.objects}/${objectPlace(content)}`;
     try {
       return new OpenContent(this.#sys, { content, file, source }, this.#buffer);
     } catch (error) {
@@ -189,7 +189,12 @@ export class LocalContents {
 }
 
 /** A file, whatever it is called. */
-export type FileIdentity = { readonly dev: bigint; readonly ino: bigint };
+export type FileIdentity = { readonly dev: number; readonly ino: number };
+
+/** False for numbers that are too large to be told apart. */
+function isSameFile(a: FileIdentity, b: FileIdentity): boolean {
+  return a.ino === b.ino && a.dev === b.dev && Number.isSafeInteger(a.ino);
+}
 
 /** An object open for comparison. What it brings into the page cache it takes out again. */
 export class OpenContent implements Disposable {
@@ -198,7 +203,6 @@ export class OpenContent implements Disposable {
   readonly file: string;
   /** It is the very file that the content is being read from. */
   readonly isSource: boolean;
-  readonly stats: BigIntStats;
   readonly #sys: Syscalls;
   readonly #buffer: Buffer;
   #fd = -1;
@@ -219,9 +223,12 @@ export class OpenContent implements Disposable {
     this.content = content;
     this.file = file;
     this.#buffer = buffer;
-    this.stats = lstatSync(file, { bigint: true });
-    this.isSource = this.stats.dev === source?.dev && this.stats.ino === source.ino;
+    this.isSource = source !== undefined && isSameFile(lstatSync(file), source);
     if (!this.isSource) this.#open();
+  }
+
+  get stats(): BigIntStats {
+    return lstatSync(this.file, { bigint: true });
   }
 
   get fd(): number {

@@ -203,6 +203,32 @@ test('a tar with bytes where zeros should be comes back too', async () => {
   }
 });
 
+test('a file that begins as the copied one before it is not taken for that', async () => {
+  const copied = noise('c', 20_000);
+  const like = Buffer.from(copied);
+  like[19_000] = (like[19_000] ?? 0) ^ 1;
+  const large = noise('l', 100_000);
+  const base = await layerTar([
+    { name: 'copied', content: copied },
+    { name: 'large', content: large },
+  ]);
+  const target = await layerTar([
+    { name: 'copied', content: copied },
+    { name: 'like', content: like },
+    { name: 'large', content: large },
+    { name: 'like-large', content: Buffer.concat([large.subarray(1), Buffer.of(9)]) },
+  ]);
+  const [part] = await make([base], [target]);
+  assert.ok(part !== undefined);
+  using entries = await openBase([base]);
+  const directory = path.join(here.context.dataRoot.staging, randomUUID());
+  const { layer } = await extract(entries, part, directory);
+  assert.equal(layer.sharedBytes, 120_000);
+  const tar = [...exactTar({ sys, directory, diffId: layer.diffId })];
+  assert.deepEqual(Buffer.concat(tar), Buffer.from(target));
+  rmSync(directory, { recursive: true });
+});
+
 /** A small pair with every kind of content. */
 async function smallPair(): Promise<{ base: Uint8Array; part: Part }> {
   const program = noise('p', 3000);
@@ -232,6 +258,12 @@ async function refused(what: Promise<unknown>, why: string): Promise<void> {
   });
 }
 
+/** All of what begins and ends it, where lengths and check sums are, and every seventh between. */
+function placesIn(bytes: Uint8Array): number[] {
+  const isTried = (at: number): boolean => at < 60 || at >= bytes.length - 20 || at % 7 === 0;
+  return Array.from(bytes.keys()).filter(isTried);
+}
+
 test('a cut or a flipped bit anywhere in a small part makes the layer or nothing', async () => {
   const { base, part } = await smallPair();
   using entries = await openBase([base]);
@@ -241,7 +273,7 @@ test('a cut or a flipped bit anywhere in a small part makes the layer or nothing
     ['part', part.bytes, (each: Buffer) => each],
     ['stream in the part', inside, (each: Buffer) => zstdCompressSync(each)],
   ] as const) {
-    for (let at = 0; at < bytes.length; at++) {
+    for (const at of placesIn(bytes)) {
       const cut = pack(bytes.subarray(0, at));
       const flipped = Buffer.from(bytes);
       flipped[at] = (flipped[at] ?? 0) ^ (1 << (at % 8));
@@ -281,7 +313,7 @@ test('a part that is cut off anywhere and gone on with makes the same layer', as
   assert.ok(part.frames.length > 5, `${part.frames.length} frames`);
   using entries = await openBase([base]);
   let goneOn = 0;
-  for (let cutAt = 0; cutAt < part.bytes.length; cutAt += 2100) {
+  for (let cutAt = 0; cutAt < part.bytes.length; cutAt += 3700) {
     const folder = path.join(here.context.dataRoot.staging, randomUUID());
     mkdirSync(folder);
     const [first, second, third] = ['first', 'second', 'third'].map((name) =>
@@ -314,7 +346,7 @@ test('a part that is cut off anywhere and gone on with makes the same layer', as
     }
     rmSync(folder, { recursive: true });
   }
-  assert.ok(goneOn > 10, `${goneOn} were gone on with`);
+  assert.ok(goneOn > 6, `${goneOn} were gone on with`);
 });
 
 test('frames that lie about where they begin are refused', async () => {

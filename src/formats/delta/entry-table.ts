@@ -153,7 +153,7 @@ export class TarScan {
     this.#raw.clear();
     const padding = Math.min(this.#padding, raw.length);
     if (padding < this.#padding) this.#isRegular = false;
-    if (raw.subarray(0, padding).some((byte) => byte !== 0)) this.#isRegular = false;
+    for (let i = 0; i < padding; i++) if (raw[i] !== 0) this.#isRegular = false;
     return raw.subarray(padding);
   }
 

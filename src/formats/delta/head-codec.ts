@@ -206,8 +206,8 @@ export function decodeHead(
   into = new ReusedBuffer(),
 ): Uint8Array {
   const mask = from.masks.unsigned();
-  const has = (bit: number): boolean => Math.floor(mask / bit) % 2 === 1;
   if (mask >= SIZE_BIT * 2) throw dataLoss('invalid delta: an unknown kind of difference');
+  const has = (bit: number): boolean => (mask & bit) !== 0;
   let extension = reference.subarray(0, reference.length - HEADER_BYTES);
   if (has(EXTENSION_BIT)) extension = decodeMiddle(from.extensions, extension);
   const head = into.take(extension.length + HEADER_BYTES);
@@ -216,17 +216,18 @@ export function decodeHead(
   const like = view(reference);
   const before = view(previous);
   block.set(like);
-  for (const [i, { name, at, bytes }] of FIELDS.entries()) {
+  for (let i = 0; i < FIELDS.length; i++) {
+    const { name, at, bytes } = FIELDS[i] as (typeof FIELDS)[number];
+    const isTime = name === 'mtime' && has(TIME_BIT);
+    if (!isTime && !has(2 ** i)) continue;
     const field = block.subarray(at, at + bytes);
-    if (name === 'mtime' && has(TIME_BIT)) {
+    if (isTime) {
       writeOctal(field, octal(before.subarray(at, at + bytes)) + from.times.signed());
-    } else if (has(2 ** i)) {
-      if (name === 'size' && has(SIZE_BIT)) {
-        writeOctal(field, octal(like.subarray(at, at + bytes)) + from.sizes.signed());
-      } else if (name === 'name') {
-        decodeName(from.names, field, before.subarray(at, at + bytes));
-      } else field.set(from.others.take(bytes));
-    }
+    } else if (name === 'size' && has(SIZE_BIT)) {
+      writeOctal(field, octal(like.subarray(at, at + bytes)) + from.sizes.signed());
+    } else if (name === 'name') {
+      decodeName(from.names, field, before.subarray(at, at + bytes));
+    } else field.set(from.others.take(bytes));
   }
   const sum = has(CHECKSUM_BIT) ? from.others.take(CHECKSUM.bytes) : checksumField(block, like);
   block.set(sum, CHECKSUM.at);

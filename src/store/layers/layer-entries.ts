@@ -130,10 +130,10 @@ export class LayerEntries implements Disposable {
   }
 
   /** The file that is an entry's content as a whole; undefined where it is not one. */
-  identity(index: number): { readonly dev: bigint; readonly ino: bigint } | undefined {
+  identity(index: number): { readonly dev: number; readonly ino: number } | undefined {
     const [piece] = this.#piecesOf(index);
     if (piece === undefined || (this.#records[index] ?? NO_CONTENT) < 0) return undefined;
-    return fstatSync(this.#fileOf(index, piece).fd, { bigint: true });
+    return fstatSync(this.#fileOf(index, piece).fd);
   }
 
   #readDirect(index: number, into: Uint8Array, position: number): boolean {

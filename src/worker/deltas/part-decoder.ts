@@ -19,6 +19,8 @@ const WINDOW_LOG_MAX = 22;
 /** That of a writer: 1 MiB, which a reader has in memory. Four times as much gains 0.02 %. */
 export const PART_WINDOW_LOG = 20;
 const OUTPUT_BYTES = 64 << 10;
+/** Copied contents of at most this are handed on together with the head that follows. */
+const SMALL_BYTES = OUTPUT_BYTES / 2;
 /** Garbage is collected each time that so many files were made. */
 const FILES_UNTIL_COLLECTED = 2048;
 const LIMITS_OF_ZSTD = { zstdWindowLogMax: WINDOW_LOG_MAX, outputBytes: OUTPUT_BYTES };
@@ -166,6 +168,9 @@ class PieceDriver {
   }
 }
 
+const shorter = (): Error =>
+  dataLoss('cannot use the delta: a file of the base is shorter than it was');
+
 /** Gathers the bytes of the tar, so that the extraction gets few large pieces. */
 class TarOutput {
   readonly #extraction: LayerExtraction;
@@ -174,6 +179,8 @@ class TarOutput {
   #filled = 0;
   #copies = 0;
   #bytes = 0;
+  /** The file that what is gathered begins with a content of. */
+  #source: FileIdentity | undefined;
   /** Content of the base that is being copied. */
   copying: { readonly index: number; readonly bytes: number; at: number } | undefined;
 
@@ -202,20 +209,30 @@ class TarOutput {
     if (this.#copies % FILES_UNTIL_COLLECTED === 0) collectGarbage();
   }
 
-  /** Goes on with the copy, by at most one buffer. */
+  /** Goes on with the copy, by at most one buffer. One that is small goes on with what follows. */
   copySome(base: PartBase): void {
     const { copying } = this;
     if (copying === undefined) return;
+    if (copying.bytes <= SMALL_BYTES) {
+      this.#gather(base, copying);
+      this.copying = undefined;
+      return;
+    }
     if (copying.at === 0) this.#extraction.copiesFrom(base.identity(copying.index));
     const into = this.#buffer.subarray(0, Math.min(OUTPUT_BYTES, copying.bytes - copying.at));
-    if (!base.read(copying.index, into, copying.at)) {
-      throw dataLoss('cannot use the delta: a file of the base is shorter than it was');
-    }
+    if (!base.read(copying.index, into, copying.at)) throw shorter();
     this.#hand(into);
     copying.at += into.length;
     if (copying.at < copying.bytes) return;
     this.copying = undefined;
     this.#extraction.copiesFrom(undefined);
+  }
+
+  /** A whole small content, at the start of the buffer. */
+  #gather(base: PartBase, { index, bytes }: { index: number; bytes: number }): void {
+    if (!base.read(index, this.#buffer.subarray(0, bytes), 0)) throw shorter();
+    this.#filled = bytes;
+    this.#source = base.identity(index);
   }
 
   /** Bytes of the tar so far. */
@@ -235,6 +252,8 @@ class TarOutput {
 
   flush(): void {
     if (this.#filled === 0) return;
+    if (this.#source !== undefined) this.#extraction.copiesFrom(this.#source);
+    this.#source = undefined;
     this.#hand(this.#buffer.subarray(0, this.#filled));
     this.#filled = 0;
   }
