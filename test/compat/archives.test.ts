@@ -189,3 +189,45 @@ test('Docker pulls what this engine pushes, by the same digest, and the other wa
   ) as { Digest: string; Layers: string[] };
   assert.equal(inspected.Digest, app.manifest.digest);
 });
+
+for (const kind of ['app', 'tool'] as const) {
+  test(`Docker pulls ${kind} by its digest from the registry that we pushed it on to`, async () => {
+    await using second = await startRegistry();
+    await clear(coracle);
+    await clear(docker);
+    const image = kind === 'app' ? app : tool;
+    await coracle('pull', '-q', `${registry.host}/${kind}:v1`);
+    await coracle('tag', `${registry.host}/${kind}:v1`, `${second.host}/on/${kind}:v1`);
+    await coracle('push', '-q', `${second.host}/on/${kind}:v1`);
+
+    // Byte for byte what the first registry has, by the digest that was pulled.
+    const { manifest, layers } = image;
+    const at = `${second.url}/v2/on/${kind}`;
+    const headers = { accept: manifest.mediaType };
+    const answer = await fetch(`${at}/manifests/${manifest.digest}`, { headers });
+    assert.equal(answer.headers.get('content-type'), manifest.mediaType);
+    assert.deepEqual(Buffer.from(await answer.arrayBuffer()), Buffer.from(manifest.bytes));
+    for (const { digest, bytes } of layers) {
+      const blob = Buffer.from(await (await fetch(`${at}/blobs/${digest}`)).arrayBuffer());
+      assert.deepEqual(blob, Buffer.from(bytes));
+    }
+
+    const name = `${second.host}/on/${kind}@${manifest.digest}`;
+    await docker('pull', '-q', name);
+    const [found] = JSON.parse(await docker('image', 'inspect', name)) as {
+      Id: string;
+      RepoDigests: string[];
+      RootFS: { Layers: string[] };
+    }[];
+    assert.equal(found?.Id, image.config.digest);
+    assert.deepEqual(found.RepoDigests, [name]);
+    assert.deepEqual(
+      found.RootFS.Layers,
+      layers.map(({ diffId }) => diffId),
+    );
+    // And so do we, from what Docker would have: it is the same image.
+    assert.match(await coracle('pull', name), new RegExp(`Digest: ${manifest.digest}`));
+    await clear(coracle);
+    await clear(docker);
+  });
+}
