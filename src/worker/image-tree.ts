@@ -9,6 +9,7 @@ import { cleanLayerPath } from '../formats/layer-path.ts';
 import { NameTree } from '../formats/name-tree.ts';
 import type { TarEntry } from '../formats/tar-entry.ts';
 import type { TarXattr } from '../formats/tar-pax.ts';
+import { collectGarbage } from '../kernel/collect-garbage.ts';
 import { O_CLOEXEC } from '../kernel/constants.ts';
 import { errnoText } from '../kernel/errno.ts';
 import { imageSum, LAYER_IMAGE } from '../store/layers/layer-images.ts';
@@ -225,6 +226,8 @@ class ImageTree implements LayerSink {
   #writeImage(names: NameTree): void {
     const { directory, writeback } = this.#options;
     const { group: own } = this.#sharing;
+    // Making it is the end of the work: the garbage of all that came before goes first.
+    collectGarbage();
     const id = createHash('sha256').update(own).digest().subarray(0, 16);
     const objectXattrs = ({ group, number }: ContentRecord): TarXattr[] => [
       METACOPY_XATTR,

@@ -66,10 +66,14 @@ export async function runWorker(jobs: JobTable = JOBS): Promise<number> {
 /** Jobs that end before code that is optimized twice pays: their time is the kernel's and native. */
 const NATIVE_JOBS: readonly unknown[] = ['pull', 'load', 'import'] satisfies JobName[];
 
-/** How V8 goes on when all code is loaded. The last compiler would take 4 percent of a pull's CPU. */
+/**
+ * How V8 goes on when all code is loaded. The last compiler would take 4 percent of a pull's CPU.
+ * The one before it takes 3 to 5 MB for each function that it makes of many and of loops, at any
+ * time, and what it makes of them is no faster here.
+ */
 export function v8Flags(job: unknown): string[] {
-  const keepsSmall = '--optimize-for-size';
-  return NATIVE_JOBS.includes(job) ? [keepsSmall, '--no-turbofan'] : [keepsSmall];
+  const keepsSmall = ['--optimize-for-size', '--no-maglev-inlining', '--no-maglev-loop-peeling'];
+  return NATIVE_JOBS.includes(job) ? [...keepsSmall, '--no-turbofan'] : ['--optimize-for-size'];
 }
 
 /** A programmer's error: its stack goes to the daemon's log, the user sees its message. */
