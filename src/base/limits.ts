@@ -61,6 +61,8 @@ export const LIMITS = {
   deltaReportBytesMax: 16 << 20,
   /** Deltas that a pull looks at, of those whose base is here. */
   deltasTriedMax: 4,
+  /** Times that an entry is written into a list of referrers that others write over. */
+  referrerListAttempts: 5,
   /** Deltas to one image that are shown. */
   deltasInspectedMax: 16,
 

@@ -1,9 +1,10 @@
 import { type Digest, hexOf } from '../base/digest.ts';
-import { EngineError, isEngineError } from '../base/errors.ts';
+import { EngineError, isEngineError, unavailable } from '../base/errors.ts';
 import { LIMITS } from '../base/limits.ts';
 import { type Descriptor, index, MEDIA_TYPE } from '../spec/oci/image.ts';
 import { decodeAnswer, fetchManifest, pullScope, readAll } from './manifests.ts';
 import type { RegistrySession } from './session.ts';
+import { nextPage } from './tags.ts';
 import { putManifest } from './upload.ts';
 
 /**
@@ -15,6 +16,9 @@ import { putManifest } from './upload.ts';
 export type Referrer = Pick<Descriptor, 'mediaType' | 'digest' | 'size' | 'artifactType'> & {
   readonly annotations: Readonly<Record<string, string>>;
 };
+
+/** What a list keeps of each entry. */
+type Listed = Pick<Descriptor, 'mediaType' | 'digest' | 'size' | 'artifactType' | 'annotations'>;
 
 /** How registries say that they have no such endpoint. */
 const NO_ENDPOINT = [400, 404, 405, 501];
@@ -43,12 +47,8 @@ export async function findReferrers(
     accept: NO_ENDPOINT,
   });
   let manifests: readonly Descriptor[];
-  if (answer.status === 200) {
-    const what = 'list of referrers';
-    const text = (await readAll(answer.body, LIMITS.manifestBytesMax, what)).toString('utf8');
-    const contentType = answer.headers.get('content-type');
-    ({ manifests } = decodeAnswer(index, { text, contentType, what }));
-  } else {
+  if (answer.status === 200) manifests = await allPages(session, path, answer);
+  else {
     await answer.discard();
     manifests = await fallbackList(session, path, subject);
   }
@@ -56,6 +56,31 @@ export async function findReferrers(
     .slice(0, LIMITS.indexEntriesMax)
     .filter((each) => each.artifactType === artifactType)
     .map((each) => ({ ...each, annotations: each.annotations ?? {} }));
+}
+
+/** The list that a registry gives, which may come in pages. */
+async function allPages(
+  session: RegistrySession,
+  path: string,
+  first: Awaited<ReturnType<RegistrySession['send']>>,
+): Promise<Descriptor[]> {
+  const what = 'list of referrers';
+  const all: Descriptor[] = [];
+  for (let answer = first; ; ) {
+    const text = (await readAll(answer.body, LIMITS.manifestBytesMax, what)).toString('utf8');
+    const contentType = answer.headers.get('content-type');
+    const { manifests } = decodeAnswer(index, { text, contentType, what });
+    all.push(...manifests);
+    const next = nextPage(answer.headers.get('link'));
+    if (next === undefined || manifests.length === 0 || all.length >= LIMITS.indexEntriesMax) {
+      return all;
+    }
+    const headers = { Accept: MEDIA_TYPE.ociIndex };
+    const target = new URL(next, answer.url);
+    // Pages are the registry's own: a link to elsewhere is not followed.
+    if (target.origin !== answer.url.origin) return all;
+    answer = await session.send({ method: 'GET', target, headers, scopes: [pullScope(path)] });
+  }
 }
 
 /** The list under the fallback tag; empty when there is none. */
@@ -79,9 +104,9 @@ function statusOf(error: unknown): unknown {
 
 /**
  * Sends an artifact's manifest, and sees to it that it is found by its subject. Where the registry
- * keeps no list of its own, two clients that do this for one subject at once may lose one of the
- * entries: the specification has nothing against that.
- * @throws the registry's error
+ * keeps no list of its own, another client that does this for the same subject may write its list
+ * over ours: the specification has nothing against that but to look whether the entry is there.
+ * @throws the registry's error; unavailable when the list is written over again and again
  */
 export async function putReferrer(
   session: RegistrySession,
@@ -93,19 +118,29 @@ export async function putReferrer(
   const { mediaType } = referrer;
   const isListed = await putManifest(session, path, referrer.digest, { mediaType, bytes });
   if (isListed) return;
-  const before = await fallbackList(session, path, subject);
-  if (before.some(({ digest }) => digest === referrer.digest)) return;
-  const others = before.map((each) => ({
-    mediaType: each.mediaType,
-    digest: each.digest,
-    size: each.size,
-    artifactType: each.artifactType,
-    annotations: each.annotations ?? {},
-  }));
+  for (let attempt = 0; ; attempt += 1) {
+    const before = await fallbackList(session, path, subject);
+    if (before.some(({ digest }) => digest === referrer.digest)) return;
+    if (attempt === LIMITS.referrerListAttempts) {
+      throw unavailable(
+        `cannot add to the list ${fallbackTag(subject)} of ${path}: others write it at the same time; push it again`,
+      );
+    }
+    await putFallbackList(session, path, { subject, manifests: [...before, referrer] });
+  }
+}
+
+async function putFallbackList(
+  session: RegistrySession,
+  path: string,
+  { subject, manifests }: { readonly subject: Digest; readonly manifests: readonly Listed[] },
+): Promise<void> {
   const list = {
     schemaVersion: 2,
     mediaType: MEDIA_TYPE.ociIndex,
-    manifests: [...others, referrer],
+    manifests: manifests.map(({ mediaType, digest, size, artifactType, annotations }) => ({
+      ...{ mediaType, digest, size, artifactType, annotations: annotations ?? {} },
+    })),
   };
   await putManifest(session, path, fallbackTag(subject), {
     mediaType: MEDIA_TYPE.ociIndex,

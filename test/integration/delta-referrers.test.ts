@@ -14,8 +14,11 @@ const digestOf = (text: string) =>
   parseDigest(`sha256:${createHash('sha256').update(text).digest('hex')}`);
 const SUBJECT = digestOf('the image');
 
-/** A registry of manifests; `hasApi`: with the endpoint of referrers. */
-async function startManifests(hasApi: boolean) {
+/**
+ * A registry of manifests; `hasApi`: with the endpoint of referrers. Each of `rivals` is a list that
+ * another client writes over the next one that comes for the fallback tag.
+ */
+async function startManifests(hasApi: boolean, rivals: string[] = []) {
   const manifests = new Map<string, { type: string; bytes: Buffer }>();
   const requests: string[] = [];
   const answer = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
@@ -35,11 +38,18 @@ async function startManifests(hasApi: boolean) {
           ? [{ ...descriptor, size: bytes.length, artifactType, annotations }]
           : [];
       });
-      response.end(JSON.stringify({ schemaVersion: 2, manifests: list }));
+      // One on each page, as a registry may that has many.
+      const at = Number(url.searchParams.get('last') ?? 0);
+      if (at + 1 < list.length) {
+        response.setHeader('link', `<${url.pathname}?last=${at + 1}>; rel="next"`);
+      }
+      response.end(JSON.stringify({ schemaVersion: 2, manifests: list.slice(at, at + 1) }));
     } else if (kind === 'manifests' && request.method === 'PUT') {
       const pieces: Buffer[] = [];
       for await (const piece of request) pieces.push(piece as Buffer);
-      const bytes = Buffer.concat(pieces);
+      let bytes = Buffer.concat(pieces);
+      const isList = name === SUBJECT.replace(':', '-');
+      if (isList && rivals.length > 0) bytes = Buffer.from(rivals.pop() ?? '');
       manifests.set(name, { type: request.headers['content-type'] ?? '', bytes });
       const { subject } = JSON.parse(bytes.toString()) as { subject?: { digest: string } };
       if (hasApi && subject !== undefined) response.setHeader('OCI-Subject', subject.digest);
@@ -105,3 +115,25 @@ for (const hasApi of [true, false]) {
     assert.equal(registry.manifests.has(SUBJECT.replace(':', '-')), !hasApi);
   });
 }
+
+test('lists that others write over ours are read again, and nothing of either is lost', async () => {
+  const other = (name: string) => ({
+    ...{ mediaType: 'application/vnd.oci.image.manifest.v1+json', digest: digestOf(name) },
+    ...{ size: 1, artifactType: TYPE, annotations: { name } },
+  });
+  const listOf = (...names: string[]): string =>
+    JSON.stringify({ schemaVersion: 2, manifests: names.map(other) });
+  await using registry = await startManifests(false, [listOf('b', 'a'), listOf('a')]);
+  await put(registry.session, 'mine');
+  const found = await findReferrers(registry.session, 'app', SUBJECT, TYPE);
+  assert.deepEqual(
+    found.map(({ annotations }) => annotations['name']),
+    ['b', 'a', 'mine'],
+  );
+  // Who never gets through is told so.
+  await using busy = await startManifests(false, Array<string>(50).fill(listOf('a')));
+  await assert.rejects(put(busy.session, 'mine'), {
+    kind: 'unavailable',
+    message: /^cannot add to the list sha256-\w+ of app: others write it at the same time/,
+  });
+});
