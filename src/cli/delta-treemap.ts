@@ -66,10 +66,10 @@ export function deltaPage(name: string, deltas: readonly InspectedDelta[]): stri
 <style>${STYLE}</style>
 <header>
   <div><h1></h1><p id="sum"></p></div>
-  <div id="tabs" role="tablist"></div>
+  <div id="tabs" role="group" aria-label="Deltas"></div>
 </header>
-<nav id="path"></nav>
-<main id="map"></main>
+<nav id="path" aria-label="Directory"></nav>
+<main id="map" aria-label="Files by the bytes that they cost"></main>
 <footer id="legend"></footer>
 <section><h2>The most expensive files</h2><table id="worst"></table></section>
 <section><h2>Layers</h2><table id="layers"></table></section>
@@ -79,11 +79,12 @@ export function deltaPage(name: string, deltas: readonly InspectedDelta[]): stri
 `;
 }
 
+// White on any of the colours has a contrast of 4.5 at least.
 const STYLE = `
 :root { color-scheme: light dark; --ground: #f7f7f5; --ink: #1d2329; --soft: #67707a; --line: #d9dcdf;
-  --none: #9aa5b1; --same: #8fa3b8; --copy: #4f9fb5; --addSame: #3f7fc4; --addOther: #7a68c0; --literal: #d2763a; }
+  --none: #66727e; --same: #5f7489; --copy: #2f7f95; --addSame: #3a76b8; --addOther: #7a68c0; --literal: #b8591f; }
 @media (prefers-color-scheme: dark) { :root { --ground: #14181c; --ink: #e6e9ec; --soft: #97a1ab; --line: #2c333a;
-  --none: #59636e; --same: #566a80; --copy: #2f7f95; --addSame: #2f68a8; --addOther: #6453a8; --literal: #b75f28; } }
+  --none: #59636e; --same: #566a80; --copy: #2f7f95; --addSame: #2f68a8; --addOther: #6453a8; --literal: #b05a25; } }
 * { box-sizing: border-box; }
 body { margin: 0; padding: 28px 32px 48px; max-width: 1440px; margin-inline: auto; background: var(--ground);
   color: var(--ink); font: 15px/1.45 system-ui, sans-serif; }
@@ -93,11 +94,13 @@ h2 { margin: 36px 0 8px; font-size: 16px; font-weight: 650; }
 p { margin: 4px 0 0; color: var(--soft); }
 p b { color: var(--ink); }
 button { font: inherit; color: inherit; background: none; border: 1px solid var(--line); border-radius: 7px;
-  padding: 4px 11px; cursor: pointer; margin-left: 6px; }
-button[aria-selected=true] { background: var(--ink); color: var(--ground); border-color: var(--ink); }
+  padding: 4px 11px; cursor: pointer; }
+#tabs { display: flex; flex-wrap: wrap; gap: 6px; }
+button[aria-pressed=true] { background: var(--ink); color: var(--ground); border-color: var(--ink); }
 nav { margin: 18px 0 8px; min-height: 24px; color: var(--soft); overflow-wrap: anywhere; }
-nav a { color: var(--ink); cursor: pointer; text-decoration: underline; text-decoration-color: var(--line);
-  text-underline-offset: 3px; }
+nav button { color: var(--ink); border: 0; padding: 0 2px; border-radius: 3px; text-decoration: underline;
+  text-decoration-color: var(--line); text-underline-offset: 3px; }
+:focus-visible { outline: 2px solid var(--ink); outline-offset: 1px; }
 main { position: relative; height: min(64vh, 680px); min-height: 320px; border-radius: 10px; overflow: hidden;
   background: var(--line); }
 .box { position: absolute; overflow: hidden; border-radius: 4px; }
@@ -105,8 +108,8 @@ main { position: relative; height: min(64vh, 680px); min-height: 320px; border-r
 .dir > span { position: absolute; inset: 2px 6px auto; font-size: 12px; font-weight: 600; white-space: nowrap;
   overflow: hidden; text-overflow: ellipsis; }
 .file { color: #fff; padding: 3px 6px; font-size: 12px; line-height: 1.25; }
-.file i { display: block; font-style: normal; opacity: .8; }
-.file:hover, .dir:hover { outline: 2px solid var(--ink); outline-offset: -2px; }
+.file span, .file i { display: block; font-style: normal; white-space: nowrap; overflow: hidden; text-overflow: ellipsis; }
+.file:hover, .dir:hover, .dir:focus-visible { outline: 2px solid var(--ink); outline-offset: -2px; }
 footer { display: flex; flex-wrap: wrap; gap: 6px 20px; margin-top: 12px; color: var(--soft); font-size: 13px; }
 footer s { display: inline-block; width: 11px; height: 11px; border-radius: 3px; margin-right: 7px; }
 table { border-collapse: collapse; width: 100%; font-size: 13.5px; font-variant-numeric: tabular-nums; }
@@ -114,6 +117,8 @@ td { padding: 5px 18px 5px 0; border-top: 1px solid var(--line); white-space: no
 td:first-child { white-space: normal; overflow-wrap: anywhere; width: 100%; }
 td.n, th.n { text-align: right; }
 th { padding: 5px 18px 5px 0; text-align: left; font-weight: 500; color: var(--soft); white-space: nowrap; }
+td:last-child, th:last-child { padding-right: 0; }
+@media (max-width: 600px) { body { padding: 20px 16px 32px; } td, th { padding-right: 10px; } }
 `;
 
 const SCRIPT = `
@@ -205,6 +210,8 @@ function draw() {
       made.style.background = 'var(--' + (each.kind in data.kinds ? each.kind : 'literal') + ')';
       made.title = '/' + each.path + '\\n' + size(each.bytes) + (each.content ? ' for ' + size(each.content) : '') +
         '\\n' + (data.kinds[each.kind] ?? each.kind);
+      made.setAttribute('role', 'img');
+      made.setAttribute('aria-label', made.title);
       if (b.w > 54 && b.h > 20) {
         make('span', each.name, made);
         if (b.h > 38) make('i', size(each.bytes), made);
@@ -212,7 +219,17 @@ function draw() {
       return;
     }
     made.title = each.name + '/\\n' + size(each.bytes);
-    made.onclick = (event) => { event.stopPropagation(); trail = [...trailTo(here, each)]; draw(); };
+    made.onclick = (event) => { event.stopPropagation(); enter(trailTo(here, each)); };
+    if (depth === 0) {
+      made.tabIndex = 0;
+      made.setAttribute('role', 'button');
+      made.setAttribute('aria-label', made.title);
+      made.onkeydown = (event) => {
+        if (event.key !== 'Enter' && event.key !== ' ') return;
+        event.preventDefault();
+        enter(trailTo(here, each), true);
+      };
+    }
     const top = b.w > 50 && b.h > 34 ? 19 : 2;
     if (top > 2) make('span', each.name + '/  ' + size(each.bytes), made);
     if (depth < 7 && b.w > 12 && b.h > 12) fill(each, made, { x: 1, y: top, w: b.w - 5, h: b.h - top - 4 }, depth + 1);
@@ -221,12 +238,22 @@ function draw() {
   const nav = at('path');
   nav.replaceChildren();
   trail.forEach((node, i) => {
-    const link = make('a', i === 0 ? '/' : node.name, nav);
-    link.onclick = () => { trail = trail.slice(0, i + 1); draw(); };
+    const link = make('button', i === 0 ? '/' : node.name, nav);
+    if (node === here) link.setAttribute('aria-current', 'true');
+    link.onclick = () => enter(trail.slice(0, i + 1));
     nav.append(i === 0 ? ' ' : ' / ');
   });
   nav.append(size(here.bytes));
 }
+// By a key, the focus goes to the first directory inside, or stays with where we are.
+function enter(to, byKey) {
+  trail = to;
+  draw();
+  if (byKey) (map.querySelector('[tabindex]') ?? at('path').querySelector('[aria-current]')).focus();
+}
+addEventListener('keydown', ({ key }) => {
+  if (key === 'Escape' && trail.length > 1) enter(trail.slice(0, -1), true);
+});
 function trailTo(from, to) {
   const find = (node) => node === to ? [node]
     : node.inside ? [...node.inside.values()].map(find).filter(Boolean).map((rest) => [node, ...rest])[0] : undefined;
@@ -248,7 +275,7 @@ function table(id, heads, rows) {
 }
 function choose(i) {
   delta = data.deltas[i];
-  [...at('tabs').children].forEach((tab, n) => tab.setAttribute('aria-selected', n === i));
+  [...at('tabs').children].forEach((tab, n) => tab.setAttribute('aria-pressed', n === i));
   const sum = at('sum');
   sum.replaceChildren();
   make('b', size(delta.bytes), sum);

@@ -109,6 +109,9 @@ test('what is no image, or a damaged one, is refused with one sentence, and noth
   await refused(/there is no image v9 in the OCI layout/, 'oci:old:v9', 'oci:new');
   await refused(/is not an OCI layout/, 'oci:nowhere', 'oci:new');
   await refused(/is no oci:DIR/, 'debian', 'oci:new');
+  await refused(/^--push needs images of the daemon/, '--push', 'oci:old', 'oci:new');
+  await refused(/^--tag cannot be used with oci:DIR/, '-t', 'app:delta', 'oci:old', 'oci:new');
+  await refused(/^--output is for images in OCI layouts/, 'app:v1', 'app:v2');
   const layer = v1.layers[1]?.digest.slice(7) ?? '';
   const file = path.join(at('old'), 'blobs/sha256', layer);
   const bytes = readFileSync(file);

@@ -29,7 +29,7 @@ export const command = defineCommand({
 });
 
 /** One line for each way, the chosen one marked. */
-export function planTable({ Layers, Deltas, Choice }: DeltaPlan): string {
+export function planTable({ Layers, Deltas, Problem, Choice }: DeltaPlan): string {
   if (Choice === 'nothing') return 'Everything is here: a pull downloads nothing.\n';
   const mark = (way: string): string => (way === Choice ? '*' : ' ');
   const missing = `${Layers.Missing} of ${Layers.Total} layers`;
@@ -43,5 +43,11 @@ export function planTable({ Layers, Deltas, Choice }: DeltaPlan): string {
       BaseName === '' ? `${shortId(Base)} (not here)` : BaseName,
     ]),
   ];
-  return alignTabs(rows.map((cells) => `${cells.join('\t')}\n`).join(''));
+  const problems = [
+    ...Deltas.filter((each) => each.Problem !== '').map(
+      ({ Digest, Problem }) => `The delta ${shortId(Digest)} cannot be used: ${Problem}\n`,
+    ),
+    ...(Problem === '' ? [] : [`Not all deltas are known: ${Problem}\n`]),
+  ];
+  return [alignTabs(rows.map((cells) => `${cells.join('\t')}\n`).join('')), ...problems].join('');
 }

@@ -30,15 +30,14 @@ export const command = defineCommand({
     );
     const bases = [...args.slice(0, -1), ...from];
     if (bases.length === 0) throw new ExitError(EXIT.failure, 'a delta needs a BASE or --from');
+    const clash = clashOf(flags, target.startsWith(LAYOUT));
+    if (clash !== '') throw new ExitError(EXIT.failure, clash);
     if (target.startsWith(LAYOUT)) {
       await inLayouts(session, { target, bases, output: flags.output });
       return undefined;
     }
     const client = await session.client();
     if (flags.push) {
-      if (flags.tag !== '') {
-        throw new ExitError(EXIT.failure, '--tag cannot be used with --push: it has no name');
-      }
       const reference = parseReference(target);
       const messages = await client.deltaPublish({
         query: { target, base: bases },
@@ -54,6 +53,19 @@ export const command = defineCommand({
     return undefined;
   },
 });
+
+/** What is wrong with the flags together; ''. None is passed over: who gave it counts on it. */
+function clashOf(
+  { push, tag, output }: { push: boolean; tag: string; output: string },
+  isLayout: boolean,
+): string {
+  if (isLayout && push) {
+    return '--push needs images of the daemon: send the layout that --output names by a tool for layouts';
+  }
+  if (isLayout && tag !== '') return '--tag cannot be used with oci:DIR: the deltas have no names';
+  if (!isLayout && output !== '') return '--output is for images in OCI layouts (oci:DIR)';
+  return push && tag !== '' ? '--tag cannot be used with --push: it has no name' : '';
+}
 
 /** A bare word is a tag of the target's repository: `--from v1,v2 app:v3`. */
 function besides(target: string, base: string): string {
