@@ -13,6 +13,8 @@ export type DeltaPlan = {
   };
   /** The smallest first. */
   readonly Deltas: readonly PlannedDelta[];
+  /** Why deltas are not known of, or not all; '' when they are. */
+  readonly Problem: string;
   /** What a pull would do: `nothing`, `layers`, or the digest of a delta. */
   readonly Choice: string;
 };
@@ -23,5 +25,8 @@ export type PlannedDelta = {
   readonly Base: string;
   /** Its name here; '' when it is not here. */
   readonly BaseName: string;
+  /** To fetch what is missing here; where the base is not here, all of the delta. */
   readonly Bytes: number;
+  /** Why it cannot be used; '' when nothing speaks against it. */
+  readonly Problem: string;
 };

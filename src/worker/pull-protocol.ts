@@ -54,8 +54,7 @@ export type PullQuestion =
    */
   | { readonly ask: 'claim'; readonly diffId: DiffId }
   /**
-   * Which of these images are here? They are held from now on. Answer: a `LocalBase` or null for
-   * each (`deltas/delta-pull.ts`).
+   * Which of these images are here? They are held from now on. Answer: {@link BasesAnswer}.
    */
   | { readonly ask: 'bases'; readonly ids: readonly string[] }
   /**
@@ -63,6 +62,23 @@ export type PullQuestion =
    * together with the image, in one transaction.
    */
   | { readonly ask: 'keep'; readonly layers: readonly StagedLayer[]; readonly isLast: boolean };
+
+/** An image that is here, with what a delta from it needs. */
+export type LocalBase = {
+  readonly id: Digest;
+  /** As its user knows it. */
+  readonly name: string;
+  readonly diffIds: readonly DiffId[];
+  /** Absolute folders of its layers, bottom first. */
+  readonly directories: readonly string[];
+};
+
+/** Which images are here, in the order asked for. */
+export type BasesAnswer = {
+  readonly bases: readonly (LocalBase | null)[];
+  /** Why some of them may be here all the same; '' when that is known of all. */
+  readonly problem: string;
+};
 
 /** What the worker reports: a line for the client. */
 export type PullReport = ProgressMessage;

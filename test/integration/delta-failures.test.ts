@@ -2,10 +2,13 @@ import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, truncateSync } from 'node:fs';
+import { createServer, request as httpRequest } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
+import type { DeltaPlan } from '../../src/spec/delta-plan.ts';
 import { startDaemon, type TestDaemon } from '../support/daemon.ts';
-import { DeltaSite } from '../support/delta-site.ts';
+import { DeltaSite, saidIn } from '../support/delta-site.ts';
 import { noise } from '../support/deltas.ts';
 import { type BuiltImage, buildImage, type LayerEntry } from '../support/images.ts';
 import { unmountAllBelow } from '../support/mounts.ts';
@@ -51,7 +54,7 @@ async function prepare(name: string, fileBytes = 20_000): Promise<BuiltImage> {
   return images[1];
 }
 
-type Descriptor = { digest: string; size: number };
+type Descriptor = { digest: string; size: number; annotations?: Record<string, string> };
 type Artifact = { config: Descriptor; layers: Descriptor[]; annotations: Record<string, string> };
 type Envelope = {
   version: number;
@@ -107,7 +110,8 @@ async function spoil(
   const manifest = JSON.stringify(artifact);
   const type = 'application/vnd.oci.image.manifest.v1+json';
   await put(`${site.registry.url}/v2/${name}/manifests/${digestOf(manifest)}`, type, manifest);
-  const manifests = [{ ...listed, digest: digestOf(manifest), size: manifest.length }];
+  const lie = { ...listed, digest: digestOf(manifest), size: manifest.length };
+  const manifests = list.manifests.map((each) => (each === listed ? lie : each));
   await put(address, INDEX, JSON.stringify({ ...list, manifests }));
 }
 
@@ -174,6 +178,65 @@ for (const [what, [why, change]] of Object.entries(LIES)) {
     await fallsBack('lie', lied.image, why);
   });
 }
+
+test('a delta that cannot be used is no reason to leave the next one', async () => {
+  const images = await Promise.all([1, 2, 3].map((version) => app('second', version, 20_000)));
+  await site.provide('second', images);
+  await site.publish('second', 'v3', 'v1', 'v2');
+  const found = await listOf('second', images[2] ?? assert.fail());
+  const sizeOf = ({ annotations }: Descriptor) => Number(annotations?.['dev.coracle.delta.size']);
+  const [listed] = found.list.manifests.toSorted((a, b) => sizeOf(a) - sizeOf(b));
+  await spoil('second', { ...found, listed: listed ?? assert.fail() }, (envelope) => {
+    envelope.version = 2;
+  });
+  await site.pull(device, 'second', 'v1');
+  await site.pull(device, 'second', 'v2');
+  const name = encodeURIComponent(`${site.registry.host}/second:v3`);
+  const plan = (await device.json('GET', `/deltas/plan?target=${name}`)) as DeltaPlan;
+  const [first, next] = plan.Deltas;
+  assert.match(first?.Problem ?? '', /cannot use a delta of version 2/);
+  assert.deepEqual([next?.Problem, plan.Choice], ['', next?.Digest]);
+  const said = await site.pull(device, 'second', 'v3');
+  const lines = said.filter((line) => line.includes('delta'));
+  assert.equal(lines.length, 2, said.join('\n'));
+  assert.match(lines[0] ?? '', /^A delta from .*second:v\d cannot be used: .* of version 2/);
+  assert.match(lines[1] ?? '', /^Using a delta from .*second:v\d: /);
+  assert.equal(await site.idOf(device, 'second:v3'), images[2]?.config.digest);
+});
+
+test('a registry that forbids its lists of referrers: layers come, and both ways say why', async () => {
+  const image = await prepare('forbidden');
+  const server = createServer((request, response) => {
+    const { method, headers, url = '' } = request;
+    if (url.includes('/referrers/')) {
+      response.writeHead(403).end('{"errors":[{"code":"DENIED","message":"not for you"}]}');
+      return;
+    }
+    const on = httpRequest(`${site.registry.url}${url}`, { method, headers }, (answer) => {
+      response.writeHead(answer.statusCode ?? 500, answer.headers);
+      answer.pipe(response);
+    });
+    request.pipe(on);
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  try {
+    const { port } = server.address() as AddressInfo;
+    const name = `127.0.0.1:${port}/forbidden`;
+    await site.pull(device, 'forbidden', 'v1');
+    const target = encodeURIComponent(`${name}:v2`);
+    const plan = (await device.json('GET', `/deltas/plan?target=${target}`)) as DeltaPlan;
+    assert.equal(plan.Choice, 'layers');
+    assert.match(plan.Problem, /not for you/);
+    const pull = `/images/create?fromImage=${name}&tag=v2`;
+    const said = saidIn(await site.lines(device, pull));
+    assert.match(said.join('\n'), /^Deltas are not used: .*not for you$/m);
+    const pulled = (await device.json('GET', `/images/${name}:v2/json`)) as { Id: string };
+    assert.equal(pulled.Id, image.config.digest);
+  } finally {
+    server.closeAllConnections();
+    await new Promise((resolve) => server.close(resolve));
+  }
+});
 
 test('a delta whose manifest is gone or damaged is refused, and layers come', async () => {
   const image = await prepare('gone');

@@ -1,14 +1,15 @@
 import assert from 'node:assert/strict';
-import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
+import { gunzipSync } from 'node:zlib';
 import { humanSize } from '../../src/base/bytes.ts';
 import type { InspectedDelta } from '../../src/spec/delta-inspect.ts';
 import type { DeltaPlan } from '../../src/spec/delta-plan.ts';
 import { clientCommand, startDaemon, type TestDaemon } from '../support/daemon.ts';
 import { DeltaSite, saidIn } from '../support/delta-site.ts';
 import { noise } from '../support/deltas.ts';
-import { type BuiltImage, buildImage, type LayerEntry } from '../support/images.ts';
+import { type BuiltImage, buildImage, type LayerEntry, pushImage } from '../support/images.ts';
 import { emptied, eventually, run } from '../support/processes.ts';
 import { startRegistry } from '../support/registry.ts';
 
@@ -139,7 +140,7 @@ test('what came by a delta is pushed as it was pulled, and nothing is sent that 
 });
 
 test('a plan says what a pull would cost, before a byte of content is paid for', async () => {
-  await prepare('planned', 1, 2);
+  const [, image] = await prepare('planned', 1, 2);
   await site.publish('planned', 'v2', 'v1');
   const target = encodeURIComponent(`${site.registry.host}/planned:v2`);
   const plan = async () => (await device.json('GET', `/deltas/plan?target=${target}`)) as DeltaPlan;
@@ -158,12 +159,25 @@ test('a plan says what a pull would cost, before a byte of content is paid for',
   assert.equal(based.Deltas[0]?.BaseName, `${site.registry.host}/planned:v1`);
   assert.equal(based.Layers.Missing, 2);
   assert.ok((based.Deltas[0]?.Bytes ?? 0) < based.Layers.Bytes / 100);
-  // Documents alone: the config is the only blob.
-  const blobs = readFileSync(site.registry.log, 'utf8')
-    .slice(start)
-    .match(/GET \/v2\/planned\/blobs/g);
-  assert.equal(new Set(blobs).size, 1);
-  await site.pull(device, 'planned', 'v2');
+  // Documents alone: the config, and what the delta says of itself.
+  const fetched = (): Set<string> => {
+    const log = readFileSync(site.registry.log, 'utf8').slice(start);
+    return new Set([...log.matchAll(/"GET \/v2\/planned\/blobs\/(\S+)/g)].map((m) => m[1] ?? ''));
+  };
+  await eventually(() => fetched().size === 2, { what: 'both blobs in the log' });
+  assert.ok(fetched().has(image?.config.digest ?? ''));
+  const envelope = [...fetched()].find((digest) => digest !== image?.config.digest) ?? '';
+  assert.match(readFileSync(site.registry.blobFile(envelope), 'utf8'), /^\{"version":1,/);
+  // A layer that comes with another image is not counted, by either way.
+  const notes = gunzipSync(image?.layers[2]?.bytes ?? '');
+  await pushImage(site.registry, 'planned', 'part', await buildImage({ layers: [notes] }));
+  await site.pull(device, 'planned', 'part');
+  const less = await plan();
+  assert.equal(less.Layers.Missing, 1);
+  assert.ok((less.Deltas[0]?.Bytes ?? 0) < (based.Deltas[0]?.Bytes ?? 0));
+  const sizes = [less.Deltas[0]?.Bytes ?? 0, less.Layers.Bytes].map((bytes) => humanSize(bytes, 3));
+  const pulled = (await site.pull(device, 'planned', 'v2')).join('\n');
+  assert.ok(pulled.includes(`: ${sizes.join(' instead of ')}`), pulled);
   assert.equal((await plan()).Choice, 'nothing');
   const shown = await run(clientCommand(), [
     ...['-H', device.host, 'image', 'delta', 'plan', `${site.registry.host}/planned:v2`],
@@ -251,6 +265,15 @@ test('a base whose files were changed makes no image: the pull falls back to lay
     pulled.some((line) => line.startsWith('The delta cannot be used')),
     pulled.join('\n'),
   );
+  assert.equal(await site.idOf(device, 'changed:v2'), image?.config.digest);
+  // Reading a directory fails as reading does where a disk is worn out.
+  await device.json('DELETE', `/images/${site.registry.host}/changed:v2`);
+  rmSync(changed[0] ?? '');
+  mkdirSync(changed[0] ?? '');
+  const again = await site.pull(device, 'changed', 'v2');
+  const why =
+    /^The delta cannot be used, fetching layers: cannot read \/app\/program of the base: /m;
+  assert.match(again.join('\n'), why);
   assert.equal(await site.idOf(device, 'changed:v2'), image?.config.digest);
 });
 
@@ -344,6 +367,21 @@ test('the base may lie in another data root, as for updates of the host', async 
     pulled.join('\n'),
   );
   assert.equal(await site.idOf(device, 'host:v2'), image?.config.digest);
+});
+
+test('another data root that cannot be read does not keep from the bases that are here', async () => {
+  const images = await prepare('unmounted', 1, 2, 3);
+  await site.publish('unmounted', 'v3', 'v1', 'v2');
+  await using device = await startDaemon({ flags: ['--delta-data-root', '/nonexistent'] });
+  // With no base here, the reason is told, and layers come.
+  const said = await site.pull(device, 'unmounted', 'v3');
+  assert.match(said.join('\n'), /^Deltas are not used: cannot read the data root \/nonexistent/m);
+  assert.equal(await site.idOf(device, 'unmounted:v3'), images[2]?.config.digest);
+  await device.json('DELETE', `/images/${site.registry.host}/unmounted:v3`);
+  await site.pull(device, 'unmounted', 'v1');
+  const pulled = await site.pull(device, 'unmounted', 'v3');
+  assert.match(pulled.join('\n'), /^Using a delta from .*unmounted:v1: /m);
+  assert.equal(await site.idOf(device, 'unmounted:v3'), images[2]?.config.digest);
 });
 
 test('a delta to an image that the registry does not have is refused with what to do', async () => {

@@ -61,7 +61,7 @@ function questionInput(
     attempts: engine.config().maxDownloadAttempts,
     bytesPerSecMax: engine.config().maxDownloadRate,
     concurrency: 1,
-    delta: 'auto',
+    delta: engine.config().delta,
     staging: '',
   };
 }

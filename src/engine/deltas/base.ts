@@ -12,7 +12,7 @@ import type { ImageRecord } from '../../store/images.ts';
 import type { BasisLayer } from '../../store/layers/layer-basis.ts';
 import { findInOtherRoot } from '../../store/other-root.ts';
 import type { DeltaAnswer, DeltaQuestion } from '../../worker/delta-protocol.ts';
-import type { LocalBase } from '../../worker/deltas/delta-pull.ts';
+import type { BasesAnswer, LocalBase } from '../../worker/pull-protocol.ts';
 import type { Engine } from '../engine.ts';
 import { familiarName, namesOf } from '../images/names.ts';
 
@@ -73,23 +73,40 @@ function basisElsewhere({ config, execRoot }: Context, base: ImageId): readonly 
 }
 
 /**
- * An image that a delta may start from, here or in the data root that `--delta-data-root` names;
- * undefined when it is in neither, or not whole. `hold` is told the layers that must stay.
+ * Images that deltas may start from, here or in the data root that `--delta-data-root` names. One
+ * is not there when it is in neither, or not whole. `hold` is told the layers that must stay. That
+ * the other data root cannot be read is no reason to leave those that are here.
  */
-export function localBase(engine: Context, id: string, hold: Hold): LocalBase | undefined {
-  if (!isSha256(id)) return undefined;
-  const imageId = parseImageId(id);
+export function localBases(engine: Context, ids: readonly string[], hold: Hold): BasesAnswer {
+  let problem = '';
+  const bases = ids.map((id) => {
+    if (!isSha256(id)) return null;
+    const imageId = parseImageId(id);
+    try {
+      return baseHere(engine, imageId, hold) ?? baseElsewhere(engine, imageId);
+    } catch (error) {
+      problem = messageOf(error);
+      return null;
+    }
+  });
+  return { bases, problem };
+}
+
+function baseHere(engine: Context, imageId: ImageId, hold: Hold): LocalBase | undefined {
   const image = wholeImage(engine, imageId);
-  if (image !== undefined) {
-    hold(image.diffIds);
-    const [name] = namesOf(engine, image.id);
-    const shown = name === undefined ? shortId(image.id) : familiarName(name);
-    return baseOf(imageId, shown, layerFolders(engine, image.diffIds));
-  }
-  const { deltaDataRoot } = engine.config();
-  if (deltaDataRoot === '') return undefined;
-  const basis = findInOtherRoot(deltaDataRoot, imageId, engine.execRoot.root);
-  return basis && baseOf(imageId, `${shortId(id)} in ${deltaDataRoot}`, basis);
+  if (image === undefined) return undefined;
+  hold(image.diffIds);
+  const [name] = namesOf(engine, image.id);
+  const shown = name === undefined ? shortId(image.id) : familiarName(name);
+  return baseOf(imageId, shown, layerFolders(engine, image.diffIds));
+}
+
+/** @throws unavailable or dataLoss when the other data root cannot be read */
+function baseElsewhere({ config, execRoot }: Context, id: ImageId): LocalBase | null {
+  const { deltaDataRoot } = config();
+  if (deltaDataRoot === '') return null;
+  const basis = findInOtherRoot(deltaDataRoot, id, execRoot.root);
+  return basis === undefined ? null : baseOf(id, `${shortId(id)} in ${deltaDataRoot}`, basis);
 }
 
 function baseOf(id: ImageId, name: string, layers: readonly BasisLayer[]): LocalBase {

@@ -24,7 +24,7 @@ import type {
   RegistryInput,
 } from '../../worker/pull-protocol.ts';
 import type { ProgressCall } from '../call.ts';
-import { answerDelta, localBase } from '../deltas/base.ts';
+import { answerDelta, localBases } from '../deltas/base.ts';
 import type { Engine } from '../engine.ts';
 import { commitImage } from './commit-image.ts';
 import { transferEvent } from './events.ts';
@@ -291,9 +291,7 @@ export class PullAnswers implements AsyncDisposable {
         return image.diffIds.every(layers.isWhole);
       }
       case 'bases':
-        return question.ids.map(
-          (id) => localBase(this.#engine, id, (diffIds) => this.#hold(diffIds)) ?? null,
-        );
+        return localBases(this.#engine, question.ids, (diffIds) => this.#hold(diffIds));
       case 'delta':
         return answerDelta(this.#engine, question, (diffIds) => this.#hold(diffIds));
       case 'layers': {

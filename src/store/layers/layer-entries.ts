@@ -117,7 +117,7 @@ export class LayerEntries implements Disposable {
 
   /**
    * Fills `into` from an entry's content; false when that goes beyond its end.
-   * @throws dataLoss when a file cannot be opened
+   * @throws dataLoss when a file cannot be opened or read
    */
   read(index: number, into: Uint8Array, position: number): boolean {
     if (position + into.length > this.table.contentBytes(index)) return false;
@@ -148,7 +148,10 @@ export class LayerEntries implements Disposable {
         const wanted = Math.min(bytes - skip, into.length - at);
         const { fd } = this.#fileOf(index, piece);
         for (let done = 0; done < wanted; ) {
-          const read = readSync(fd, into, at + done, wanted - done, offset + skip + done);
+          const read = this.#readSome(fd, into.subarray(at + done, at + wanted), {
+            index,
+            position: offset + skip + done,
+          });
           if (read === 0) return false; // the file is shorter than it was
           done += read;
         }
@@ -158,6 +161,24 @@ export class LayerEntries implements Disposable {
       }
     }
     return at === into.length;
+  }
+
+  /** A disk that cannot give what it has is damage: whoever has the content from elsewhere goes on. */
+  #readSome(
+    fd: number,
+    into: Uint8Array,
+    from: { readonly index: number; readonly position: number },
+  ): number {
+    try {
+      return readSync(fd, into, 0, into.length, from.position);
+    } catch (cause) {
+      throw this.#unreadable(from.index, cause);
+    }
+  }
+
+  #unreadable(entry: number, cause: unknown): Error {
+    const path = toText(this.table.path(entry));
+    return dataLoss(`cannot read /${path} of the base: ${messageOf(cause)}`, { cause });
   }
 
   #fileOf(index: number, piece: Piece): { readonly fd: number } {
@@ -181,8 +202,7 @@ export class LayerEntries implements Disposable {
     try {
       return files.open(place, record);
     } catch (cause) {
-      const path = toText(this.table.path(entry));
-      throw dataLoss(`cannot read /${path} of the base: ${messageOf(cause)}`, { cause });
+      throw this.#unreadable(entry, cause);
     }
   }
 

@@ -1,13 +1,11 @@
 import { Readable } from 'node:stream';
 import { Semaphore } from '../../base/async.ts';
 import { humanSize } from '../../base/bytes.ts';
-import type { DiffId, Digest } from '../../base/digest.ts';
 import { isEngineError, messageOf, notFound } from '../../base/errors.ts';
 import { LIMITS } from '../../base/limits.ts';
 import type { DeltaPart } from '../../formats/delta/envelope.ts';
 import { collectGarbage } from '../../kernel/collect-garbage.ts';
 import type { Syscalls } from '../../kernel/syscalls.ts';
-import type { DeltaMode } from '../../policy/delta-mode.ts';
 import type { WantedLayer } from '../../policy/pull-plan.ts';
 import { readBlob } from '../../registry/blobs.ts';
 import type { StagedLayer } from '../../store/layer-store.ts';
@@ -16,32 +14,15 @@ import { layerTar } from '../../store/layers/layer-tar.ts';
 import { dropPartial, takeEarlier } from '../../store/layers/partials.ts';
 import { extractLayer } from '../extract.ts';
 import type { LayerProgress } from '../layer-progress.ts';
+import type { LocalBase } from '../pull-protocol.ts';
+import { type DeltaQuest, deltaOffers, layerBytes } from './delta-offers.ts';
 import { extractPart } from './part-decoder.ts';
-import { checkEnvelope, type DeltaPlace, fetchEnvelope, listDeltas } from './remote-delta.ts';
 
-/** An image that is here, with what a delta from it needs. */
-export type LocalBase = {
-  readonly id: Digest;
-  /** As its user knows it. */
-  readonly name: string;
-  readonly diffIds: readonly DiffId[];
-  /** Absolute folders of its layers, bottom first. */
-  readonly directories: readonly string[];
-};
-
-/** What is pulled, and how the daemon is asked for what is here. */
-export type DeltaSearch = {
+/** What is pulled, and who is told of it. */
+export type DeltaSearch = DeltaQuest & {
   readonly sys: Syscalls;
-  readonly place: DeltaPlace;
-  readonly mode: DeltaMode;
   /** As the user reads it. */
   readonly familiar: string;
-  readonly manifest: Digest;
-  readonly target: { readonly id: Digest; readonly diffIds: readonly DiffId[] };
-  /** The layers that are not here. */
-  readonly wanted: readonly WantedLayer[];
-  /** Which of these images are here; those that are stay held. In the order asked for. */
-  readonly bases: (ids: readonly string[]) => Promise<readonly (LocalBase | null)[]>;
   readonly say: (status: string) => void;
 };
 
@@ -108,28 +89,20 @@ export class DeltaPull implements Disposable {
   }
 
   static async #find(search: DeltaSearch): Promise<DeltaPull | undefined> {
-    const { place, mode, target, wanted, say } = search;
-    const listed = await listDeltas(place, search.manifest);
-    if (listed.length === 0) return undefined;
-    const bases = await search.bases(listed.map(({ base }) => base));
-    const layerBytes = wanted.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
-    const usable = listed.flatMap(({ digest }, i) => {
-      const base = bases[i];
-      return base === null || base === undefined ? [] : [{ digest, base }];
-    });
-    for (const { digest, base } of usable.slice(0, LIMITS.deltasTriedMax)) {
-      const { envelope, bytes } = await fetchEnvelope(place, digest);
-      checkEnvelope(envelope, base, target);
-      const parts = wanted.map(({ position }) => envelope.parts[position]);
-      const sizeBytes = parts.reduce((sum, part) => sum + (part?.sizeBytes ?? 0), 0);
-      const isWhole = wanted.every(
-        ({ diffId }, n) => parts[n] !== undefined || base.diffIds.includes(diffId),
-      );
-      if (mode === 'auto' ? sizeBytes >= layerBytes : !isWhole) continue;
-      const sizes = `${humanSize(sizeBytes, 3)} instead of ${humanSize(layerBytes, 3)}`;
-      say(`Using a delta from ${base.name}: ${sizes}`);
-      return new DeltaPull(search, base, envelope.parts, bytes);
+    const { say } = search;
+    const failed: { readonly name: string; readonly failure: unknown }[] = [];
+    for await (const { sizeBytes, local, read, failure } of deltaOffers(search)) {
+      if (local !== undefined && failure !== undefined) failed.push({ name: local.name, failure });
+      if (local === undefined || read?.isChosen !== true) continue;
+      for (const { name, failure } of failed) {
+        say(`A delta from ${name} cannot be used: ${messageOf(failure)}`);
+      }
+      const sizes = `${humanSize(sizeBytes, 3)} instead of ${humanSize(layerBytes(search), 3)}`;
+      say(`Using a delta from ${local.name}: ${sizes}`);
+      return new DeltaPull(search, local, read.parts, read.envelopeBytes);
     }
+    const [first] = failed;
+    if (first !== undefined) throw first.failure;
     return undefined;
   }
 

@@ -1,3 +1,4 @@
+import { isEngineError, messageOf } from '../../base/errors.ts';
 import { LIMITS } from '../../base/limits.ts';
 import { parseReference } from '../../base/reference.ts';
 import { checkManifest, layersToFetch, wantedLayers } from '../../policy/pull-plan.ts';
@@ -5,11 +6,10 @@ import { fetchBlob } from '../../registry/blobs.ts';
 import { fetchManifest } from '../../registry/manifests.ts';
 import { pullError } from '../../registry/registry-error.ts';
 import type { RegistrySession } from '../../registry/session.ts';
-import type { DeltaPlan } from '../../spec/delta-plan.ts';
-import type { LocalBase } from '../deltas/delta-pull.ts';
-import { listDeltas } from '../deltas/remote-delta.ts';
+import type { DeltaPlan, PlannedDelta } from '../../spec/delta-plan.ts';
+import { type DeltaQuest, deltaOffers, layerBytes } from '../deltas/delta-offers.ts';
 import type { JobContext } from '../job.ts';
-import type { PullInput, PullQuestion } from '../pull-protocol.ts';
+import type { BasesAnswer, PullInput, PullQuestion } from '../pull-protocol.ts';
 import { openWorkerSession } from '../registry-session.ts';
 import { decodeImageConfig, resolveImage } from '../resolve-image.ts';
 
@@ -40,24 +40,42 @@ async function plan(
   const layers = wantedLayers(manifest, decodeImageConfig(text));
   const question = layers.map(({ diffId, digest }) => ({ diffId, digest }));
   const here = (await ask({ ask: 'layers', layers: question })) as boolean[];
-  const missing = layersToFetch(layers, (layer) => here[layer.position] === true);
-  const bytes = missing.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
-  const listed = await listDeltas({ session, path, attempts }, digest);
-  const ids = listed.map(({ base }) => base);
-  const bases = (await ask({ ask: 'bases', ids })) as (LocalBase | null)[];
-  const deltas = listed.map((each, i) => ({
-    Digest: each.digest,
-    Base: each.base,
-    BaseName: bases[i]?.name ?? '',
-    Bytes: each.sizeBytes,
-  }));
-  const delta = deltas.find(({ BaseName, Bytes }) => BaseName !== '' && Bytes < bytes);
+  const wanted = layersToFetch(layers, (layer) => here[layer.position] === true);
+  const { Deltas, Problem } = await planDeltas({
+    ...{ place: { session, path, attempts }, mode: job.delta, manifest: digest, wanted },
+    target: { id: config, diffIds: layers.map(({ diffId }) => diffId) },
+    bases: async (ids) => (await ask({ ask: 'bases', ids })) as BasesAnswer,
+  });
+  const chosen = Deltas.find(({ isChosen }) => isChosen)?.planned.Digest;
   return {
     Target: job.familiar,
     Id: config,
     Digest: digest,
-    Layers: { Total: layers.length, Missing: missing.length, Bytes: bytes },
-    Deltas: deltas,
-    Choice: missing.length === 0 ? 'nothing' : (delta?.Digest ?? 'layers'),
+    Layers: { Total: layers.length, Missing: wanted.length, Bytes: layerBytes({ wanted }) },
+    Deltas: Deltas.map(({ planned }) => planned),
+    Problem,
+    Choice: wanted.length === 0 ? 'nothing' : (chosen ?? 'layers'),
   };
+}
+
+/** The deltas as a pull would weigh them. What fails on the way leaves the layers. */
+async function planDeltas(quest: DeltaQuest) {
+  const Deltas: { readonly planned: PlannedDelta; readonly isChosen: boolean }[] = [];
+  try {
+    for await (const { digest, base, local, sizeBytes, read, failure } of deltaOffers(quest)) {
+      const planned = {
+        Digest: digest,
+        Base: base,
+        BaseName: local?.name ?? '',
+        Bytes: sizeBytes,
+        Problem: failure === undefined ? '' : messageOf(failure),
+      };
+      Deltas.push({ planned, isChosen: read?.isChosen === true });
+    }
+  } catch (error) {
+    quest.place.session.signal.throwIfAborted();
+    if (!isEngineError(error)) throw error;
+    return { Deltas, Problem: messageOf(error) };
+  }
+  return { Deltas, Problem: '' };
 }

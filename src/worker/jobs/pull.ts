@@ -27,13 +27,19 @@ import { BLOB_CHECKPOINTS } from '../../store/layers/layer-checkpoint.ts';
 import { dropPartial, takeEarlier } from '../../store/layers/partials.ts';
 import { applyDeltaLayer, copyBaseLayer } from '../delta-apply.ts';
 import type { DeltaAnswer } from '../delta-protocol.ts';
-import { DeltaPull, type LocalBase } from '../deltas/delta-pull.ts';
+import { DeltaPull } from '../deltas/delta-pull.ts';
 import { DownloadLink } from '../download-link.ts';
 import { extractLayer } from '../extract.ts';
 import type { JobContext } from '../job.ts';
 import { CHECKPOINT_PACE } from '../layer-checkpoints.ts';
 import { LayerProgress, tellAgain } from '../layer-progress.ts';
-import type { PulledManifest, PullInput, PullQuestion, PullResult } from '../pull-protocol.ts';
+import type {
+  BasesAnswer,
+  PulledManifest,
+  PullInput,
+  PullQuestion,
+  PullResult,
+} from '../pull-protocol.ts';
 import { openWorkerSession } from '../registry-session.ts';
 import { decodeImageConfig, resolveImage } from '../resolve-image.ts';
 import { Transfers } from '../transfers.ts';
@@ -239,7 +245,7 @@ class Pull {
       manifest: image.manifest,
       target: { id: image.id, diffIds: layers.map((layer) => layer.diffId) },
       wanted,
-      bases: async (ids) => (await this.#ask({ ask: 'bases', ids })) as (LocalBase | null)[],
+      bases: async (ids) => (await this.#ask({ ask: 'bases', ids })) as BasesAnswer,
       say: (status) => this.#context.report({ status }),
     });
   }
