@@ -6,9 +6,9 @@ import path from 'node:path';
 import { after, before, test } from 'node:test';
 import { coracle } from '../support/cli.ts';
 import { startDaemon, TestDaemon } from '../support/daemon.ts';
-import { applicationPair } from '../support/deltas.ts';
+import { applicationPair, noise } from '../support/deltas.ts';
 import { docker, dockerClis } from '../support/docker-cli.ts';
-import { type BuiltImage, pushImage } from '../support/images.ts';
+import { type BuiltImage, buildImage, pushImage } from '../support/images.ts';
 import { emptied, eventually, runOk } from '../support/processes.ts';
 import { type Registry, startRegistry } from '../support/registry.ts';
 import { takeStock } from '../support/resources.ts';
@@ -281,6 +281,33 @@ test('a base that is removed while its delta comes is there until it is applied'
     await ok(device, 'rmi', name('v1-v2'));
     await emptied(stagingOf(device));
   }
+});
+
+test('a base of more files than are open at a time stays as well', async () => {
+  const files = Array.from({ length: 100 }, (_, i) => ({
+    name: `file-${i}`,
+    content: noise(`file ${i}`, 20_000),
+  }));
+  // What is copied from the base comes behind what is new: no file of it was opened before.
+  const fresh = { name: 'fresh', content: noise('fresh', 8 << 20) };
+  const many = await buildImage({ layers: [[fresh, ...files]] });
+  await pushImage(registry, 'team/app', 'many1', await buildImage({ layers: [files] }));
+  await pushImage(registry, 'team/app', 'many2', many);
+  const [from, to, delta] = [name('many1'), name('many2'), name('many1-many2')];
+  for (const image of [from, to]) await ok(builder, 'pull', image);
+  await ok(builder, 'image', 'delta', '-t', delta, from, to);
+  await ok(builder, 'push', delta);
+  await using device = await startDaemon();
+  await ok(device, 'pull', from);
+  const address = `/images/create?fromImage=${encodeURIComponent(delta)}&limitRate=2m`;
+  const { said, isWithin } = await during(device, address, {
+    when: '"Downloading"',
+    act: async () => await ok(device, 'rmi', '-f', from),
+  });
+  assert.ok(isWithin, 'the pull was over before its base was removed');
+  assert.doesNotMatch(said, /"error"/);
+  assert.equal(await ok(device, 'images', '-qa', '--no-trunc'), `${many.config.digest}\n`);
+  await emptied(stagingOf(device));
 });
 
 test('a base that is removed before its delta is known is missing, in one sentence', async () => {
