@@ -49,6 +49,8 @@ typedef enum {
   LINK,
   /* The directory's times, and nothing more is to be put into it by its descriptor. */
   LET_GO,
+  /* A directory, opened into the slot `other_dir`. */
+  DIRECTORY,
 } job_kind;
 
 enum { BEGINS = 1, ENDS = 2, CHOWN = 4, CHMOD = 8, HAS_OBJECT = 16 };
@@ -63,9 +65,16 @@ typedef struct {
   uint32_t name_bytes, other_bytes, content_bytes;
 } job;
 
+/*
+ * Descriptors of directories that jobs made. A job's `dir` that is negative, and its `other_dir` where
+ * that is none to make, stands for the slot ~dir.
+ */
+enum { SLOTS = 512 };
+
 /* Written under the mutex. Bytes of jobs that are done (they wrap around); why job `number` failed. */
 typedef struct {
   uint32_t done_bytes, error, number;
+  int32_t slots[SLOTS];
 } progress;
 
 typedef struct {
@@ -89,6 +98,9 @@ typedef struct {
 
 static const char *name_of(const job *j) { return (const char *)(j + 1); }
 static const char *other_of(const job *j) { return name_of(j) + j->name_bytes; }
+
+static int *slot(maker *m, int32_t index) { return &m->progress->slots[(uint32_t)index % SLOTS]; }
+static int dir_of(maker *m, int32_t dir) { return dir >= 0 ? dir : *slot(m, ~dir); }
 
 static int times(const job *j, int dir, const char *name) {
   struct timespec both[2] = {{.tv_sec = j->atime, .tv_nsec = j->atime_nsec},
@@ -139,7 +151,7 @@ static int write_all(maker *m, const uint8_t *bytes, size_t n) {
 static int piece(maker *m, const job *j) {
   if (j->flags & BEGINS) {
     int how = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
-    int fd = openat(j->dir, name_of(j), how, j->mode & 0777);
+    int fd = openat(dir_of(m, j->dir), name_of(j), how, j->mode & 0777);
     if (fd < 0) return -1;
     m->at = 0;
     set_file(m, fd);
@@ -151,33 +163,55 @@ static int piece(maker *m, const job *j) {
   if ((j->flags & CHMOD) && fchmod(m->file, j->mode) < 0) return -1;
   if (times(j, m->file, NULL) < 0) return -1;
   if ((j->flags & HAS_OBJECT) &&
-      linkat(j->dir, name_of(j), j->other_dir, other_of(j), 0) < 0) {
+      linkat(dir_of(m, j->dir), name_of(j), j->other_dir, other_of(j), 0) < 0) {
     return -1;
   }
   return hold(m);
 }
 
-static int symlink_of(const job *j) {
+static int symlink_of(maker *m, const job *j) {
   const char *name = name_of(j);
-  if (symlinkat(other_of(j), j->dir, name) < 0) return -1;
-  if ((j->flags & CHOWN) && fchownat(j->dir, name, j->uid, j->gid, AT_SYMLINK_NOFOLLOW) < 0) {
-    return -1;
-  }
-  return times(j, j->dir, name);
+  int dir = dir_of(m, j->dir);
+  if (symlinkat(other_of(j), dir, name) < 0) return -1;
+  if ((j->flags & CHOWN) && fchownat(dir, name, j->uid, j->gid, AT_SYMLINK_NOFOLLOW) < 0) return -1;
+  return times(j, dir, name);
+}
+
+static int link_of(maker *m, const job *j) {
+  return linkat(dir_of(m, j->other_dir), other_of(j), dir_of(m, j->dir), name_of(j), 0);
+}
+
+static int directory(maker *m, const job *j) {
+  const char *name = name_of(j);
+  int above = dir_of(m, j->dir);
+  if (mkdirat(above, name, j->mode & 0777) < 0) return -1;
+  int fd = openat(above, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+  *slot(m, j->other_dir) = fd;
+  if (fd < 0) return -1;
+  if ((j->flags & CHOWN) && fchown(fd, j->uid, j->gid) < 0) return -1;
+  return (j->flags & CHMOD) ? fchmod(fd, j->mode) : 0;
+}
+
+static int let_go(maker *m, const job *j, int has_failed) {
+  int dir = dir_of(m, j->dir);
+  // One that was not made, after a failure.
+  if (dir < 0) return 0;
+  int result = has_failed ? 0 : times(j, dir, NULL);
+  int error = errno;
+  if (j->dir < 0) *slot(m, ~j->dir) = -1;
+  close(dir);
+  errno = error;
+  return result;
 }
 
 static int carry_out(maker *m, const job *j, int has_failed) {
   int result = 0;
-  if (j->kind == LET_GO) {
-    if (!has_failed) result = times(j, j->dir, NULL);
-    int error = errno;
-    close(j->dir);
-    errno = error;
-  } else if (!has_failed) {
-    if (j->kind == PIECE) result = piece(m, j);
-    if (j->kind == SYMLINK) result = symlink_of(j);
-    if (j->kind == LINK) result = linkat(j->other_dir, other_of(j), j->dir, name_of(j), 0);
-  }
+  if (j->kind == LET_GO) result = let_go(m, j, has_failed);
+  else if (has_failed) return 0;
+  else if (j->kind == PIECE) result = piece(m, j);
+  else if (j->kind == DIRECTORY) result = directory(m, j);
+  else if (j->kind == SYMLINK) result = symlink_of(m, j);
+  else if (j->kind == LINK) result = link_of(m, j);
   return result < 0 ? errno : 0;
 }
 
@@ -244,7 +278,7 @@ static void drop(maker *m) {
   free(m);
 }
 
-/* Begins. NULL when there is no memory, no thread, or no umask of its own for it. */
+/* Begins; no slot has a directory. NULL when there is no memory, no thread, or no umask of its own for it. */
 EXPORT void *maker_open(const uint8_t *ring, uint32_t ring_bytes, progress *p) {
   maker *m = calloc(1, sizeof *m);
   if (m == NULL) return NULL;

@@ -94,6 +94,38 @@ test('files come out as they were posted, more of them than the ring holds', () 
   closeSync(dir);
 });
 
+test('a directory that is made has what the jobs behind it put there, and its times in the end', () => {
+  using folder = temporaryFolder('maker');
+  const root = openSync(folder.path, READ);
+  using maker = opened();
+  const owner = { uid: 7, gid: 8 };
+  // More than there are slots: each is let go before the next but three.
+  const open: number[] = [];
+  for (let i = 0; i < 1_000; i += 1) {
+    const above = open.at(-1) ?? root;
+    const file = { ...fileAt(above, 'd'), mode: 0o2750, needsChmod: true, owner };
+    const dir = maker.directory('x', i % 3 === 0 ? { ...file, dirFd: root, name: `d${i}` } : file);
+    assert(dir < 0);
+    maker.piece('x', fileAt(dir, 'f'), whole(Buffer.from(`${i}`)), undefined);
+    maker.link('x', { dirFd: dir, name: 'l' }, { dirFd: dir, name: 'f' });
+    maker.symlink('x', fileAt(dir, 's'), 'f');
+    open.push(dir);
+    if (open.length === 3) {
+      for (const each of open.splice(0)) maker.letGo('x', each, { atime: TIME, mtime: TIME });
+    }
+  }
+  maker.settle();
+  const [last] = open;
+  assert(last !== undefined && fstatSync(maker.descriptor(last)).isDirectory());
+  closeSync(maker.descriptor(last));
+  const { mode, uid, gid, mtimeNs } = lstatSync(`${folder.path}/d3/d/d`, { bigint: true });
+  assert.deepEqual([mode & 0o7777n, uid, gid], [0o2750n, 7n, 8n]);
+  assert.equal(mtimeNs, 1_600_000_000_123_456_789n);
+  assert.equal(readFileSync(`${folder.path}/d3/d/d/l`, 'utf8'), '5');
+  assert.equal(readFileSync(`${folder.path}/d996/d/s`, 'utf8'), '997');
+  closeSync(root);
+});
+
 test('the first job that fails is told of, none is carried out after it, and directories are closed', () => {
   for (const [name, words] of [
     ['taken', /file exists/],

@@ -11,7 +11,8 @@ import type { TimeSpec } from './syscalls.ts';
  * ({@link FileMaker.writeOut}). Jobs are carried out in the order in which they were posted. So who
  * posts must know that a job will do what is meant: that its name is not taken, and its directory's
  * descriptor is open until it is let go by a job ({@link FileMaker.letGo}). Where something depends
- * on what is there, {@link FileMaker.settle} waits for all jobs.
+ * on what is there, {@link FileMaker.settle} waits for all jobs. A directory that a job makes is
+ * known by a negative number, in place of a descriptor, in the jobs that follow.
  *
  * After a job that failed none is carried out any more, and some later call throws its error, which
  * is made for `whose` job it was. At most {@link RING_BYTES} bytes of {@link JOBS_MAX} jobs wait: who
@@ -21,6 +22,7 @@ import type { TimeSpec } from './syscalls.ts';
  *        u32 atimeNsec, mtimeNsec, otherDir, nameBytes, otherBytes, contentBytes; names; content
  */
 export type MadeFile = {
+  /** A descriptor, or what {@link FileMaker.directory} gave. */
   readonly dirFd: number;
   /** One name, of bytes (latin1), without a NUL. */
   readonly name: string;
@@ -57,6 +59,7 @@ const PIECE = 1;
 const SYMLINK = 2;
 const LINK = 3;
 const LET_GO = 4;
+const DIRECTORY = 5;
 
 const BEGINS = 1;
 const ENDS = 2;
@@ -81,7 +84,12 @@ const NAME_BYTES = 15;
 const OTHER_BYTES = 16;
 const CONTENT_BYTES = 17;
 
-const PROGRESS_BYTES = 12;
+/** Directories that jobs made and that were not let go. */
+const SLOTS = 512;
+/** Where slots begin in what the thread tells, which is in words. */
+const SLOTS_AT = 3;
+/** -1. */
+const NO_DIRECTORY = 0xffff_ffff;
 const TWO_32 = 2 ** 32;
 
 type Library = Readonly<Record<'open' | 'post' | 'wait' | 'held' | 'writeOut' | 'close', Native>>;
@@ -108,8 +116,9 @@ export class FileMaker<Whose> implements Disposable {
   readonly #maker: number;
   readonly #ring: Buffer;
   readonly #words: Uint32Array;
-  /** Bytes that are done, errno, number of the job that failed. */
+  /** Bytes that are done, errno, number of the job that failed; then descriptors of directories. */
   readonly #progress: Uint32Array;
+  readonly #freeSlots = Array.from({ length: SLOTS }, (_, i) => SLOTS - 1 - i);
   readonly #explain: (error: Error, whose: Whose) => unknown;
   /** By the number of the job: whose it is, and where it ends. */
   readonly #whose: Whose[] = [];
@@ -146,7 +155,8 @@ export class FileMaker<Whose> implements Disposable {
     const native = library();
     if (native === undefined) return undefined;
     const ring = Buffer.allocUnsafeSlow(RING_BYTES);
-    const progress = new Uint32Array(new ArrayBuffer(PROGRESS_BYTES));
+    const progress = new Uint32Array(new ArrayBuffer((SLOTS_AT + SLOTS) * 4));
+    progress.fill(NO_DIRECTORY, SLOTS_AT);
     const told = addressOf(new Uint8Array(progress.buffer));
     const maker = native.open(addressOf(ring), RING_BYTES, told);
     return maker === 0 ? undefined : new FileMaker(native, maker, { ring, progress }, explain);
@@ -178,6 +188,25 @@ export class FileMaker<Whose> implements Disposable {
     this.#end(start, this.#names(start, file.name, target));
   }
 
+  /**
+   * A directory, which is open until it is let go; gives the number by which it is known.
+   * At most {@link SLOTS} at a time.
+   */
+  directory(whose: Whose, file: MadeFile): number {
+    const slot = this.#freeSlots.pop();
+    assert(slot !== undefined, 'too many open directories');
+    const start = this.#begin(whose, file.name.length);
+    const at = this.#file(start, DIRECTORY, 0, file);
+    this.#words[at + OTHER_DIR] = slot;
+    this.#end(start, this.#names(start, file.name, ''));
+    return ~slot;
+  }
+
+  /** The descriptor of a directory that was made and is not let go; -1 while it is not made. */
+  descriptor(directory: number): number {
+    return (this.#progress[SLOTS_AT + ~directory] ?? NO_DIRECTORY) | 0;
+  }
+
   /** Gives the file `first` one more name. */
   link(whose: Whose, { dirFd, name }: OtherName, first: OtherName): void {
     const start = this.#begin(whose, name.length + first.name.length);
@@ -186,12 +215,14 @@ export class FileMaker<Whose> implements Disposable {
     this.#end(start, this.#names(start, name, first.name));
   }
 
-  /** Gives a directory its times and closes it: the descriptor belongs to the thread now. */
+  /** Gives a directory its times and closes it: it belongs to the thread now. */
   letGo(whose: Whose, dirFd: number, times: Pick<MadeFile, 'atime' | 'mtime'>): void {
     const start = this.#begin(whose, 0);
     const at = this.#plain(start, LET_GO, dirFd);
     this.#times(at, times.atime, times.mtime);
     this.#end(start, this.#names(start, '', ''));
+    // A job that takes the slot comes after this one.
+    if (dirFd < 0) this.#freeSlots.push(~dirFd);
   }
 
   /** Waits until all that was posted is done. @throws what `explain` makes when something was not */

@@ -192,7 +192,11 @@ export class ArchiveReader implements AsyncDisposable {
     const { sys, staging } = this.#options;
     const directory = path.join(staging, String(this.#layers));
     const expected = current.digest === undefined ? {} : { digest: current.digest as Digest };
-    const extraction = new LayerExtraction({ sys, directory, expected, origin: undefined });
+    const extraction = new LayerExtraction({
+      ...{ sys, directory, expected, origin: undefined },
+      // An image's config says what its layers are, and a layer that none has is not kept.
+      isProved: true,
+    });
     this.#extraction = extraction;
     let error: Error | undefined;
     current.take = (bytes) => {

@@ -68,11 +68,15 @@ export class ContentWriter implements Disposable {
 
   write(bytes: Buffer): void {
     let rest = bytes;
-    if (this.#at < this.#headBytes) {
+    if (this.#at === 0 && bytes.length >= this.#headBytes) {
+      this.#at = this.#headBytes;
+      this.#decide(bytes.subarray(0, this.#headBytes));
+      rest = bytes.subarray(this.#headBytes);
+    } else if (this.#at < this.#headBytes) {
       const taken = bytes.copy(this.#options.head, this.#at, 0, this.#headBytes - this.#at);
       this.#at += taken;
       if (this.#at < this.#headBytes) return;
-      this.#decide();
+      this.#decide(this.#options.head.subarray(0, this.#headBytes));
       rest = bytes.subarray(taken);
     }
     if (rest.length === 0) return;
@@ -87,10 +91,9 @@ export class ContentWriter implements Disposable {
     if (this.#candidate === undefined) this.#write(rest, this.#at);
   }
 
-  #decide(): void {
-    const { local, head, sizeBytes, place } = this.#options;
+  #decide(bytes: Buffer): void {
+    const { local, sizeBytes, place } = this.#options;
     const source = this.#options.source();
-    const bytes = head.subarray(0, this.#headBytes);
     this.#sum = headSum(bytes);
     for (const content of local.find({ sum: this.#sum, bytes: sizeBytes, place })) {
       const open = local.open(content, source);

@@ -21,6 +21,9 @@ import type { Syscalls } from '../kernel/syscalls.ts';
  * times by then. This keeps memory constant however many directories a layer has.
  */
 export type LayerDir = {
+  /** What jobs of a `FileMaker` take for it: the descriptor, or its number while it is being made. */
+  readonly handle: number;
+  /** Waits until it is there. */
   readonly fd: number;
   /** From the layer's root, without symlinks; '' is the root. */
   readonly path: ByteString;
@@ -40,6 +43,8 @@ export type DirsHost = {
   readonly settle: () => void;
   /** Gives a directory its times and closes it, when nothing more that was begun goes into it. */
   readonly letGo: (dir: LayerDir) => void;
+  /** The descriptor of a directory that is made elsewhere; -1 while it is not there. */
+  readonly descriptor: (handle: number) => number;
 };
 
 const OPEN_DIRS_MAX = 256;
@@ -133,24 +138,36 @@ export class LayerDirs implements Disposable {
   }
 
   /**
-   * Takes over a directory of `above` that was opened, and gives it the times that it is to have.
-   * Whether it has the setgid bit is the caller's to say.
+   * Takes over a directory of `above` that was opened, or is being made, and gives it the times that
+   * it is to have. Whether it has the setgid bit is the caller's to say.
    */
   adopt(
     path: ByteString,
     above: LayerDir,
-    { name, fd, atime, mtime }: Pick<LayerDir, 'fd' | 'atime' | 'mtime'> & { name: ByteString },
+    made: Pick<LayerDir, 'handle' | 'atime' | 'mtime'> & { readonly name: ByteString },
   ): LayerDir {
+    const { name, handle, atime, mtime } = made;
     const real = inside(above, name);
     const known = this.#byPath.get(real);
-    if (known === undefined) {
-      const aliases = new Set<ByteString>();
-      return this.#keep(path, { fd, path: real, atime, mtime, hasSetgid: false, aliases });
-    }
-    closeSync(fd);
+    if (known === undefined) return this.#keep(path, this.#opened(handle, real, { atime, mtime }));
+    if (handle >= 0) closeSync(handle);
     known.atime = atime;
     known.mtime = mtime;
     return this.#alias(path, known);
+  }
+
+  #opened(handle: number, path: ByteString, times: Pick<LayerDir, 'atime' | 'mtime'>): LayerDir {
+    const host = this.#host;
+    return {
+      ...{ handle, path, atime: times.atime, mtime: times.mtime },
+      get fd() {
+        if (handle >= 0) return handle;
+        host.settle();
+        return host.descriptor(handle);
+      },
+      hasSetgid: false,
+      aliases: new Set(),
+    };
   }
 
   #keep(path: ByteString, dir: LayerDir): LayerDir {
@@ -195,7 +212,10 @@ export class LayerDirs implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    for (const dir of this.#byPath.values()) closeSync(dir.fd);
+    for (const { handle } of this.#byPath.values()) {
+      const fd = handle >= 0 ? handle : this.#host.descriptor(handle);
+      if (fd >= 0) closeSync(fd);
+    }
     this.#byPath.clear();
     this.#byAlias.clear();
     closeSync(this.root.fd);
@@ -214,8 +234,7 @@ function describe(fd: number, path: ByteString): LayerDir {
     return { sec: Number((ns - nsec) / BILLION), nsec: Number(nsec) };
   };
   return {
-    fd,
-    path,
+    ...{ handle: fd, fd, path },
     atime: time(stats.atimeNs),
     mtime: time(stats.mtimeNs),
     hasSetgid: (stats.mode & 0o2000n) !== 0n,

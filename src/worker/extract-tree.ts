@@ -104,7 +104,7 @@ export class LayerTree implements Disposable {
         this.#files.begin(at);
         break;
       case 'directory':
-        this.#directory(at);
+        if (!this.#postDirectory(at)) this.#directory(at);
         break;
       case 'hardlink':
         this.#hardLink(at);
@@ -169,6 +169,21 @@ export class LayerTree implements Disposable {
     this.#dress(entry, root);
   }
 
+  #postDirectory(at: PlacedEntry): boolean {
+    const { entry, clean, name } = at;
+    const { atime, mtime } = entry;
+    const { dirs, maker } = this.#places;
+    if (maker === undefined || entry.xattrs.length > 0) return false;
+    const above = this.#places.free(at);
+    if (above === undefined) return false;
+    const made = madeFile(at, above);
+    const needsChmod = made.needsChmod || (entry.mode & ~0o777) !== 0;
+    const handle = maker.directory(entry, { ...made, needsChmod });
+    const dir = dirs.adopt(clean, above, { name, handle, atime, mtime });
+    dir.hasSetgid = (entry.mode & 0o2000) !== 0;
+    return true;
+  }
+
   #directory(at: PlacedEntry): void {
     const { entry, clean, name } = at;
     const { atime, mtime } = entry;
@@ -183,8 +198,8 @@ export class LayerTree implements Disposable {
         wasHidden = isWhiteout(this.#sys, Buffer.concat([place, Buffer.of(0)]), there);
         if (!there.isDirectory()) throw error;
       }
-      const fd = this.#sys.openat2(above.fd, pathArg(name), { flags: OPEN_DIR });
-      return this.#places.dirs.adopt(clean, above, { name, fd, atime, mtime });
+      const handle = this.#sys.openat2(above.fd, pathArg(name), { flags: OPEN_DIR });
+      return this.#places.dirs.adopt(clean, above, { name, handle, atime, mtime });
     });
     this.#dress(entry, dir);
     if (wasHidden) this.#makeOpaque(dir);
@@ -216,7 +231,7 @@ export class LayerTree implements Disposable {
     if (maker !== undefined && isMade && this.#places.free(at) !== undefined) {
       this.#options.sharing?.linked(target);
       const { source, to } = openBoth();
-      maker.link(entry, { dirFd: to.fd, name }, { dirFd: source.fd, name: from.name });
+      maker.link(entry, { dirFd: to.handle, name }, { dirFd: source.handle, name: from.name });
       return;
     }
     maker?.settle();

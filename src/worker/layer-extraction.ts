@@ -52,6 +52,8 @@ export type ExtractionOptions = {
     readonly checkpoint: BlobCheckpoint;
     readonly files: EarlierFiles;
   };
+  /** The caller compares the diffID, so that gzip's own check sums prove nothing more. */
+  readonly isProved?: boolean;
   /** The same files for who brings the bytes up to the checkpoint by other ways. */
   readonly files?: EarlierFiles | undefined;
   /** For tests: what happens where no threads can unpack and make files. */
@@ -114,7 +116,8 @@ export class LayerExtraction implements AsyncDisposable {
     this.#intake = new BlobIntake({
       checkpoints: this.#checkpoints,
       from: options.from?.checkpoint,
-      isProved: expected.digest !== undefined && expected.diffId !== undefined,
+      isProved:
+        options.isProved ?? (expected.digest !== undefined && expected.diffId !== undefined),
       onTar: (bytes) => this.#tar.push(bytes),
       withoutThread: options.withoutThread,
     });

@@ -345,7 +345,7 @@ export class LayerFiles implements Disposable {
 export function madeFile({ entry, name }: PlacedEntry, dir: LayerDir): MadeFile {
   const chown = needsChown(entry, dir);
   return {
-    dirFd: dir.fd,
+    dirFd: dir.handle,
     name,
     mode: entry.mode,
     owner: chown ? entry : undefined,

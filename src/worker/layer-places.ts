@@ -79,6 +79,7 @@ export class LayerPlaces implements Disposable {
       take: (place) => this.#names.take(place),
       settle: () => this.maker?.settle(),
       letGo: (dir) => this.#letGo(dir),
+      descriptor: (handle) => this.maker?.descriptor(handle) ?? -1,
     });
     if (options.withoutThread !== true) this.maker = FileMaker.open<TarEntry>(explain);
     options.writeback.maker = this.maker;
@@ -167,9 +168,11 @@ export class LayerPlaces implements Disposable {
       return;
     }
     try {
-      this.maker.letGo(this.entry, dir.fd, dir);
+      this.maker.letGo(this.entry, dir.handle, dir);
     } catch (error) {
-      closeSync(dir.fd); // it was not posted
+      // It was not posted.
+      const fd = dir.handle >= 0 ? dir.handle : this.maker.descriptor(dir.handle);
+      if (fd >= 0) closeSync(fd);
       throw error;
     }
   }

@@ -57,6 +57,7 @@ static void post(maker *m, job j, const char *name, const char *other) {
 static maker *begin(void) {
   made = 0;
   told = (progress){0};
+  for (int i = 0; i < SLOTS; i++) told.slots[i] = -1;
   maker *m = maker_open(ring, RING_BYTES, &told);
   assert(m != NULL);
   return m;
@@ -83,6 +84,15 @@ int main(int argc, char **argv) {
     j.content_bytes = size_of(i);
     post(m, j, name, name);
   }
+  for (int i = 0; i < FILES; i++) {
+    snprintf(name, sizeof name, "d%d", i);
+    post(m, (job){.kind = DIRECTORY, .dir = dir, .mode = 0700, .other_dir = i % SLOTS}, name, "");
+    job j = {.kind = PIECE, .dir = ~(i % SLOTS), .flags = BEGINS | ENDS, .content_bytes = 9};
+    post(m, j, "in", "");
+    post(m, (job){.kind = LINK, .dir = j.dir, .other_dir = j.dir}, "more", "in");
+    post(m, (job){.kind = SYMLINK, .dir = j.dir}, "to", "in");
+    post(m, (job){.kind = LET_GO, .dir = j.dir}, "", "");
+  }
   post(m, (job){.kind = LET_GO, .dir = objects}, "", "");
   maker_wait(m, made);
   pthread_join(other, NULL);
@@ -93,7 +103,7 @@ int main(int argc, char **argv) {
     snprintf(name, sizeof name, "%d", i);
     assert(fstatat(dir, name, &s, 0) == 0 && s.st_size == size_of(i) && s.st_nlink == 2);
   }
-  assert(fcntl(objects, F_GETFD) < 0);
+  assert(fcntl(objects, F_GETFD) < 0 && faccessat(dir, "d2999/to", F_OK, 0) == 0);
 
   m = begin();
   for (uint32_t i = 0; i < 100; i++) {
@@ -101,6 +111,8 @@ int main(int argc, char **argv) {
     job j = {.kind = PIECE, .number = i, .dir = dir, .flags = BEGINS | ENDS, .content_bytes = 9};
     post(m, j, i == 50 ? "1" : name, "");
   }
+  post(m, (job){.kind = DIRECTORY, .dir = dir, .other_dir = 3}, "never", "");
+  post(m, (job){.kind = LET_GO, .dir = ~3}, "", "");
   post(m, (job){.kind = LET_GO, .dir = dup(dir)}, "", "");
   maker_wait(m, made);
   assert(told.error == EEXIST && told.number == 50);

@@ -33,7 +33,7 @@ export async function load(input: unknown, context: JobContext): Promise<LoadRes
   };
   const sys = openSyscalls();
   await using reader = new ArchiveReader({ sys, staging, known, onProgress });
-  for await (const chunk of plainBytes(context.stdin, context.signal)) {
+  for await (const chunk of plainBytes(context.stdinPieces(), context.signal)) {
     await reader.push(chunk);
   }
   reader.end();
