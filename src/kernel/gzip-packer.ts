@@ -12,16 +12,27 @@ import { Z_STREAM } from './zlib-stream.ts';
  */
 
 /**
- * `quick` is for layers: a fifth less CPU than gzip's own level 6, for 0.3 percent more bytes.
+ * `quick` is for layers: two fifths less CPU than gzip's own level 6, for 1.6 percent more bytes.
  * `small` is for what is made once and fetched over thin links: nothing is stored, as the sample
  * that tells what is packed takes some for it that gzip makes a little smaller all the same.
  */
 export type PackingEffort = 'quick' | 'small';
 
-const LEVEL: Readonly<Record<PackingEffort, number>> = { quick: 5, small: 9 };
+/** How zlib goes about it: deflateInit2 and deflateTune. */
+type Packing = {
+  readonly level: number;
+  readonly memoryLevel: number;
+  /** Lengths of matches that are good, not worth to wait after, and long enough; tries for each. */
+  readonly tuned?: readonly [good: number, lazy: number, nice: number, chain: number];
+};
+
+const PACKING: Readonly<Record<PackingEffort, Packing>> = {
+  // Lengths between those of levels 4 and 5: 25 percent less CPU than 5, for 1.3 percent more bytes.
+  quick: { level: 4, memoryLevel: 9, tuned: [8, 8, 32, 16] },
+  small: { level: 9, memoryLevel: 8 },
+};
 const STORE = 0;
 const GZIP_BITS = 15 + 16;
-const MEMORY_LEVEL = 8;
 const DEFLATED = 8;
 const DEFAULT_STRATEGY = 0;
 const Z = { NO_FLUSH: 0, FINISH: 4, OK: 0, STREAM_END: 1, BUF_ERROR: -5 } as const;
@@ -50,7 +61,8 @@ export async function* gzippedByStream(
   chunks: Iterable<Buffer>,
   effort: PackingEffort = 'quick',
 ): AsyncGenerator<Uint8Array> {
-  const gzip = createGzip({ level: LEVEL[effort], chunkSize: OUTPUT_BYTES });
+  const { level, memoryLevel: memLevel } = PACKING[effort];
+  const gzip = createGzip({ level, memLevel, chunkSize: OUTPUT_BYTES });
   // Errors reach the loop below through the codec.
   pipeline(Readable.from(chunks, { objectMode: false }), gzip, () => undefined);
   yield* gzip as AsyncIterable<Uint8Array>;
@@ -61,6 +73,7 @@ function load() {
     init: 'int deflateInit2_(uintptr_t stream, int level, int method, int bits, int memory, int strategy, const char *version, int bytes)',
     deflate: 'int deflate(uintptr_t stream, int flush)',
     params: 'int deflateParams(uintptr_t stream, int level, int strategy)',
+    tune: 'int deflateTune(uintptr_t stream, int good, int lazy, int nice, int chain)',
     end: 'int deflateEnd(uintptr_t stream)',
   });
 }
@@ -74,24 +87,20 @@ class GzipPacker implements Disposable {
   readonly #output = Buffer.allocUnsafeSlow(OUTPUT_BYTES);
   /** Kept while another thread reads it. */
   #input: Buffer = NOTHING;
-  readonly #effort: PackingEffort;
+  readonly #storesPacked: boolean;
+  readonly #packing: Packing;
   #level: number;
 
   private constructor(native: Zlib, effort: PackingEffort) {
     this.#zlib = native;
-    this.#effort = effort;
-    this.#level = LEVEL[effort];
+    this.#storesPacked = effort === 'quick';
+    this.#packing = PACKING[effort];
+    const { level, memoryLevel } = this.#packing;
+    this.#level = level;
     this.#address = addressOf(this.#stream);
-    const how = [
-      this.#level,
-      DEFLATED,
-      GZIP_BITS,
-      MEMORY_LEVEL,
-      DEFAULT_STRATEGY,
-      '1',
-      Z_STREAM.size,
-    ];
+    const how = [level, DEFLATED, GZIP_BITS, memoryLevel, DEFAULT_STRATEGY, '1', Z_STREAM.size];
     this.#check(native.init(this.#address, ...how));
+    this.#tune();
   }
 
   static open(effort: PackingEffort): GzipPacker | undefined {
@@ -100,8 +109,8 @@ class GzipPacker implements Disposable {
   }
 
   async *push(chunk: Buffer): AsyncGenerator<Uint8Array> {
-    const isStored = this.#effort === 'quick' && looksPacked(chunk);
-    const level = isStored ? STORE : LEVEL[this.#effort];
+    const isStored = this.#storesPacked && looksPacked(chunk);
+    const level = isStored ? STORE : this.#packing.level;
     if (level !== this.#level) yield* this.#setLevel(level);
     yield* this.#deflate(chunk, Z.NO_FLUSH);
   }
@@ -121,8 +130,16 @@ class GzipPacker implements Disposable {
       // It wants more room than there was.
       if (result === Z.BUF_ERROR && this.#made > 0) continue;
       this.#check(result);
+      this.#tune();
       return;
     }
+  }
+
+  /** A level that is set brings its own lengths. */
+  #tune(): void {
+    const { level, tuned } = this.#packing;
+    if (tuned === undefined || this.#level !== level) return;
+    this.#check(this.#zlib.tune(this.#address, ...tuned));
   }
 
   async *#deflate(chunk: Buffer, flush: number): AsyncGenerator<Uint8Array> {
