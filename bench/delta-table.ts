@@ -37,7 +37,9 @@ const LABELS: Readonly<Record<string, string>> = {
   applyMb: 'apply: memory above idle, MB',
   applyTextMb: '  with program text, MB',
   writtenMb: 'apply: written, MB',
-  changedMb: '  new contents in whole blocks, MB',
+  changedMb: '  new contents, MB',
+  changedBlocksMb: '  the same in whole blocks, MB',
+  knownBlocksMb: '  of these known blocks, MB',
 };
 
 function limitOf(pair: string, key: string, format: Format): number | undefined {

@@ -191,6 +191,7 @@ async function measure(pair: Pair, folder: string, format: Format): Promise<Figu
   });
   if (format === 'coracle' && !answer.includes('Using a delta'))
     throw new Error(answer.slice(-2000));
+  const changed = changedBytes(pair.old, pair.new);
   return {
     size,
     createSec: create['cpuSec'] ?? 0,
@@ -199,7 +200,9 @@ async function measure(pair: Pair, folder: string, format: Format): Promise<Figu
     applyMb: apply['aboveIdleMb'] ?? 0,
     applyTextMb: apply['withTextMb'] ?? 0,
     writtenMb: apply['writtenMb'] ?? 0,
-    changedMb: changedBytes(pair.old, pair.new) / 1e6,
+    changedMb: changed.contents / 1e6,
+    changedBlocksMb: changed.inBlocks / 1e6,
+    knownBlocksMb: changed.known / 1e6,
   };
 }
 

@@ -4,7 +4,6 @@ import { humanSize } from '../../base/bytes.ts';
 import { isEngineError, messageOf, notFound } from '../../base/errors.ts';
 import { LIMITS } from '../../base/limits.ts';
 import type { DeltaPart } from '../../formats/delta/envelope.ts';
-import { collectGarbage } from '../../kernel/collect-garbage.ts';
 import type { Syscalls } from '../../kernel/syscalls.ts';
 import type { WantedLayer } from '../../policy/pull-plan.ts';
 import { readBlob } from '../../registry/blobs.ts';
@@ -176,10 +175,8 @@ export class DeltaPull implements Disposable {
   ): Promise<StagedLayer> {
     const { sys, place } = this.#search;
     const { session, path, attempts } = place;
-    if (this.#entries === undefined) {
-      this.#entries = new LayerEntries(sys, this.#base.directories);
-      collectGarbage();
-    }
+    // What that leaves is collected before the first frame.
+    this.#entries ??= new LayerEntries(sys, this.#base.directories);
     const { digest, sizeBytes } = part;
     const earlier = takeEarlier(digest, ['delta'], earlierOf(directory));
     const fromByte = earlier?.checkpoint.hashedBytes ?? 0;
