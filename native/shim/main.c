@@ -70,7 +70,7 @@ static pid_t runtime_pid = -1, pid = -1;
 static int64_t started_ns, exited_ns;
 /* By the clock that nobody sets, time in suspension included. */
 static int64_t begun_ns, ran_ns;
-static int64_t runtime_until_ns, drain_until_ns, quiet_until_ns;
+static int64_t runtime_since_ns, runtime_until_ns, drain_until_ns, quiet_until_ns;
 static int exit_code;
 static bool oom_killed;
 
@@ -141,8 +141,9 @@ static void start(int peer) {
     return;
   }
   state = STARTING;
+  runtime_since_ns = clock_ns(CLOCK_MONOTONIC);
   runtime_until_ns =
-      clock_ns(CLOCK_MONOTONIC) + number_setting("start-ms", START_DEFAULT_MS) * MILLISECOND_NS;
+      runtime_since_ns + number_setting("start-ms", START_DEFAULT_MS) * MILLISECOND_NS;
   runtime_pid = runtime_start(directory, child_stdio);
   int cause = errno;
   close_child_stdio();
@@ -169,7 +170,7 @@ static void give_up_on_runtime(void) {
   char bytes[REASON_MAX];
   struct text reason = {bytes, 0, sizeof bytes, false};
   put(&reason, "the runtime did not come back within ");
-  put_number(&reason, number_setting("start-ms", START_DEFAULT_MS));
+  put_number(&reason, (runtime_until_ns - runtime_since_ns) / MILLISECOND_NS);
   put(&reason, " ms and was killed");
   fail(EXIT_KILLED, reason.bytes, reason.size);
 }
@@ -327,9 +328,23 @@ static void resize(int peer, const char *size) {
   tell_answer(peer, "resized", "");
 }
 
+/* Milliseconds from now, of which the runtime gets no more; it may have fewer anyway. */
+static void hurry(int peer, const char *ms) {
+  char *end;
+  unsigned long left_ms = strtoul(ms, &end, 10);
+  if (end == ms || *end != '\0' || left_ms > INT32_MAX) {
+    tell_answer(peer, "refused", "bad time");
+    return;
+  }
+  int64_t until_ns = clock_ns(CLOCK_MONOTONIC) + (int64_t)left_ms * MILLISECOND_NS;
+  if (until_ns < runtime_until_ns) runtime_until_ns = until_ns;
+}
+
 static void on_request(int peer, const char *line) {
   if (strcmp(line, "start") == 0) {
     start(peer);
+  } else if (strncmp(line, "hurry ", 6) == 0) {
+    hurry(peer, line + 6);
   } else if (strncmp(line, "resize ", 7) == 0) {
     resize(peer, line + 7);
   } else {

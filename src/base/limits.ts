@@ -150,6 +150,8 @@ export const LIMITS = {
   // --- containers ---
   /** A runtime that has not come back after so long is killed; hooks of its may load drivers. */
   runtimeStartMs: 120_000,
+  /** The same of one that a daemon finds at its start, which waits for it before it answers anybody. */
+  runtimeRejoinMs: 10_000,
   /** /etc/passwd and /etc/group of an image. */
   accountFileBytesMax: 4 << 20,
   /** Output of one health probe that is kept. */

@@ -13,6 +13,7 @@ import {
   messageOf,
   unavailable,
 } from '../base/errors.ts';
+import { LIMITS } from '../base/limits.ts';
 import { readLog } from './log-reader.ts';
 import { SEALED_ENVIRONMENT } from './sealed-binary.ts';
 import type { ExitStatus, Shim, ShimSpec, ShimStreams, Shims } from './shim.ts';
@@ -219,6 +220,8 @@ async function reconnect(directory: string): ReturnType<Shims['reconnect']> {
   try {
     socket.write('control\n');
     const { state, ranNs } = await shim.hello.promise;
+    // Whoever asked for this start is gone.
+    if (state === 'starting') socket.write(`hurry ${LIMITS.runtimeRejoinMs}\n`);
     if (state === 'starting' || state === 'running') {
       const { pid } = await shim.started.promise;
       return { state: 'running', shim, pid, ranNs };

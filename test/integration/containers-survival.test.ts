@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { existsSync, writeFileSync } from 'node:fs';
+import { existsSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -7,6 +7,7 @@ import { type Box, openBox } from '../support/box.ts';
 import { eventually } from '../support/processes.ts';
 import { takeStock } from '../support/resources.ts';
 import { temporaryFolder } from '../support/temp.ts';
+import { tool } from '../support/tools.ts';
 
 /** Containers outlive the daemon, and the next one takes them over. */
 
@@ -74,6 +75,46 @@ describe('the daemon is killed', () => {
     );
     await box.remove(ended);
     await box.remove(again);
+  });
+
+  test('starts whose runtime hangs keep the next one from answering for some seconds only', async () => {
+    using folder = temporaryFolder('hang');
+    const hangs = path.join(folder.path, 'hangs');
+    const runtime = path.join(folder.path, 'runtime');
+    const script = `#!/bin/sh\ncase " $* " in *" run "*) [ ! -e ${hangs} ] || exec sleep 1000 ;; esac\n`;
+    writeFileSync(runtime, `${script}exec ${tool('crun')} "$@"\n`, { mode: 0o755 });
+    writeFileSync(hangs, '');
+    await using slow = await openBox({ config: { runtimes: { slow: { path: runtime } } } });
+    const running = await slow.up({ Cmd: ['sleep', '1000'] });
+    const stuck = await Promise.all(
+      [1, 2].map(() => slow.create({ Cmd: ['sleep', '1000'], HostConfig: { Runtime: 'slow' } })),
+    );
+    const asked = Promise.allSettled(
+      stuck.map((id) => slow.daemon.api('POST', `/containers/${id}/start`)),
+    );
+    const isStarting = (id: string): boolean =>
+      existsSync(path.join(slow.daemon.execRoot, 'containers', id, 'shim/spec'));
+    await eventually(() => stuck.every(isStarting));
+    await sleep(500);
+    await slow.daemon.stop('SIGKILL');
+    await asked;
+    rmSync(hangs);
+    const startMs = performance.now();
+    await slow.daemon.start();
+    const tookMs = performance.now() - startMs;
+    assert(tookMs < 18_000, `it took ${tookMs.toFixed(0)} ms`);
+    const { State } = await slow.inspect(running);
+    assert.equal(State.Status, 'running');
+    const listed = (await slow.daemon.json('GET', '/containers/json')) as { Status: string }[];
+    const { Status = '' } = listed[0] ?? {};
+    const [, seconds] = /^Up (\d+) seconds/.exec(Status) ?? [];
+    assert(Number(seconds) * 1000 >= tookMs - 1000, Status);
+    for (const id of stuck) {
+      await slow.daemon.json('POST', `/containers/${id}/start`);
+      assert.equal((await slow.inspect(id)).State.Running, true);
+      await slow.remove(id);
+    }
+    await slow.remove(running);
   });
 
   test('paused containers are still paused', async () => {

@@ -47,7 +47,7 @@ type Found =
       readonly kind: 'running';
       readonly shim: Shim;
       readonly pid: number;
-      readonly ranNs: bigint;
+      readonly ageMs: () => number;
     }
   /** It ended while no daemon was there, or its shim did, and took it along. */
   | { readonly kind: 'ended'; readonly end: End }
@@ -63,15 +63,19 @@ type Found =
  * start with the daemon.
  */
 export async function restoreContainers(engine: Engine): Promise<void> {
-  const found: { container: Container; state: Found; wasRunning: boolean }[] = [];
+  const all: Read[] = [];
   const mountPoints = mountPointsBelow(engine.execRoot.containers);
   for (const row of engine.store.containers.list()) {
     const read = readContainer(engine, row);
     if (read === undefined) continue;
     engine.containers.add(read.container);
     engine.layers.adoptRootfs(row.id, read.container.document.layers);
-    found.push({ ...read, state: await look(engine, read, mountPoints) });
+    all.push(read);
   }
+  // At once, so that runtimes which hang are waited for together.
+  const found = await Promise.all(
+    all.map(async (read) => ({ ...read, state: await look(engine, read, mountPoints) })),
+  );
   for (const { container, state } of found) {
     engine.volumes.adopt(container.id, container.document.mounts, state.kind === 'running');
   }
@@ -122,7 +126,9 @@ async function look(
     return { kind: 'ended', end: await endWithoutShim(engine, container, 0) };
   if (found.state === 'unstarted') return { kind: 'unstarted' };
   if (found.state === 'exited') return { kind: 'ended', end: { ...found.status, error: '' } };
-  return { ...found, kind: 'running' };
+  const { shim, pid, ranNs } = found;
+  // From now on: another's shim may take its time to answer.
+  return { kind: 'running', shim, pid, ageMs: ageFrom(engine.clock, Number(ranNs / 1_000_000n)) };
 }
 
 function takeOver(engine: Engine, container: Container, state: Found): void {
@@ -150,13 +156,13 @@ function takeOver(engine: Engine, container: Container, state: Found): void {
 function resume(
   engine: Engine,
   container: Container,
-  { shim, pid, ranNs }: Extract<Found, { kind: 'running' }>,
+  { shim, pid, ageMs }: Extract<Found, { kind: 'running' }>,
 ): void {
   const run = {
     pid,
     process: openProcess(engine.sys, pid),
     shim,
-    ageMs: ageFrom(engine.clock, Number(ranNs / 1_000_000n)),
+    ageMs,
     delayMs: 0,
     paused: isFrozen(engine.host.cgroups, cgroupOf(engine, container).folder),
     stopAsked: container.kept.stoppedByUser,
