@@ -8,6 +8,7 @@ import { unmountIfMounted } from '../kernel/mount.ts';
 import { releaseText } from '../kernel/page-out.ts';
 import { openShims, type ShimsOptions } from '../kernel/shims.ts';
 import type { Syscalls } from '../kernel/syscalls.ts';
+import { cachedText } from '../kernel/text-cache.ts';
 import { parseStorageOptions } from '../policy/storage-options.ts';
 import type { EngineConfig } from '../spec/engine-config.ts';
 import { openDatabase } from '../store/db.ts';
@@ -87,7 +88,10 @@ export async function openEngine(parts: EngineParts): Promise<OpenEngine> {
     log.error('background work failed', { task: name, error: messageOf(error) }),
   );
   opening.defer(() => tasks.close());
-  const workers = createWorkers({ ...parts.worker, makeRoom: () => releaseText(sys) }, log);
+  const workers = createWorkers(
+    { ...parts.worker, makeRoom: () => releaseText(sys), cachedText: () => cachedText(sys) },
+    log,
+  );
   opening.defer(() => workers.close());
   const runtimeCache = opening.use(new RuntimeCache({ sys, execRoot: execRoot.root, log }));
   const base = {

@@ -65,6 +65,10 @@ export function diskCalls(libc: Libc) {
         bytes,
       );
     },
+    mincore: (address, bytes, pages) => {
+      const prototype = 'int mincore(uintptr_t address, unsigned long bytes, void *pages)';
+      call('mincore', undefined, prototype, address, bytes, pages);
+    },
     madvise: (address, bytes, advice) => {
       call(
         'madvise',

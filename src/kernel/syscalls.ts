@@ -115,6 +115,8 @@ export type Syscalls = {
   roomForDescriptors(fd: number, count: number): Promise<void>;
   fallocate(fd: number, mode: number, offset: number, bytes: number): void;
   madvise(address: bigint, bytes: number, advice: number): void;
+  /** Fills a byte for each page of a map: odd when it is in memory. */
+  mincore(address: bigint, bytes: number, pages: Uint8Array): void;
 
   // --- sockets ---
   socket(domain: number, type: number, protocol: number): number;

@@ -7,7 +7,8 @@ import { json, map, string, struct } from '../spec/decode.ts';
  * The channel between the daemon and a worker: a socket pair on descriptor 3 that carries one JSON
  * object a line, in both directions.
  *
- *   daemon → worker   {"job":NAME,"input":…}            once, first
+ *   daemon → worker   {"job":NAME,"input":…}            once, first; also "cachedText":BASE64, of
+ *                                                       what is in the page cache
  *                     {"answer":N,"value":…}            to question N
  *                     {"answer":N,"error":ERROR}
  *   worker → daemon   {"report":…}                      any number

@@ -7,6 +7,7 @@ import { type Deferred, deferred } from '../base/async.ts';
 import { canceled, isEngineError, messageOf, toEngineError } from '../base/errors.ts';
 import { openSyscalls } from '../kernel/ffi.ts';
 import { releaseText } from '../kernel/page-out.ts';
+import { TextCache } from '../kernel/text-cache.ts';
 import {
   CHANNEL_FD,
   type Channel,
@@ -42,15 +43,22 @@ export async function runWorker(jobs: JobTable = JOBS): Promise<number> {
     },
   });
   const work = async (): Promise<number> => {
-    const { job, input } = await first.promise;
+    const { job, input, cachedText } = await first.promise;
     const stdio = lazyStdio();
     try {
       const load = typeof job === 'string' && Object.hasOwn(jobs, job) ? jobs[job] : undefined;
       if (load === undefined) throw new Error(`no such job: ${String(job)}`);
       const body = await load();
       for (const flag of v8Flags(job)) setFlagsFromString(flag);
-      releaseText(openSyscalls());
+      const sys = openSyscalls();
+      const cache =
+        typeof cachedText === 'string'
+          ? new TextCache(sys, Buffer.from(cachedText, 'base64'))
+          : undefined;
+      cache?.keepMapped();
+      releaseText(sys);
       const result = await body(input, context(channel, answers, abort.signal, stdio));
+      cache?.dropRest();
       await stdio.flush();
       channel.send({ result: result ?? null });
     } catch (error) {

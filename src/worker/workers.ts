@@ -4,7 +4,13 @@ import type { Socket } from 'node:net';
 import { deferred } from '../base/async.ts';
 import { canceled, internal, toEngineError } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
-import { CHANNEL_FD, decodeError, encodeError, openChannel } from './channel.ts';
+import {
+  CHANNEL_FD,
+  type ChannelMessage,
+  decodeError,
+  encodeError,
+  openChannel,
+} from './channel.ts';
 import type { JobName, RunningJob, Workers } from './job.ts';
 
 /** How to start a worker: the same executable as the daemon, in another role. */
@@ -15,7 +21,12 @@ export type WorkerCommand = {
   readonly env: Readonly<Record<string, string | undefined>>;
   /** Makes room for it in this process. */
   readonly makeRoom?: () => void;
+  /** What of the program is in the page cache before it starts (`kernel/text-cache.ts`). */
+  readonly cachedText?: () => Buffer | undefined;
 };
+
+/** Jobs that leave the page cache as it was; others are over before that pays. */
+const KEEPS_CACHE: readonly JobName[] = ['pull', 'load', 'import'];
 
 type StartOptions = Parameters<Workers['start']>[2];
 
@@ -40,6 +51,7 @@ export function createWorkers(how: WorkerCommand, log: Logger): Workers {
     start: async (name, input, options) => {
       options.signal.throwIfAborted();
       if (closed) throw canceled('the daemon is shutting down');
+      const cachedText = KEEPS_CACHE.includes(name) ? how.cachedText?.() : undefined;
       how.makeRoom?.();
       const child = spawn(how.command, [...how.args], {
         stdio: ['pipe', 'pipe', 'inherit', 'pipe'],
@@ -54,7 +66,8 @@ export function createWorkers(how: WorkerCommand, log: Logger): Workers {
         throw internal(`cannot start a worker process: ${String(cause)}`, { cause });
       }
       log.debug('worker started', { job: name, pid: child.pid });
-      return supervise(child, name, input, options);
+      const first = { job: name, input, cachedText: cachedText?.toString('base64') };
+      return supervise(child, { name, first }, options);
     },
     close: async () => {
       closed = true;
@@ -73,8 +86,7 @@ async function killed(child: ChildProcess): Promise<void> {
 
 function supervise(
   child: ChildProcess,
-  name: JobName,
-  input: unknown,
+  { name, first }: { readonly name: JobName; readonly first: ChannelMessage },
   options: StartOptions,
 ): RunningJob {
   const { stdin, stdout } = child;
@@ -123,7 +135,7 @@ function supervise(
     result.reject(died(name, code as number | null, signal as string | null));
   });
   if (options.signal.aborted) abort();
-  else channel.send({ job: name, input });
+  else channel.send(first);
 
   return {
     pid: child.pid,
