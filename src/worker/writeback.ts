@@ -123,7 +123,7 @@ export class Writeback implements AsyncDisposable {
     const hasFew = this.#closed.length + held <= FEW_FILES && this.#bytes < BATCH_BYTES;
     if (hasFew && this.#current < 0) {
       for (const fd of this.#closed) this.#sys.syncFileRange(fd, 0, 0, WRITE_AND_WAIT);
-      if (held > 0) await this.maker?.writeOut(this.#filesystemFd, false);
+      if (held > 0) this.#inFlight = this.maker?.writeOut(this.#filesystemFd, false);
       await this.#begin(false);
     } else {
       await this.#begin(this.#bytes > 0 || held > 0);
