@@ -2,17 +2,16 @@ import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, truncateSync } from 'node:fs';
-import { createServer, request as httpRequest } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
 import type { DeltaPlan } from '../../src/spec/delta-plan.ts';
-import { startDaemon, type TestDaemon } from '../support/daemon.ts';
+import { clientCommand, startDaemon, type TestDaemon } from '../support/daemon.ts';
 import { DeltaSite, saidIn } from '../support/delta-site.ts';
 import { noise } from '../support/deltas.ts';
 import { type BuiltImage, buildImage, type LayerEntry } from '../support/images.ts';
 import { unmountAllBelow } from '../support/mounts.ts';
-import { emptied, eventually } from '../support/processes.ts';
+import { emptied, eventually, runOk } from '../support/processes.ts';
+import { startRegistryProxy } from '../support/registry-proxy.ts';
 import { temporaryFolder } from '../support/temp.ts';
 
 /** Deltas that cannot be used: each pull says why, in one sentence, and brings the image all the same. */
@@ -196,6 +195,11 @@ test('a delta that cannot be used is no reason to leave the next one', async () 
   const [first, next] = plan.Deltas;
   assert.match(first?.Problem ?? '', /cannot use a delta of version 2/);
   assert.deepEqual([next?.Problem, plan.Choice], ['', next?.Digest]);
+  const words = ['image', 'delta', 'plan', `${site.registry.host}/second:v3`];
+  const table = await runOk(clientCommand(), ['-H', device.host, ...words]);
+  assert.match(table, /^ {2}WAY +DOWNLOAD +BASE\n {2}1 of 2 layers +[\d.]+kB *\n {2}delta /);
+  assert.match(table, /^\* delta \w{12} +\d+\.\d+kB +\S+second:v\d$/m);
+  assert.match(table, /^The delta \w{12} cannot be used: .* of version 2/m);
   const said = await site.pull(device, 'second', 'v3');
   const lines = said.filter((line) => line.includes('delta'));
   assert.equal(lines.length, 2, said.join('\n'));
@@ -206,36 +210,41 @@ test('a delta that cannot be used is no reason to leave the next one', async () 
 
 test('a registry that forbids its lists of referrers: layers come, and both ways say why', async () => {
   const image = await prepare('forbidden');
-  const server = createServer((request, response) => {
-    const { method, headers, url = '' } = request;
-    if (url.includes('/referrers/')) {
-      response.writeHead(403).end('{"errors":[{"code":"DENIED","message":"not for you"}]}');
-      return;
-    }
-    const on = httpRequest(`${site.registry.url}${url}`, { method, headers }, (answer) => {
-      response.writeHead(answer.statusCode ?? 500, answer.headers);
-      answer.pipe(response);
-    });
-    request.pipe(on);
+  const denied = '{"errors":[{"code":"DENIED","message":"not for you"}]}';
+  await using proxy = await startRegistryProxy(site.registry.url, {
+    answer: ({ url }) => (url.includes('/referrers/') ? { status: 403, body: denied } : undefined),
   });
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  try {
-    const { port } = server.address() as AddressInfo;
-    const name = `127.0.0.1:${port}/forbidden`;
-    await site.pull(device, 'forbidden', 'v1');
-    const target = encodeURIComponent(`${name}:v2`);
-    const plan = (await device.json('GET', `/deltas/plan?target=${target}`)) as DeltaPlan;
-    assert.equal(plan.Choice, 'layers');
-    assert.match(plan.Problem, /not for you/);
-    const pull = `/images/create?fromImage=${name}&tag=v2`;
-    const said = saidIn(await site.lines(device, pull));
-    assert.match(said.join('\n'), /^Deltas are not used: .*not for you$/m);
-    const pulled = (await device.json('GET', `/images/${name}:v2/json`)) as { Id: string };
-    assert.equal(pulled.Id, image.config.digest);
-  } finally {
-    server.closeAllConnections();
-    await new Promise((resolve) => server.close(resolve));
+  const name = `${proxy.host}/forbidden`;
+  await site.pull(device, 'forbidden', 'v1');
+  const target = encodeURIComponent(`${name}:v2`);
+  const plan = (await device.json('GET', `/deltas/plan?target=${target}`)) as DeltaPlan;
+  assert.equal(plan.Choice, 'layers');
+  assert.match(plan.Problem, /not for you/);
+  const pull = `/images/create?fromImage=${name}&tag=v2`;
+  const said = saidIn(await site.lines(device, pull));
+  assert.match(said.join('\n'), /^Deltas are not used: .*not for you$/m);
+  const pulled = (await device.json('GET', `/images/${name}:v2/json`)) as { Id: string };
+  assert.equal(pulled.Id, image.config.digest);
+});
+
+test('a registry that takes no artifacts says of what, and the way out', async () => {
+  await prepare('untaken');
+  const invalid = '{"errors":[{"code":"MANIFEST_INVALID","message":"manifest invalid"}]}';
+  await using proxy = await startRegistryProxy(site.registry.url, {
+    answer: ({ method, url }) =>
+      method === 'PUT' && url.includes('/manifests/') ? { status: 400, body: invalid } : undefined,
+  });
+  const { host } = proxy;
+  for (const tag of ['v1', 'v2']) {
+    const pull = `/images/create?fromImage=${host}/untaken&tag=${tag}`;
+    await site.lines(site.builder, pull);
   }
+  const [target, base] = ['v2', 'v1'].map((tag) => encodeURIComponent(`${host}/untaken:${tag}`));
+  const publish = `/deltas/publish?target=${target}&base=${base}`;
+  const said = saidIn(await site.lines(site.builder, publish));
+  const what = `the delta from ${host}/untaken:v1 to ${host}/untaken:v2`;
+  const why = 'manifest invalid: manifest invalid (does this registry take OCI artifacts?)';
+  assert.equal(said.at(-1), `cannot push ${what}: ${why}`);
 });
 
 test('a delta whose manifest is gone or damaged is refused, and layers come', async () => {

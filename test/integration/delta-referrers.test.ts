@@ -6,6 +6,11 @@ import { test } from 'node:test';
 import { parseDigest } from '../../src/base/digest.ts';
 import { findReferrers, putReferrer } from '../../src/registry/referrers.ts';
 import { openSession, type RegistrySession } from '../../src/registry/session.ts';
+import { startDaemon, type TestDaemon } from '../support/daemon.ts';
+import { DeltaSite, saidIn } from '../support/delta-site.ts';
+import { noise } from '../support/deltas.ts';
+import { buildImage } from '../support/images.ts';
+import { type ProxiedRequest, startRegistryProxy } from '../support/registry-proxy.ts';
 
 /** Referrers with a registry that lists them itself, and with one that does not. */
 
@@ -136,4 +141,55 @@ test('lists that others write over ours are read again, and nothing of either is
     kind: 'unavailable',
     message: /^cannot add to the list sha256-\w+ of app: others write it at the same time/,
   });
+});
+
+test('deltas go from a builder to a device over a registry that lists referrers, without a tag', async () => {
+  await using site = await DeltaSite.start();
+  await using device = await startDaemon();
+  const layer = (version: number) => [
+    { name: 'text', content: `${noise('text', 50_000).toString('hex')}${version}` },
+  ];
+  const images = await Promise.all([1, 2].map((v) => buildImage({ layers: [layer(v)] })));
+  await site.provide('app', images);
+  // The registry has no such endpoint: the proxy keeps the list.
+  const listed: { subject: string; entry: object }[] = [];
+  const subjectOf = ({ method, url, body }: ProxiedRequest): string | undefined =>
+    method === 'PUT' && url.includes('/manifests/')
+      ? (JSON.parse(body.toString()) as { subject?: { digest: string } }).subject?.digest
+      : undefined;
+  await using proxy = await startRegistryProxy(site.registry.url, {
+    answer: ({ method, url }) => {
+      const [, subject] = /\/referrers\/([^?]+)/.exec(url) ?? [];
+      if (method !== 'GET' || subject === undefined) return undefined;
+      const manifests = listed.filter((each) => each.subject === subject).map(({ entry }) => entry);
+      return { status: 200, body: JSON.stringify({ schemaVersion: 2, manifests }) };
+    },
+    headers: (asked): Record<string, string> => {
+      const subject = subjectOf(asked);
+      if (subject === undefined) return {};
+      const { artifactType, annotations } = JSON.parse(asked.body.toString()) as object &
+        Record<'artifactType' | 'annotations', unknown>;
+      const mediaType = 'application/vnd.oci.image.manifest.v1+json';
+      const digest = digestOf(asked.body.toString());
+      const entry = { mediaType, digest, size: asked.body.length, artifactType, annotations };
+      listed.push({ subject, entry });
+      return { 'OCI-Subject': subject };
+    },
+  });
+  const name = (tag: string): string => `${proxy.host}/app:${tag}`;
+  const pull = async (daemon: TestDaemon, tag: string): Promise<string> =>
+    saidIn(await site.lines(daemon, `/images/create?fromImage=${proxy.host}/app&tag=${tag}`)).join(
+      '\n',
+    );
+  for (const tag of ['v1', 'v2']) await pull(site.builder, tag);
+  const query = `target=${encodeURIComponent(name('v2'))}&base=${encodeURIComponent(name('v1'))}`;
+  await site.lines(site.builder, `/deltas/publish?${query}`);
+  assert.deepEqual(
+    listed.map(({ subject }) => subject),
+    [images[1]?.manifest.digest],
+  );
+  await pull(device, 'v1');
+  assert.match(await pull(device, 'v2'), /^Using a delta from .*app:v1: /m);
+  const tags = await fetch(`${site.registry.url}/v2/app/tags/list`);
+  assert.deepEqual(((await tags.json()) as { tags: string[] }).tags.sort(), ['v1', 'v2']);
 });

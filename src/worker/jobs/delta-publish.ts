@@ -1,7 +1,7 @@
 import { createReadStream } from 'node:fs';
 import { humanSize } from '../../base/bytes.ts';
 import { type Digest, parseDigest } from '../../base/digest.ts';
-import { isEngineError, notFound } from '../../base/errors.ts';
+import { EngineError, isEngineError, notFound } from '../../base/errors.ts';
 import { deltaBytes, type Subject } from '../../formats/delta/artifact.ts';
 import { openSyscalls } from '../../kernel/ffi.ts';
 import type { Syscalls } from '../../kernel/syscalls.ts';
@@ -53,7 +53,12 @@ export async function deltaPublish(
     const assembled = assembleDelta(delta, target, subject);
     const base = job.bases[i]?.name ?? '';
     line.say(`Pushing the delta from ${base}`);
-    await publish(session, job, assembled, subject.digest);
+    try {
+      await publish(session, job, assembled, subject.digest);
+    } catch (error) {
+      session.signal.throwIfAborted();
+      throw notPushed(error, `the delta from ${base} to ${job.target.name}`);
+    }
     const sizeBytes = deltaBytes(assembled.envelope);
     const { digest } = assembled.artifact.descriptor;
     published.push({ base, digest: parseDigest(digest), sizeBytes });
@@ -62,6 +67,18 @@ export async function deltaPublish(
     });
   }
   return published;
+}
+
+/** How registries say that they do not take such a manifest. */
+const NOT_TAKEN = [400, 405, 415, 422];
+
+/** A registry's words do not say what they are about. */
+function notPushed(error: unknown, what: string): unknown {
+  if (!isEngineError(error)) return error;
+  const { kind, detail, message } = error;
+  const isTaken = !NOT_TAKEN.includes(Number(detail['status']));
+  const hint = isTaken ? '' : ' (does this registry take OCI artifacts?)';
+  return new EngineError(kind, `cannot push ${what}: ${message}${hint}`, { cause: error, detail });
 }
 
 /** The manifest by which this repository has the target. @throws notFound */

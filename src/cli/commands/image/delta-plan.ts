@@ -34,11 +34,10 @@ export function planTable({ Layers, Deltas, Problem, Choice }: DeltaPlan): strin
   const mark = (way: string): string => (way === Choice ? '*' : ' ');
   const missing = `${Layers.Missing} of ${Layers.Total} layers`;
   const rows = [
-    [' ', 'WAY', 'DOWNLOAD', 'BASE'],
-    [mark('layers'), missing, humanSize(Layers.Bytes, 3), ''],
+    ['  WAY', 'DOWNLOAD', 'BASE'],
+    [`${mark('layers')} ${missing}`, humanSize(Layers.Bytes, 3), ''],
     ...Deltas.map(({ Digest, Base, BaseName, Bytes }) => [
-      mark(Digest),
-      `delta ${shortId(Digest)}`,
+      `${mark(Digest)} delta ${shortId(Digest)}`,
       humanSize(Bytes, 3),
       BaseName === '' ? `${shortId(Base)} (not here)` : BaseName,
     ]),
