@@ -11,6 +11,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "uv-threads.h"
+
 #define EXPORT __attribute__((visibility("default")))
 
 /* zlib.h. */
@@ -46,21 +48,6 @@ typedef struct {
   uint32_t words[SHA256_STATE_BYTES / 4];
 } sha256_state;
 int SHA256_Update(sha256_state *, const void *, size_t);
-
-/* uv.h; its types are pthread's, of which the largest has 64 bytes anywhere. */
-typedef struct {
-  _Alignas(16) uint8_t bytes[128];
-} uv_object;
-int uv_thread_create(uv_object *, void (*)(void *), void *);
-int uv_thread_join(uv_object *);
-int uv_mutex_init(uv_object *);
-void uv_mutex_lock(uv_object *);
-void uv_mutex_unlock(uv_object *);
-void uv_mutex_destroy(uv_object *);
-int uv_cond_init(uv_object *);
-void uv_cond_wait(uv_object *, uv_object *mutex);
-void uv_cond_signal(uv_object *);
-void uv_cond_destroy(uv_object *);
 
 void *calloc(size_t, size_t);
 void free(void *);
