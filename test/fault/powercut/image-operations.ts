@@ -136,6 +136,23 @@ export const tag: Kind = (draw, world) => {
   };
 };
 
+/** To another repository: what the registry has then is remembered, and its name for the image. */
+export const push: Kind = (draw, world, supplies) => {
+  const from = pick(draw, keys(world, 'image'));
+  const [host] = supplies.large.reference.split('/', 1);
+  if (from === undefined) return undefined;
+  const repo = `${host}/pushed`;
+  const name = String(Math.floor(draw() * 3));
+  return {
+    name: `push ${nameOf(from)} pushed:${name}`,
+    run: async (daemon) => {
+      await daemon.json('POST', `/images/${nameOf(from)}/tag?repo=${repo}&tag=${name}`);
+      await stream(daemon, `/images/${repo}/push?tag=${name}`);
+    },
+    after: (before) => withEntry(before, `image ${repo}:${name}`, before.get(from) ?? ''),
+  };
+};
+
 export const removeImage: Kind = (draw, world) => {
   const key = pick(draw, keys(world, 'image'));
   if (key === undefined) return undefined;
