@@ -63,3 +63,17 @@ export function humanDuration(ms: number): string {
   if (hours < 24 * 365 * 2) return `${Math.trunc(hours / 24 / 30)} months`;
   return `${Math.trunc(ms / 3_600_000 / 24 / 365)} years`;
 }
+
+/** Why a text is no duration, in the words of Go's time.ParseDuration. */
+export function durationFault(text: string): string {
+  const shown = JSON.stringify(text);
+  const parts = /^[-+]?((?:\d+\.?\d*|\.\d+)(?:ns|us|µs|μs|ms|s|m|h))*/.exec(text)?.[0] ?? '';
+  const rest = /^[-+]?(?:\d+\.?\d*|\.\d+)([^\d.]*)/.exec(
+    parts === '' ? text : text.slice(parts.length),
+  );
+  if (rest === null) return `time: invalid duration ${shown}`;
+  const unit = rest[1] ?? '';
+  return unit === ''
+    ? `time: missing unit in duration ${shown}`
+    : `time: unknown unit ${JSON.stringify(unit)} in duration ${shown}`;
+}

@@ -31,7 +31,8 @@ test('domains are told from paths as distribution does', () => {
 test('what is no reference is refused in the words of Docker', () => {
   const cases: [string, string][] = [
     ['', 'invalid reference format'],
-    ['Debian', 'invalid reference format: repository name must be lowercase'],
+    ['Debian', 'invalid reference format: repository name (library/Debian) must be lowercase'],
+    ['host:1/a/B:c', 'invalid reference format: repository name (a/B) must be lowercase'],
     ['debian:', 'invalid reference format'],
     ['debian:-x', 'invalid reference format'],
     ['a//b', 'invalid reference format'],

@@ -81,7 +81,7 @@ export function parseReference(text: string): Reference {
   }
   const { domain, path } = splitDomain(rest);
   if (path.toLowerCase() !== path && PATH.test(path.toLowerCase())) {
-    throw invalidArgument('invalid reference format: repository name must be lowercase');
+    throw invalidArgument(`invalid reference format: repository name (${path}) must be lowercase`);
   }
   if (!DOMAIN.test(domain) || !PATH.test(path)) throw invalidFormat();
   if (path.length > PATH_CHARS_MAX) {

@@ -1,4 +1,4 @@
-import { formatDurationNs, parseDurationNs } from '../base/duration.ts';
+import { durationFault, formatDurationNs, parseDurationNs } from '../base/duration.ts';
 import { invalidArgument } from '../base/errors.ts';
 import { type FlagHelp, type FlagShape, flagTitle, parseFlags } from '../formats/pflag.ts';
 
@@ -132,7 +132,7 @@ export function duration(shorthand: string, usage: string, initialNs = 0): Flag<
     shownDefault: formatDurationNs(initialNs),
     parse: (value) => {
       const ns = parseDurationNs(value);
-      if (ns === undefined) throw new Error(`time: invalid duration ${JSON.stringify(value)}`);
+      if (ns === undefined) throw new Error(durationFault(value));
       return ns;
     },
   });

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -9,6 +10,8 @@ import { clientCommand, startDaemon, type TestDaemon } from '../support/daemon.t
 import { buildImage, busyboxImage, pushImage } from '../support/images.ts';
 import { eventually, run } from '../support/processes.ts';
 import { type Registry, startRegistry } from '../support/registry.ts';
+import { temporaryFolder } from '../support/temp.ts';
+import { CHECKOUT } from '../support/tools.ts';
 
 /** Our own client against our daemon, in the ways that a shell and a terminal use it. */
 
@@ -47,6 +50,20 @@ test('exit codes: the container’s own, 125, 126 and 127', async () => {
   assert.equal(await codeOf('--no-such-flag', image), 125);
   assert.equal(await codeOf(image, '/nonexistent'), 127);
   assert.equal(await codeOf(image, '/etc/passwd'), 126);
+});
+
+test('a file of variables is the container’s alone: the checkout’s Node takes nothing from it', async () => {
+  using folder = temporaryFolder('env-file');
+  const file = path.join(folder.path, 'env');
+  writeFileSync(file, 'NODE_OPTIONS=--require=/app/of/the/container.js\n');
+  const checkout = path.join(CHECKOUT, 'bin/coracle');
+  const args = ['-H', daemon.host, 'run', '--rm', '--network', 'none', '--env-file'];
+  const { code, stdout, stderr } = await run(checkout, [...args, file, image, 'env']);
+  assert.equal(code, 0, stderr);
+  assert.match(stdout, /^NODE_OPTIONS=--require=\/app\/of\/the\/container\.js$/m);
+  const missing = await run(checkout, [...args, '/nonexistent', image, 'env']);
+  assert.equal(missing.code, 125);
+  assert.match(missing.stderr, /^coracle: open \/nonexistent: no such file or directory\n/);
 });
 
 test('stdin and both outputs go through, byte for byte', async () => {

@@ -431,7 +431,7 @@ const NOT_CALLED: readonly OperationName[] = [
   'systemAuth',
   'imageSearch',
   'imageLoad',
-  // Of a client of BuildKit: compat/docker-build.test.ts has one.
+  // Of a client of BuildKit: compat/build.test.ts has one.
   'buildSession',
 ];
 

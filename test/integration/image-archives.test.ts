@@ -282,7 +282,7 @@ const BAD: readonly [name: string, archive: () => Promise<Uint8Array>, message: 
       const image = await buildImage({ layers: LAYERS, compression: 'none' });
       return await layerTar(oldDockerArchive(image, ['App:v1']));
     },
-    /^invalid reference format: repository name must be lowercase$/,
+    /^invalid reference format: repository name \(library\/App\) must be lowercase$/,
   ],
 ];
 

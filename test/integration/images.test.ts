@@ -211,7 +211,7 @@ test('an image is found by name, digest, ID and the beginning of an ID', async (
   });
   await assert.rejects(inspect(engine, 'UPPER'), {
     kind: 'invalidArgument',
-    message: 'invalid reference format: repository name must be lowercase',
+    message: 'invalid reference format: repository name (library/UPPER) must be lowercase',
   });
   // With enough images some first digit is shared.
   const byDigit = new Map<string, string>([[short(id(app)).slice(0, 1), id(app)]]);

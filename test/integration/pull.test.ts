@@ -473,7 +473,7 @@ test('a config that is not JSON, and references that are none, are one clear err
     mediaType: image.manifest.mediaType,
   });
   await assert.rejects(pull(here, `${registry.host}/app:v1`), /the image config is not valid/);
-  await assert.rejects(pull(here, 'App'), /repository name must be lowercase/);
+  await assert.rejects(pull(here, 'App'), /repository name \(library\/App\) must be lowercase/);
   await assert.rejects(pull(here, 'app', { tag: 'v1\n' }), { kind: 'invalidArgument' });
   await assert.rejects(pull(here, 'app', { tag: 'v1', platform: 'a b' }), {
     kind: 'invalidArgument',

@@ -44,7 +44,15 @@ export function size(
     parse: (value) => {
       if (options.unlimited === true && value === '-1') return -1;
       const bytes = parseSizeBinary(value);
-      if (bytes === undefined) throw new Error(`invalid size: '${value}'`);
+      if (bytes === undefined) {
+        // The words of go-units: a number with something else behind it has a wrong suffix.
+        const suffix = /^(?:\d+\.?\d*|\.\d+) ?(\D+)$/.exec(value)?.[1];
+        throw new Error(
+          suffix === undefined
+            ? `invalid size: '${value}'`
+            : `invalid suffix: '${suffix.toLowerCase()}'`,
+        );
+      }
       return bytes;
     },
   });

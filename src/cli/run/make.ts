@@ -12,18 +12,25 @@ import type { ContainerFlags, MAKE_FLAGS } from './flags.ts';
 import { type CreateBody, createBodyOf } from './options.ts';
 import { proxyEnvironment } from './proxies.ts';
 
+const PULL_POLICIES = ['always', 'missing', 'never'];
+
 export type MakeFlags = ContainerFlags & FlagValues<typeof MAKE_FLAGS>;
 
 /** The request of a `create` or `run`, with what comes from files, environment and config. */
 export async function bodyOf(
   session: Session,
   input: {
-    readonly flags: ContainerFlags;
+    readonly flags: MakeFlags;
     readonly given: (name: keyof ContainerFlags) => boolean;
     readonly args: readonly string[];
   },
 ): Promise<CreateBody> {
   const { context } = session;
+  if (!PULL_POLICIES.includes(input.flags.pull)) {
+    throw invalidArgument(
+      `invalid pull option: '${input.flags.pull}': must be one of "always", "missing" or "never"`,
+    );
+  }
   const files = await readRunFiles(input.flags, context.cwd);
   const body = createBodyOf({ ...input, files, env: context.env, cwd: context.cwd });
   const { settings } = await session.config();
@@ -35,8 +42,6 @@ export async function bodyOf(
   return { ...body, Env: [...(body.Env ?? []), ...proxies] };
 }
 
-const PULL_POLICIES = ['always', 'missing', 'never'];
-
 /**
  * Makes a container, pulling its image by the `--pull` policy. Warnings go to stderr.
  * @returns its ID
@@ -46,13 +51,9 @@ export async function makeContainer(
   body: CreateBody,
   flags: MakeFlags,
 ): Promise<string> {
-  if (!PULL_POLICIES.includes(flags.pull)) {
-    throw invalidArgument(
-      `invalid pull option: '${flags.pull}': must be one of "always", "missing" or "never"`,
-    );
-  }
   await using idFile = await openIdFile(session, flags.cidfile);
   const image = body.Image ?? '';
+  if (!/^[0-9a-f]{64}$/.test(image)) parseReference(image);
   if (flags.pull === 'always') await pull(session, image, flags);
   const create = async (): Promise<string> => {
     const client = await session.client();
@@ -106,7 +107,7 @@ async function openIdFile(session: Session, name: string): Promise<IdFile> {
     }
     const why = errnoOf(cause) === 'ENOENT' ? 'no such file or directory' : messageOf(cause);
     const text = `failed to create the container ID file: open ${name}: ${why}`;
-    throw new ExitError(EXIT.failure, text, { cause });
+    throw invalidArgument(text, { cause });
   });
   return {
     write: async (id) => {

@@ -10,12 +10,10 @@ export const command = defineCommand({
   interspersed: false,
   flags,
   run: async (session, input) => {
-    try {
-      const body = await bodyOf(session, input);
-      await session.line(await makeContainer(session, body, input.flags));
-    } catch (error) {
+    const body = await bodyOf(session, input).catch((error: unknown) => {
       throw makeError(session, error);
-    }
+    });
+    await session.line(await makeContainer(session, body, input.flags));
     return undefined;
   },
 });

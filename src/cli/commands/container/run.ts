@@ -1,6 +1,6 @@
-import { invalidArgument, messageOf } from '../../../base/errors.ts';
+import { messageOf } from '../../../base/errors.ts';
 import { atLeast, type CommandInput, defineCommand } from '../../command.ts';
-import { commandExitCode, EXIT } from '../../exit.ts';
+import { commandExitCode, EXIT, ExitError } from '../../exit.ts';
 import { bool, text } from '../../flags.ts';
 import { CONTAINER_FLAGS, MAKE_FLAGS } from '../../run/flags.ts';
 import { bodyOf, makeContainer, makeError } from '../../run/make.ts';
@@ -47,7 +47,8 @@ type Prepared = { readonly id: string; readonly body: CreateBody; readonly detac
 async function prepare(session: Session, input: Input): Promise<Prepared> {
   const { flags: given } = input;
   if (given.detach && given.attach.length > 0) {
-    throw invalidArgument('conflicting options: cannot specify both --attach and --detach');
+    const text = 'conflicting options: cannot specify both --attach and --detach';
+    throw new ExitError(EXIT.failure, text);
   }
   const detachKeys = await detachKeysOf(session, given['detach-keys']);
   const wanted = await bodyOf(session, input);
@@ -68,9 +69,12 @@ async function prepare(session: Session, input: Input): Promise<Prepared> {
     : { ...wanted, HostConfig };
   if (!given.detach) {
     const refusal = checkTty(session, { tty: given.tty, stdin: body.AttachStdin === true });
-    if (refusal !== '') throw invalidArgument(refusal);
+    if (refusal !== '') throw new ExitError(EXIT.failure, refusal);
   }
-  return { id: await makeContainer(session, body, given), body, detachKeys };
+  const id = await makeContainer(session, body, given).catch((error: unknown) => {
+    throw makeError(session, error, commandExitCode(messageOf(error)) ?? EXIT.usage);
+  });
+  return { id, body, detachKeys };
 }
 
 async function start(session: Session, { id, detachKeys }: Prepared): Promise<void> {
