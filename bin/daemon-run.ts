@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { HANDLERS } from '../src/api/handlers.ts';
 import { createApiServer } from '../src/api/server.ts';
 import { messageOf } from '../src/base/errors.ts';
@@ -8,7 +8,7 @@ import { COMMIT, VERSION } from '../src/base/version.ts';
 import { openEngine } from '../src/engine/open-engine.ts';
 import { tellReload } from '../src/engine/system/reload.ts';
 import { systemClock } from '../src/kernel/clock.ts';
-import { lockFolder, lockPidFile } from '../src/kernel/daemon-lock.ts';
+import { lockFolder, lockPidFile, makeRoot } from '../src/kernel/daemon-lock.ts';
 import { openSyscalls } from '../src/kernel/ffi.ts';
 import { forgetMountNamespace } from '../src/kernel/mount-namespace.ts';
 import { type ServiceManager, serviceManager } from '../src/kernel/sd-notify.ts';
@@ -26,8 +26,8 @@ export type DaemonStart = {
   readonly config: DaemonConfig;
   /** Reads flags and file again. @throws invalidArgument */
   readonly reload: () => DaemonConfig;
-  /** Descriptor of the host's mount namespace when the daemon has one of its own. */
-  readonly hostMountNamespace: number | undefined;
+  /** When the daemon has one of its own: a descriptor of the host's, and whether ours is new. */
+  readonly mountNamespace: { readonly host: number; readonly isNew: boolean } | undefined;
   readonly env: NodeJS.ProcessEnv;
 };
 
@@ -35,7 +35,6 @@ export type DaemonStart = {
 const GRACE_MS = 5_000;
 const UMASK = 0o022;
 const DEFAULT_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
-const FOLDER_MODE = 0o711;
 
 /** The daemon's life, from its locks to an orderly stop; resolves with the exit code. */
 export async function runDaemon(start: DaemonStart): Promise<number> {
@@ -46,6 +45,12 @@ export async function runDaemon(start: DaemonStart): Promise<number> {
   const sys = openSyscalls();
   const stopped = signalToStop(log);
   await using held = new AsyncDisposableStack();
+  // What runs from before is in the namespace that it was started in.
+  let isEmpty = (): boolean => start.mountNamespace?.isNew === true;
+  held.defer(() => {
+    if (start.mountNamespace === undefined || !isEmpty()) return;
+    forgetMountNamespace(sys, config.engine.execRoot, start.mountNamespace.host);
+  });
   takeFolders(sys, config, held);
   for (const sentence of config.ignored) log.debug(sentence);
   adjustOomScore(config, log);
@@ -67,8 +72,9 @@ export async function runDaemon(start: DaemonStart): Promise<number> {
     worker: workerCommand(start.env),
     usernsProgram: programs.userns,
   });
+  isEmpty = () => !opened.hasRunning();
   const api = createApiServer(opened.engine, HANDLERS, { version: VERSION });
-  const activity = await serveApi(api, { config, env: start.env, log });
+  const activity = await serveOrClose(api, { config, env: start.env, log });
 
   process.on('SIGHUP', () => {
     const next = reload(config, start, manager, log);
@@ -86,9 +92,17 @@ export async function runDaemon(start: DaemonStart): Promise<number> {
   manager.notify('STOPPING=1');
   await api.close(GRACE_MS);
   await opened.close();
-  const { hostMountNamespace: host } = start;
-  if (host !== undefined && !opened.hasRunning()) forgetMountNamespace(sys, execRoot, host);
   return 0;
+}
+
+/** Serves every socket, or none: a start that fails leaves no socket behind. */
+async function serveOrClose(...args: Parameters<typeof serveApi>): Promise<() => number> {
+  try {
+    return await serveApi(...args);
+  } catch (error) {
+    await args[0].close(0);
+    throw error;
+  }
 }
 
 /** What shims, and through them the runtime, are started with: nothing that changes how they work. */
@@ -116,7 +130,7 @@ function takeFolders(sys: Syscalls, config: DaemonConfig, held: AsyncDisposableS
     [config.engine.dataRoot, 'data root'],
     [config.engine.execRoot, 'exec root'],
   ] as const) {
-    mkdirSync(folder, { recursive: true, mode: FOLDER_MODE });
+    makeRoot(folder, what);
     held.use(lockFolder(sys, folder, what));
   }
   if (config.pidfile !== '') held.use(lockPidFile(sys, config.pidfile));

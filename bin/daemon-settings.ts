@@ -1,7 +1,7 @@
 import { accessSync, constants, readFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import path from 'node:path';
-import { errnoOf, invalidArgument } from '../src/base/errors.ts';
+import { errnoOf, invalidArgument, messageOf } from '../src/base/errors.ts';
 import {
   type DaemonConfig,
   type DaemonHost,
@@ -32,11 +32,8 @@ export function readWish(args: readonly string[], env: NodeJS.ProcessEnv): Wish 
   const load = (): DaemonConfig => {
     const file = given('config-file');
     const text = readConfigFile(file ?? DEFAULT_FILE, file !== undefined);
-    return resolveDaemonConfig(
-      flags,
-      parseDaemonFile(text, file ?? DEFAULT_FILE, flags),
-      hostOf(env),
-    );
+    const parsed = parseDaemonFile(text, file ?? DEFAULT_FILE, flags);
+    return checkProfile(resolveDaemonConfig(flags, parsed, hostOf(env)));
   };
   return { kind: given('validate') === 'true' ? 'validate' : 'run', load };
 }
@@ -53,6 +50,22 @@ function readConfigFile(file: string, named: boolean): string {
       { cause },
     );
   }
+}
+
+/** The default seccomp profile is read at each start of a container; what cannot be is told now. */
+function checkProfile(config: DaemonConfig): DaemonConfig {
+  const { seccompProfile } = config.engine;
+  if (seccompProfile === 'builtin' || seccompProfile === 'unconfined') return config;
+  const file = path.resolve(seccompProfile);
+  try {
+    JSON.parse(readFileSync(file, 'utf8'));
+  } catch (cause) {
+    const reason = errnoOf(cause) === 'ENOENT' ? 'no such file or directory' : messageOf(cause);
+    throw invalidArgument(`opening seccomp profile (${seccompProfile}) failed: ${reason}`, {
+      cause,
+    });
+  }
+  return { ...config, engine: { ...config.engine, seccompProfile: file } };
 }
 
 function hostOf(env: NodeJS.ProcessEnv): DaemonHost {

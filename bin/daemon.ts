@@ -1,6 +1,6 @@
-import { mkdirSync } from 'node:fs';
 import { forbidden } from '../src/base/errors.ts';
 import { VERSION_TEXT } from '../src/base/version.ts';
+import { makeRoot } from '../src/kernel/daemon-lock.ts';
 import { openSyscalls } from '../src/kernel/ffi.ts';
 import { enterMountNamespace, hasHybridCgroups } from '../src/kernel/mount-namespace.ts';
 import { activatedSockets } from '../src/kernel/socket-activation.ts';
@@ -65,11 +65,11 @@ function startAgain(config: DaemonConfig, args: readonly string[]): never {
   keepActivatedSockets();
   if (hasHybridCgroups() && config.engine.runtimes['crun'] !== undefined) {
     const { execRoot } = config.engine;
-    mkdirSync(execRoot, { recursive: true, mode: 0o711 });
+    makeRoot(execRoot, 'exec root');
     const sys = openSyscalls();
-    const host = enterMountNamespace(sys, execRoot);
+    const { host, isNew } = enterMountNamespace(sys, execRoot);
     sys.ioctl(host, FIONCLEX, 0);
-    env[STAGE] = String(host);
+    env[STAGE] = isNew ? `${host} new` : String(host);
   }
   return execDaemon(NODE_OPTIONS, args, env);
 }

@@ -15,12 +15,12 @@ export function main(args: string[]): void {
   assert(wish.kind === 'run', `the daemon was told to ${wish.kind}`);
   const stage = process.env[STAGE];
   delete process.env[STAGE];
-  const host = stage === undefined || stage === '' ? undefined : Number(stage);
-  if (host !== undefined) openSyscalls().ioctl(host, FIOCLEX, 0);
+  const [host = '', isNew] = (stage ?? '').split(' ');
+  if (host !== '') openSyscalls().ioctl(Number(host), FIOCLEX, 0);
   runDaemon({
     config: wish.load(),
     reload: wish.load,
-    hostMountNamespace: host,
+    mountNamespace: host === '' ? undefined : { host: Number(host), isNew: isNew !== undefined },
     env: process.env,
   })
     .then((code) => process.exit(code))

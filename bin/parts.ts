@@ -7,7 +7,7 @@ export type PartName = 'cli' | 'daemon' | 'engine' | 'worker';
 
 /**
  * Set by `daemon` for `engine`, which it becomes: number of the descriptor of the host's mount
- * namespace, or empty.
+ * namespace, with ` new` behind it where the daemon's own was made just now; or empty.
  */
 export const STAGE = 'CORACLE_STAGE';
 

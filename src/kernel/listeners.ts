@@ -1,8 +1,9 @@
 import { once } from 'node:events';
-import { chmodSync, chownSync, lstatSync, mkdirSync, readFileSync, unlinkSync } from 'node:fs';
+import { chmodSync, chownSync, lstatSync, readFileSync, unlinkSync } from 'node:fs';
 import { connect, type Server } from 'node:net';
 import path from 'node:path';
 import { conflict, errnoOf, internal, invalidArgument, notFound } from '../base/errors.ts';
+import { makeFolders } from './make-folders.ts';
 import { type ActivatedSocket, chooseSockets } from './socket-activation.ts';
 
 /** Sockets that the API is served on. */
@@ -42,7 +43,11 @@ export async function listenUnix(
   { socket, group }: { socket: string; group: string },
 ): Promise<void> {
   const gid = groupOf(group);
-  mkdirSync(path.dirname(socket), { recursive: true });
+  try {
+    makeFolders(path.dirname(socket));
+  } catch (cause) {
+    throw cannotListen(`unix://${socket}`, cause);
+  }
   await clearStaleSocket(socket);
   try {
     await started(server, () => server.listen(socket));

@@ -1,4 +1,4 @@
-import { closeSync, existsSync, openSync, rmSync, writeFileSync } from 'node:fs';
+import { closeSync, existsSync, openSync, readlinkSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { errnoOf } from '../base/errors.ts';
 import { CLONE, MNT, MS } from './constants.ts';
@@ -37,9 +37,22 @@ function pinOf(execRoot: string): string {
 
 /**
  * Moves the calling thread into the daemon's mount namespace, made at the first call. Returns a
- * descriptor of the host's, close-on-exec. `execRoot` must exist.
+ * descriptor of the host's, close-on-exec, and whether ours was made. `execRoot` must exist.
  */
-export function enterMountNamespace(sys: Syscalls, execRoot: string): number {
+export function enterMountNamespace(
+  sys: Syscalls,
+  execRoot: string,
+): { readonly host: number; readonly isNew: boolean } {
+  // setns(2) goes to the root, and names of files on the command line are relative to where we are.
+  const folder = readlinkSync('/proc/thread-self/cwd');
+  try {
+    return moveToOwn(sys, execRoot);
+  } finally {
+    if (existsSync(folder)) process.chdir(folder);
+  }
+}
+
+function moveToOwn(sys: Syscalls, execRoot: string): { host: number; isNew: boolean } {
   const pin = pinOf(execRoot);
   const host = openSync('/proc/thread-self/ns/mnt', 'r');
   sys.unshare(CLONE_FS);
@@ -50,11 +63,11 @@ export function enterMountNamespace(sys: Syscalls, execRoot: string): number {
     } finally {
       closeSync(fd);
     }
-    return host;
+    return { host, isNew: false };
   }
   writeFileSync(pin, '', { mode: 0o400 });
   for (let left = PIN_TRIES; !moveToNew(sys, { host, pin, isLast: left === 0 }); left -= 1);
-  return host;
+  return { host, isNew: true };
 }
 
 /** Moves the calling thread into a new namespace that is bound to `pin`; false when it cannot be bound. */

@@ -1,6 +1,7 @@
-import { invalidArgument } from '../base/errors.ts';
+import { invalidArgument, messageOf } from '../base/errors.ts';
 import type { EngineConfig } from '../spec/engine-config.ts';
 import type { OptionValue } from './daemon-values.ts';
+import { planLog } from './log-options.ts';
 
 /** Checks of single options and of options together; each throws invalidArgument with one sentence. */
 
@@ -128,6 +129,7 @@ export function engineConfig(config: EngineConfig): void {
   }
   counts(config);
   labels(config.labels);
+  logs(config.logConfig);
   if (!Object.hasOwn(config.runtimes, config.defaultRuntime)) {
     throw invalidArgument(
       `specified default runtime '${config.defaultRuntime}' does not exist. Name it with --add-runtime`,
@@ -170,6 +172,14 @@ function labels(words: readonly string[]): void {
       throw invalidArgument(`conflict labels for ${key}=${before} and ${key}=${value}`);
     }
     seen.set(key, value);
+  }
+}
+
+function logs(config: EngineConfig['logConfig']): void {
+  try {
+    planLog(config);
+  } catch (cause) {
+    throw invalidArgument(`failed to set log opts: ${messageOf(cause)}`, { cause });
   }
 }
 

@@ -192,6 +192,7 @@ export const DAEMON_OPTIONS: readonly DaemonOption[] = [
   option('experimental', 'bool', undefined, { ignored: 'there is nothing experimental' }),
   option('feature', 'map', undefined, { key: 'features', ignored: 'features are always on' }),
   option('firewall-backend', 'string', undefined, { ignored: 'nftables is always used' }),
+  option('ip-forward-no-drop', 'bool', undefined, { ignored: 'the policy of FORWARD stays' }),
   option('metrics-addr', 'string', undefined, { ignored: 'there is no metrics endpoint' }),
   option('raw-logs', 'bool', undefined, { ignored: 'the log has no colours' }),
   option('rootless', 'bool', undefined, { ignored: 'the daemon needs root' }),

@@ -377,3 +377,15 @@ test('what makes no sense is refused in the words of Docker, and nothing is left
   assert.deepEqual(readdirSync(path.join(box.daemon.dataRoot, 'volumes')), []);
   assert.deepEqual(await box.daemon.json('GET', '/containers/json?all=1'), []);
 });
+
+test('a bind whose source cannot be made fails the start in one sentence', async () => {
+  // Where the kernel makes no folders: asked again and again, the daemon would never end.
+  const id = await box.create({ Cmd: ['true'], HostConfig: { Binds: ['/proc/none/source:/t'] } });
+  const answer = await box.daemon.api('POST', `/containers/${id}/start`);
+  assert.equal(answer.status, 500);
+  assert.match(
+    (answer.json() as { message: string }).message,
+    /^error while creating mount source path '\/proc\/none\/source': mkdir \/proc\/none: no such file or directory$/,
+  );
+  await box.daemon.json('DELETE', `/containers/${id}`);
+});

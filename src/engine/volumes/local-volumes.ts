@@ -1,10 +1,11 @@
 import { existsSync, lstatSync, mkdirSync, readdirSync, renameSync } from 'node:fs';
-import { mkdir, rm } from 'node:fs/promises';
+import { rm } from 'node:fs/promises';
 import path from 'node:path';
 import { formatTimeMs } from '../../base/clock.ts';
 import { conflict, internal, invalidArgument, messageOf, notFound } from '../../base/errors.ts';
 import { newId, newShortName } from '../../base/id.ts';
 import { fsyncDirectory } from '../../kernel/durable.ts';
+import { makeFolders } from '../../kernel/make-folders.ts';
 import { isMountPoint } from '../../kernel/mountinfo.ts';
 import { removeTree } from '../../kernel/remove-tree.ts';
 import {
@@ -386,7 +387,7 @@ export class LocalVolumes implements Volumes {
       );
     }
     try {
-      await mkdir(mount.source, { recursive: true });
+      makeFolders(mount.source);
     } catch (cause) {
       throw internal(
         `error while creating mount source path '${mount.source}': ${messageOf(cause)}`,
