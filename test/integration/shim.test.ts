@@ -83,7 +83,9 @@ test('an exit code is kept when the exec root has become full', async () => {
   execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=64k', 'tmpfs', small]);
   try {
     const { runtime } = running('');
-    const args = [`cat /dev/zero > ${small}/filler; exit 7`];
+    // The stand-in, unlike a runtime, writes its pid when the process runs already.
+    const known = `until [ -s ${small}/full/pid ]; do sleep 0.01; done`;
+    const args = [`${known}; cat /dev/zero > ${small}/filler; exit 7`];
     const spec = shimSpec(small, 'full', { ...runtime, args });
     const shim = await shims.launch(spec);
     await shim.start();
@@ -92,7 +94,7 @@ test('an exit code is kept when the exec root has become full', async () => {
     await eventually(() => hasEnded(shim.pid), { what: 'the end of the shim' });
     assert.deepEqual(await shims.reconnect(spec.directory), { state: 'exited', status });
   } finally {
-    execFileSync('umount', [small]);
+    execFileSync('umount', ['--lazy', small]);
   }
 });
 
