@@ -289,7 +289,7 @@ test('a base of more files than are open at a time stays as well', async () => {
     content: noise(`file ${i}`, 20_000),
   }));
   // What is copied from the base comes behind what is new: no file of it was opened before.
-  const fresh = { name: 'fresh', content: noise('fresh', 8 << 20) };
+  const fresh = { name: 'fresh', content: noise('fresh', 4 << 20) };
   const many = await buildImage({ layers: [[fresh, ...files]] });
   await pushImage(registry, 'team/app', 'many1', await buildImage({ layers: [files] }));
   await pushImage(registry, 'team/app', 'many2', many);
