@@ -13,6 +13,7 @@ import {
 } from 'node:fs';
 import { copyFile } from 'node:fs/promises';
 import { setImmediate } from 'node:timers/promises';
+import { splitDevice } from '../base/device-number.ts';
 import { errnoOf } from '../base/errors.ts';
 import { type ByteString, fromText, pathArg, toBytes } from '../formats/byte-string.ts';
 import { O_PATH, RESOLVE, S } from './constants.ts';
@@ -78,10 +79,7 @@ async function copyEntry(copy: Copy, from: ByteString, to: ByteString): Promise<
     return;
   } else {
     const type = Number(stats.mode) & S.IFMT;
-    const rdev = Number(stats.rdev);
-    const major = (rdev >>> 8) & 0xfff;
-    const minor = (rdev & 0xff) | ((rdev >>> 12) & 0xfff00);
-    sys.mknodat(CWD, pathArg(to), type | 0o600, { major, minor });
+    sys.mknodat(CWD, pathArg(to), type | 0o600, splitDevice(Number(stats.rdev)));
   }
   copyAttributes(sys, from, to, stats);
 }

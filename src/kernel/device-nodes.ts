@@ -1,5 +1,6 @@
 import { type Dirent, lstatSync, readdirSync, type Stats, statSync } from 'node:fs';
 import path from 'node:path';
+import { splitDevice } from '../base/device-number.ts';
 import { errnoOf } from '../base/errors.ts';
 
 /** A device node as it is found on the host. */
@@ -12,15 +13,6 @@ export type DeviceNode = {
   readonly uid: number;
   readonly gid: number;
 };
-
-/** Major and minor of a `st_rdev` (makedev(3)). */
-export function splitDevice(rdev: number): { readonly major: number; readonly minor: number } {
-  const wide = BigInt(rdev);
-  return {
-    major: Number(((wide >> 8n) & 0xfffn) | ((wide >> 32n) & ~0xfffn)),
-    minor: Number((wide & 0xffn) | ((wide >> 12n) & ~0xffn)),
-  };
-}
 
 function nodeOf(file: string, stats: Stats): DeviceNode | undefined {
   const type = stats.isCharacterDevice() ? 'c' : stats.isBlockDevice() ? 'b' : undefined;

@@ -8,6 +8,7 @@ import {
   unlinkSync,
 } from 'node:fs';
 import path from 'node:path';
+import { splitDevice } from '../base/device-number.ts';
 import { errnoOf } from '../base/errors.ts';
 import { FS_IOC_FSGETXATTR, FS_IOC_FSSETXATTR, S } from './constants.ts';
 import { CWD, type Syscalls } from './syscalls.ts';
@@ -97,12 +98,10 @@ function readAttributes(sys: Syscalls, fd: number): Buffer {
 /** A node of the device that a folder lies on, in that folder, where devices work. */
 function withDeviceNode(sys: Syscalls, folder: string, body: (device: string) => void): void {
   const { dev } = statSync(folder);
-  const major = ((dev >>> 8) & 0xfff) | 0;
-  const minor = (dev & 0xff) | ((dev >>> 12) & 0xfff00);
   const own = mkdtempSync(path.join(folder, '.device-'));
   const node = path.join(own, 'node');
   try {
-    sys.mknodat(CWD, node, S.IFBLK | 0o600, { major, minor });
+    sys.mknodat(CWD, node, S.IFBLK | 0o600, splitDevice(dev));
     try {
       body(node);
     } finally {

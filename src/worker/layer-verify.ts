@@ -1,6 +1,7 @@
 import { closeSync, constants, fstatSync, lstatSync, openSync } from 'node:fs';
 import path from 'node:path';
 import { setImmediate } from 'node:timers/promises';
+import { splitDevice } from '../base/device-number.ts';
 import { dataLoss, errnoOf, isEngineError, messageOf } from '../base/errors.ts';
 import { type ByteString, pathArg, toText } from '../formats/byte-string.ts';
 import { recordsOfContent } from '../formats/layer-headers.ts';
@@ -13,7 +14,6 @@ import {
 import type { TarEntry } from '../formats/tar-entry.ts';
 import { TarReader } from '../formats/tar-reader.ts';
 import { O_CLOEXEC, O_TMPFILE, RESOLVE, S } from '../kernel/constants.ts';
-import { splitDevice } from '../kernel/device-nodes.ts';
 import type { Syscalls } from '../kernel/syscalls.ts';
 import { OpenDirectory } from '../kernel/tree-walk.ts';
 import { imageDamage } from '../store/layers/layer-images.ts';

@@ -1,12 +1,12 @@
 import { once } from 'node:events';
 import { type BigIntStats, closeSync, fstatSync, readSync } from 'node:fs';
 import type { Writable } from 'node:stream';
+import { splitDevice } from '../base/device-number.ts';
 import { errnoOf, forbidden } from '../base/errors.ts';
 import { type ByteString, fromText, toText } from '../formats/byte-string.ts';
 import type { TarKind } from '../formats/tar-entry.ts';
 import { encodeTarHeader, TAR_END, tarPadding } from '../formats/tar-writer.ts';
 import { S } from '../kernel/constants.ts';
-import { splitDevice } from '../kernel/device-nodes.ts';
 import type { Syscalls } from '../kernel/syscalls.ts';
 import type { OpenDirectory } from '../kernel/tree-walk.ts';
 import { toContainerId, type UserRemap } from '../policy/user-remap.ts';

@@ -1,5 +1,6 @@
 import { createReadStream } from 'node:fs';
 import { lstat, opendir, readlink } from 'node:fs/promises';
+import { splitDevice } from '../../base/device-number.ts';
 import { type ByteString, byteString, fromText } from '../../formats/byte-string.ts';
 import { kindOfFile } from '../../formats/tar-entry.ts';
 import { encodeTarHeader, TAR_END, tarPadding } from '../../formats/tar-writer.ts';
@@ -82,11 +83,8 @@ async function* packNode(
       return;
     case 'fifo':
     case 'char':
-    case 'block': {
-      const device = Number(stats.rdev);
-      const [major, minor] = [(device >> 8) & 0xfff, (device & 0xff) | ((device >> 12) & 0xfff00)];
-      yield encodeTarHeader({ ...facts, kind, major, minor });
-    }
+    case 'block':
+      yield encodeTarHeader({ ...facts, kind, ...splitDevice(Number(stats.rdev)) });
   }
 }
 

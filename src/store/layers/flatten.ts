@@ -9,6 +9,7 @@ import {
   readdirSync,
   readlinkSync,
 } from 'node:fs';
+import { splitDevice } from '../../base/device-number.ts';
 import { dataLoss, errnoOf } from '../../base/errors.ts';
 import {
   type ByteString,
@@ -91,11 +92,7 @@ function copyLeaf(
   } else if (stats.isFile()) {
     copyContent(sys, contentOf(sys, objects, from), toBytes(to));
   } else {
-    const rdev = Number(stats.rdev);
-    const device = {
-      major: (rdev >>> 8) & 0xfff,
-      minor: (rdev & 0xff) | ((rdev >>> 12) & 0xfff00),
-    };
+    const device = splitDevice(Number(stats.rdev));
     sys.mknodat(CWD, pathArg(to), (Number(stats.mode) & S.IFMT) | 0o600, device);
   }
   copyAttributes(sys, from, to, stats);
