@@ -1,8 +1,11 @@
 import assert from 'node:assert/strict';
+import { mkdirSync, rmSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
+import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { type Box, openBox } from '../support/box.ts';
 import { eventually } from '../support/processes.ts';
+import { temporaryFolder } from '../support/temp.ts';
 
 /** `wait` on each condition, whatever becomes of the container meanwhile. */
 
@@ -91,6 +94,37 @@ describe('wait', () => {
       await box.remove(id);
       assert.equal(await wait.code(), 0, condition);
     }
+  });
+
+  test('for the next exit goes on when a start fails: that is none', async () => {
+    const id = await box.create({
+      Cmd: ['true'],
+      HostConfig: { Binds: ['/proc/nonexistent:/x'] },
+    });
+    const wait = await waiting(id, 'next-exit');
+    assert.equal((await box.daemon.api('POST', `/containers/${id}/start`)).status, 500);
+    assert.equal(await (await waiting(id, 'not-running')).code(), 128);
+    assert.equal(wait.isOver, false);
+    await box.remove(id);
+    assert.equal(await wait.code(), 128);
+  });
+
+  test('ends when the policy cannot start it again', async () => {
+    using folder = temporaryFolder('gone');
+    const source = path.join(folder.path, 'source');
+    mkdirSync(source);
+    const id = await box.up({
+      Cmd: ['sh', '-c', 'sleep 0.5; exit 5'],
+      HostConfig: {
+        RestartPolicy: { Name: 'on-failure', MaximumRetryCount: 2 },
+        Mounts: [{ Type: 'bind', Source: source, Target: '/x' }],
+      },
+    });
+    const wait = await waiting(id, 'next-exit');
+    rmSync(source, { recursive: true });
+    assert.equal(await wait.code(), 5);
+    assert.equal(await (await waiting(id, 'not-running')).code(), 128);
+    await box.remove(id);
   });
 
   test('sees each exit of one that is restarted, and its removal after the last', async () => {

@@ -194,7 +194,9 @@ function forgetStart(engine: Engine, container: Container): void {
     return;
   }
   engine.tasks.spawn(`forget the start of ${container.id}`, () =>
-    recordFailure(engine, container, unavailable('the daemon died while it started it')),
+    recordFailure(engine, container, unavailable('the daemon died while it started it'), {
+      counted: true,
+    }),
   );
 }
 

@@ -46,8 +46,9 @@ export async function startContainer(
 ): Promise<void> {
   checkStartable(container);
   // Until it runs a container that its policy restarts is shown as restarting.
+  const counted = container.isRunning;
   if (cause.by === 'user') cancelRestart(container);
-  const starting = start(engine, container, cause).finally(() => {
+  const starting = start(engine, container, cause, counted).finally(() => {
     container.restart = undefined;
     container.starting = undefined;
   });
@@ -66,7 +67,12 @@ function cancelRestart(container: Container): void {
   container.restart = undefined;
 }
 
-async function start(engine: Engine, container: Container, cause: StartCause): Promise<void> {
+async function start(
+  engine: Engine,
+  container: Container,
+  cause: StartCause,
+  counted: boolean,
+): Promise<void> {
   await container.cleanup;
   const undo = new Undo();
   try {
@@ -85,7 +91,7 @@ async function start(engine: Engine, container: Container, cause: StartCause): P
       }),
     );
     container.restart = undefined;
-    await recordFailure(engine, container, error);
+    await recordFailure(engine, container, error, { counted });
     throw error;
   }
 }
@@ -194,11 +200,15 @@ async function startProcess(
   }
 }
 
-/** Records that a start failed, tells who waits, and removes the container if it asks for that. */
+/**
+ * Records that a start failed, and removes the container if it asks for that. Who waits for an exit
+ * waits on, as with Docker, unless the container `counted` as running between two runs.
+ */
 export async function recordFailure(
   engine: Engine,
   container: Container,
   error: unknown,
+  { counted }: { readonly counted: boolean },
 ): Promise<void> {
   const exitCode = error instanceof StartError ? error.exitCode : 128;
   const wasStarted = container.kept.finishedAt !== '';
@@ -219,9 +229,11 @@ export async function recordFailure(
       error: messageOf(cause),
     });
   }
-  const ending = container.ending;
-  container.ending = new Latch();
-  ending.open({ exitCode, error: messageOf(error) });
+  if (counted) {
+    const ending = container.ending;
+    container.ending = new Latch();
+    ending.open({ exitCode, error: messageOf(error) });
+  }
   if (container.document.hostConfig.AutoRemove) {
     await removeContainer(engine, container, { removeVolumes: true });
   }

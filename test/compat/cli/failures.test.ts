@@ -35,6 +35,10 @@ const LINES = [
   ['run', '--pull', 'sometimes', 'box'],
   ['run', '-d', '-a', 'stdout', 'box'],
   ['run', '-i', '-t', 'box'],
+  ['run', '--network', 'none', '--device', '/nonexistent/device', 'box', 'true'],
+  ['run', '--network', 'none', 'box', 'nosuch'],
+  ['run', '--network', 'none', 'box', '/etc'],
+  ['run', '--rm', '-v', '/proc/nonexistent:/x', 'box', 'true'],
   ['run', 'UPPER'],
 ];
 
