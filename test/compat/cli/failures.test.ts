@@ -30,7 +30,6 @@ const LINES = [
   ['create', 'registry.example/a/B:c'],
   ['run', '--name', '-', 'box'],
   ['run', '--cidfile', '/nonexistent/id', 'box'],
-  ['run', '--env-file', '/nonexistent/env', 'box'],
   ['run', '--memory', '1', 'box'],
   ['run', '--pull', 'sometimes', 'box'],
   ['run', '-d', '-a', 'stdout', 'box'],
