@@ -21,8 +21,10 @@ export const PART_WINDOW_LOG = 20;
 const OUTPUT_BYTES = 64 << 10;
 /** Copied contents of at most this are handed on together with the head that follows. */
 const SMALL_BYTES = OUTPUT_BYTES / 2;
-/** Garbage is collected each time that so many files were made. */
-const FILES_UNTIL_COLLECTED = 2048;
+/** Garbage is collected each time that so many contents were copied. */
+const COPIES_UNTIL_COLLECTED = 2048;
+/** What a block of new content leaves, in copies. */
+const BLOCK_IN_COPIES = 4;
 const LIMITS_OF_ZSTD = { zstdWindowLogMax: WINDOW_LOG_MAX, outputBytes: OUTPUT_BYTES };
 
 /** The base that a part is used on. */
@@ -129,7 +131,7 @@ class PieceDriver {
   constructor(base: PartBase, tar: TarOutput) {
     this.#decoder = decodeLayer(base, {
       raw: (bytes) => tar.write(bytes),
-      content: (bytes) => tar.write(bytes),
+      content: (bytes) => tar.content(bytes),
       copy: (index) => tar.startCopy(index, base.contentBytes(index) ?? 0),
     });
     this.#take(this.#decoder.next());
@@ -177,7 +179,7 @@ class TarOutput {
   readonly #bytesMax: number;
   readonly #buffer = Buffer.allocUnsafeSlow(OUTPUT_BYTES);
   #filled = 0;
-  #copies = 0;
+  #sinceCollected = 0;
   #bytes = 0;
   /** The file that what is gathered begins with a content of. */
   #source: FileIdentity | undefined;
@@ -201,12 +203,24 @@ class TarOutput {
     this.#filled += bytes.length;
   }
 
+  /** Content that the base has not. */
+  content(bytes: Uint8Array): void {
+    this.write(bytes);
+    this.#leave(BLOCK_IN_COPIES);
+  }
+
+  #leave(garbage: number): void {
+    this.#sinceCollected += garbage;
+    if (this.#sinceCollected < COPIES_UNTIL_COLLECTED) return;
+    this.#sinceCollected = 0;
+    collectGarbage();
+  }
+
   startCopy(index: number, bytes: number): void {
     this.#count(bytes);
     this.flush();
     this.copying = { index, bytes, at: 0 };
-    this.#copies += 1;
-    if (this.#copies % FILES_UNTIL_COLLECTED === 0) collectGarbage();
+    this.#leave(1);
   }
 
   /** Goes on with the copy, by at most one buffer. One that is small goes on with what follows. */
