@@ -245,7 +245,8 @@ static void run(void *context) {
       uv_mutex_lock(&m->mutex);
       m->progress->number = j->number;
       m->progress->error = (uint32_t)error;
-      m->progress->done_bytes = done;
+      // Who sees that the job is done sees that it failed.
+      __atomic_store_n(&m->progress->done_bytes, done, __ATOMIC_RELEASE);
       tell(m);
       uv_mutex_unlock(&m->mutex);
     }

@@ -126,6 +126,26 @@ test('a directory that is made has what the jobs behind it put there, and its ti
   closeSync(root);
 });
 
+test('whose job failed is told right also when it is noticed a ring of jobs later', () => {
+  using folder = temporaryFolder('maker');
+  const dir = openSync(folder.path, READ);
+  const long = 'n'.repeat(300);
+  for (let round = 0; round < 6; round += 1) {
+    using maker = opened();
+    const link = (whose: string, name: string): void =>
+      maker.symlink(whose, fileAt(dir, name), 't');
+    // Some are under way when the one that fails is posted, so that the ring goes round meanwhile.
+    for (let i = 0; i < round * 40; i += 1) link('before', `${round}-${i}`);
+    const fill = (): void => {
+      link('fails', long);
+      for (let i = 0; i < 1_200; i += 1) link('behind', `${round}+${i}`);
+      maker.settle();
+    };
+    assert.throws(fill, (error: Failure) => error.whose === 'fails', `round ${round}`);
+  }
+  closeSync(dir);
+});
+
 test('the first job that fails is told of, none is carried out after it, and directories are closed', () => {
   for (const [name, words] of [
     ['taken', /file exists/],

@@ -275,6 +275,8 @@ export class FileMaker<Whose> implements Disposable {
     if (this.#isAhead((this.#made + needed - RING_BYTES) >>> 0)) {
       this.#waitFor((this.#made - Math.min(RING_BYTES / 2, RING_BYTES - needed)) >>> 0);
     }
+    // What was waited for may be a job that failed: whose it was is still to be told.
+    this.#check();
     if (total > left) {
       this.#words[start >> 2] = left;
       this.#words[(start >> 2) + KIND] = SKIP;
@@ -287,7 +289,7 @@ export class FileMaker<Whose> implements Disposable {
 
   /** So many bytes, counted from the beginning, are not done yet. */
   #isAhead(bytes: number): boolean {
-    return ((this.#progress[0] ?? 0) - bytes) >> 31 !== 0;
+    return (Atomics.load(this.#progress, 0) - bytes) >> 31 !== 0;
   }
 
   #waitFor(bytes: number): void {
@@ -296,7 +298,7 @@ export class FileMaker<Whose> implements Disposable {
   }
 
   #check(): void {
-    if (this.#progress[1] !== 0) throw this.failure;
+    if (Atomics.load(this.#progress, 1) !== 0) throw this.failure;
   }
 
   #post(): void {

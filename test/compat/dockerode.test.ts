@@ -107,8 +107,10 @@ test('exec: with stdin, with a terminal, detached, and its codes', async () => {
 });
 
 test('logs: a part, all, and as they come', async () => {
+  // Two pipes have no order between them but that of time.
+  const says = 'for i in 1 2 3; do echo line $i; done; sleep 0.3; echo bad >&2; read x; echo last';
   const container = await up({
-    Cmd: ['sh', '-c', 'for i in 1 2 3; do echo line $i; done; echo bad >&2; read x; echo last'],
+    Cmd: ['sh', '-c', says],
     OpenStdin: true,
   });
   await eventually(async () => (await container.logs({ stderr: true })).includes('bad'));
