@@ -37,7 +37,7 @@ export class EngineGroup implements Disposable {
     return text.split('\n').filter(Boolean).map(Number);
   }
 
-  /** Sum of a field of /proc/PID/smaps_rollup over its processes, kB. */
+  /** Sum of a field of the memory of its processes, kB (proc_pid_status(5), proc_pid_smaps(5)). */
   memoryKb(field: MemoryField): number {
     return this.pids().reduce((sum, pid) => sum + this.memoryOf(pid, field), 0);
   }
@@ -45,8 +45,10 @@ export class EngineGroup implements Disposable {
   /** The same for one process; 0 when it has ended. */
   memoryOf(pid: number, field: MemoryField): number {
     try {
-      const text = readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8');
-      return Number(new RegExp(`^${field}:\\s+(\\d+)`, 'm').exec(text)?.[1] ?? 0);
+      // What is asked for often must not cost those who are measured: smaps walks all their pages.
+      const [file, name] = field === 'Rss' ? ['status', 'VmRSS'] : ['smaps_rollup', field];
+      const text = readFileSync(`/proc/${pid}/${file}`, 'utf8');
+      return Number(new RegExp(`^${name}:\\s+(\\d+)`, 'm').exec(text)?.[1] ?? 0);
     } catch {
       return 0; // ended since it was listed
     }

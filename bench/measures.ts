@@ -102,7 +102,7 @@ export const pull: Scenario = async (engine, report, images) => {
   const idle = engine.group.memoryKb('Rss');
   using memory = new Peak(() => engine.group.memoryKb('Rss'));
   // The program's text counts once here, however many processes have mapped it.
-  using shared = new Peak(() => engine.group.memoryKb('Pss'));
+  using shared = new Peak(() => engine.group.memoryKb('Pss'), 100);
   const address = `/images/create?fromImage=${encodeURIComponent(images.large)}`;
   const wall = await timed(() => engine.call('POST', address));
   await sleep(1000);
