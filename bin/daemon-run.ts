@@ -72,7 +72,8 @@ export async function runDaemon(start: DaemonStart): Promise<number> {
     worker: workerCommand(start.env),
     usernsProgram: programs.userns,
   });
-  isEmpty = () => !opened.hasRunning();
+  // What was started on a restart policy may not be running yet when a start fails.
+  isEmpty = () => start.mountNamespace?.isNew === true && !opened.hasContainers();
   const api = createApiServer(opened.engine, HANDLERS, { version: VERSION });
   const activity = await serveOrClose(api, { config, env: start.env, log });
 
@@ -92,6 +93,7 @@ export async function runDaemon(start: DaemonStart): Promise<number> {
   manager.notify('STOPPING=1');
   await api.close(GRACE_MS);
   await opened.close();
+  isEmpty = () => !opened.hasRunning();
   return 0;
 }
 

@@ -53,6 +53,8 @@ export type OpenEngine = {
   readonly engine: Engine;
   /** True while some container runs. */
   readonly hasRunning: () => boolean;
+  /** True while there is some container, which may be about to run. */
+  readonly hasContainers: () => boolean;
   /**
    * The orderly end: stops containers unless `live-restore` is on, ends background work, lets go
    * of everything.
@@ -137,6 +139,7 @@ export async function openEngine(parts: EngineParts): Promise<OpenEngine> {
   const held = opening.move();
   return {
     engine,
+    hasContainers: () => engine.containers.list().length > 0,
     hasRunning: () => engine.containers.list().some((container) => container.run !== undefined),
     close: async () => {
       await stopContainers(engine);

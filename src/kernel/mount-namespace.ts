@@ -1,4 +1,13 @@
-import { closeSync, existsSync, openSync, readlinkSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  fstatSync,
+  openSync,
+  readlinkSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import path from 'node:path';
 import { errnoOf } from '../base/errors.ts';
 import { CLONE, MNT, MS } from './constants.ts';
@@ -100,8 +109,11 @@ export function forgetMountNamespace(sys: Syscalls, execRoot: string, host: numb
   try {
     sys.unshare(CLONE_FS);
     sys.setns(host, CLONE.NEWNS);
-    if (isMountPoint(pin)) sys.umount(pin, MNT.DETACH);
-    rmSync(pin, { force: true });
+    // Another daemon that starts at the same time may have put its own there.
+    if (isMountPoint(pin) && statSync(pin).ino === fstatSync(own).ino) {
+      sys.umount(pin, MNT.DETACH);
+      rmSync(pin, { force: true });
+    }
     sys.setns(own, CLONE.NEWNS);
   } finally {
     closeSync(own);

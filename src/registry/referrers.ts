@@ -4,7 +4,7 @@ import { LIMITS } from '../base/limits.ts';
 import { type Descriptor, index, MEDIA_TYPE } from '../spec/oci/image.ts';
 import { decodeAnswer, fetchManifest, pullScope, readAll } from './manifests.ts';
 import type { RegistrySession } from './session.ts';
-import { nextPage } from './tags.ts';
+import { nextPageOf } from './tags.ts';
 import { putManifest } from './upload.ts';
 
 /**
@@ -70,15 +70,11 @@ async function allPages(
     const text = (await readAll(answer.body, LIMITS.manifestBytesMax, what)).toString('utf8');
     const contentType = answer.headers.get('content-type');
     const { manifests } = decodeAnswer(index, { text, contentType, what });
-    all.push(...manifests);
-    const next = nextPage(answer.headers.get('link'));
-    if (next === undefined || manifests.length === 0 || all.length >= LIMITS.indexEntriesMax) {
-      return all;
-    }
+    all.push(...manifests.slice(0, LIMITS.indexEntriesMax - all.length));
+    const target = nextPageOf(answer);
+    if (target === undefined || manifests.length === 0) return all;
+    if (all.length === LIMITS.indexEntriesMax) return all;
     const headers = { Accept: MEDIA_TYPE.ociIndex };
-    const target = new URL(next, answer.url);
-    // Pages are the registry's own: a link to elsewhere is not followed.
-    if (target.origin !== answer.url.origin) return all;
     answer = await session.send({ method: 'GET', target, headers, scopes: [pullScope(path)] });
   }
 }

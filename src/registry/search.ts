@@ -2,7 +2,7 @@ import { LIMITS } from '../base/limits.ts';
 import { array, bool, decodeJson, int, string, struct } from '../spec/decode.ts';
 import { decodeAnswer, readAll } from './manifests.ts';
 import type { RegistrySession } from './session.ts';
-import { nextPage } from './tags.ts';
+import { nextPageOf } from './tags.ts';
 
 /** A repository that a registry found. */
 export type FoundRepository = {
@@ -78,10 +78,9 @@ async function searchCatalog(
     const { repositories } = decodeAnswer(catalog, { text, contentType, what });
     looked += repositories.length;
     found.push(...repositories.filter((name) => name.includes(term)));
-    const link = nextPage(answer.headers.get('link'));
-    if (link === undefined || repositories.length === 0) break;
-    target = new URL(link, answer.url);
-    if (target.origin !== answer.url.origin) break;
+    const next = nextPageOf(answer);
+    if (next === undefined || repositories.length === 0) break;
+    target = next;
   }
   return found.slice(0, limit).map((name) => ({
     name: `${session.domain}/${name}`,

@@ -7,8 +7,22 @@ import type { RegistrySession } from './session.ts';
 
 const tagList = struct('tags', { name: string, tags: array(string) });
 
-/** The address of the next page in a `Link` header: `</v2/x/tags/list?last=b&n=2>; rel="next"`. */
-export function nextPage(link: string | undefined): string | undefined {
+/**
+ * The next page of an answer, by its `Link` header: `</v2/x/tags/list?last=b&n=2>; rel="next"`. Pages
+ * are the registry's own: a link to elsewhere is not followed, and one that is no address neither.
+ */
+export function nextPageOf(answer: {
+  readonly url: URL;
+  readonly headers: { get: (name: string) => string | undefined };
+}): URL | undefined {
+  const link = nextPage(answer.headers.get('link'));
+  if (link === undefined || !URL.canParse(link, answer.url)) return undefined;
+  const target = new URL(link, answer.url);
+  return target.origin === answer.url.origin ? target : undefined;
+}
+
+/** The address in a `Link` header. */
+function nextPage(link: string | undefined): string | undefined {
   const m = /<([^>]{1,2048})>[^,]*;\s*rel="?next"?/.exec(link ?? '');
   return m?.[1];
 }
@@ -30,12 +44,9 @@ export async function listTags(session: RegistrySession, path: string): Promise<
     if (tags.length > LIMITS.tagsMax) {
       throw invalidArgument(`the repository has more than ${LIMITS.tagsMax} tags`);
     }
-    const next = nextPage(answer.headers.get('link'));
-    if (next === undefined || seen.has(next)) return tags;
-    seen.add(next);
-    const url = new URL(next, answer.url);
-    // Pages are the registry's own: a link to elsewhere is not followed.
-    if (url.origin !== answer.url.origin) return tags;
-    target = url;
+    const next = nextPageOf(answer);
+    if (next === undefined || seen.has(next.href)) return tags;
+    seen.add(next.href);
+    target = next;
   }
 }

@@ -12,19 +12,19 @@ import { dataRootAt } from './paths.ts';
 const ATTEMPTS = 5;
 
 /**
- * Where the layers of an image in another data root lie, bottom first; undefined when it has no
- * such image, or not all of it. Nothing is written there, so it may be on a read-only filesystem
- * and another daemon may be at work on it. As nobody holds the layers there for us, they may go
- * while they are read: that is an error then, not a wrong result.
+ * Where the layers of images in another data root lie, bottom first; without those that it has not,
+ * or not all of. Nothing is written there, so it may be on a read-only filesystem and another daemon
+ * may be at work on it. As nobody holds the layers there for us, they may go while they are read:
+ * that is an error then, not a wrong result.
  *
  * @param scratch a folder in memory
  * @throws unavailable when there is no store of ours, or one of another version
  */
 export function findInOtherRoot(
   root: string,
-  id: ImageId,
+  ids: Iterable<ImageId>,
   scratch: string,
-): BasisLayer[] | undefined {
+): Map<ImageId, BasisLayer[]> {
   const { database: file, layers } = dataRootAt(root);
   const folder = mkdtempSync(path.join(scratch, 'other-root-'));
   try {
@@ -33,14 +33,17 @@ export function findInOtherRoot(
     const database = openDatabaseCopy(copy, file);
     try {
       const table = layerTable(database);
-      const found: BasisLayer[] = [];
-      const image = imageStore(database).find(id);
-      for (const diffId of image?.diffIds ?? []) {
-        const layer = table.find(diffId);
-        if (layer === undefined) return undefined;
-        found.push({ diffId, directory: path.join(layers, layer.dir) });
+      const images = imageStore(database);
+      const found = new Map<ImageId, BasisLayer[]>();
+      for (const id of ids) {
+        const diffIds = images.find(id)?.diffIds;
+        const basis = diffIds?.flatMap((diffId) => {
+          const layer = table.find(diffId);
+          return layer ? [{ diffId, directory: path.join(layers, layer.dir) }] : [];
+        });
+        if (basis !== undefined && basis.length === diffIds?.length) found.set(id, basis);
       }
-      return image === undefined ? undefined : found;
+      return found;
     } finally {
       database.close();
     }

@@ -7,7 +7,7 @@ import {
   parseImageId,
   shortId,
 } from '../../base/digest.ts';
-import { messageOf, notFound } from '../../base/errors.ts';
+import { errnoOf, isEngineError, messageOf, notFound } from '../../base/errors.ts';
 import type { ImageRecord } from '../../store/images.ts';
 import type { BasisLayer } from '../../store/layers/layer-basis.ts';
 import { findInOtherRoot } from '../../store/other-root.ts';
@@ -64,7 +64,7 @@ function basisElsewhere({ config, execRoot }: Context, base: ImageId): readonly 
   if (root === '') throw notFound(`${failed}: No such image: pull the base first`);
   let basis: readonly BasisLayer[] | undefined;
   try {
-    basis = findInOtherRoot(root, base, execRoot.root);
+    basis = findInOtherRoot(root, [base], execRoot.root).get(base);
   } catch (cause) {
     throw notFound(`${failed}: No such image, and ${messageOf(cause)}`, { cause });
   }
@@ -78,17 +78,22 @@ function basisElsewhere({ config, execRoot }: Context, base: ImageId): readonly 
  * the other data root cannot be read is no reason to leave those that are here.
  */
 export function localBases(engine: Context, ids: readonly string[], hold: Hold): BasesAnswer {
+  const imageIds = ids.map((id) => (isSha256(id) ? parseImageId(id) : undefined));
+  const found = new Map<ImageId, LocalBase>();
+  const missing = new Set<ImageId>();
+  for (const id of new Set(imageIds)) {
+    const base = id && baseHere(engine, id, hold);
+    if (base !== undefined) found.set(parseImageId(base.id), base);
+    else if (id !== undefined) missing.add(id);
+  }
   let problem = '';
-  const bases = ids.map((id) => {
-    if (!isSha256(id)) return null;
-    const imageId = parseImageId(id);
-    try {
-      return baseHere(engine, imageId, hold) ?? baseElsewhere(engine, imageId);
-    } catch (error) {
-      problem = messageOf(error);
-      return null;
-    }
-  });
+  try {
+    for (const base of basesElsewhere(engine, missing)) found.set(parseImageId(base.id), base);
+  } catch (error) {
+    if (!isEngineError(error) && errnoOf(error) === undefined) throw error;
+    problem = messageOf(error);
+  }
+  const bases = imageIds.map((id) => (id && found.get(id)) ?? null);
   return { bases, problem };
 }
 
@@ -102,11 +107,11 @@ function baseHere(engine: Context, imageId: ImageId, hold: Hold): LocalBase | un
 }
 
 /** @throws unavailable or dataLoss when the other data root cannot be read */
-function baseElsewhere({ config, execRoot }: Context, id: ImageId): LocalBase | null {
+function basesElsewhere({ config, execRoot }: Context, ids: ReadonlySet<ImageId>): LocalBase[] {
   const { deltaDataRoot } = config();
-  if (deltaDataRoot === '') return null;
-  const basis = findInOtherRoot(deltaDataRoot, id, execRoot.root);
-  return basis === undefined ? null : baseOf(id, `${shortId(id)} in ${deltaDataRoot}`, basis);
+  if (deltaDataRoot === '' || ids.size === 0) return [];
+  const found = findInOtherRoot(deltaDataRoot, ids, execRoot.root);
+  return [...found].map(([id, basis]) => baseOf(id, `${shortId(id)} in ${deltaDataRoot}`, basis));
 }
 
 function baseOf(id: ImageId, name: string, layers: readonly BasisLayer[]): LocalBase {
