@@ -244,7 +244,7 @@ static void run(void *context) {
       has_failed = 1;
       uv_mutex_lock(&m->mutex);
       m->progress->number = j->number;
-      m->progress->error = (uint32_t)error;
+      __atomic_store_n(&m->progress->error, (uint32_t)error, __ATOMIC_RELEASE);
       // Who sees that the job is done sees that it failed.
       __atomic_store_n(&m->progress->done_bytes, done, __ATOMIC_RELEASE);
       tell(m);

@@ -31,6 +31,19 @@ test('what is kept in memory is limited, by number and by bytes', () => {
   assert.ok(few > 4000 && few <= LIMITS.layerImageBytesMax / 4000, `${few}`);
 });
 
+test('a file of more attributes than an image counts is left to a tree', () => {
+  const withAttributes = (count: number): TarEntry => {
+    const xattrs = Array.from({ length: count }, (_, i) => ({
+      name: `user.${i}`,
+      value: Buffer.from('x'),
+    }));
+    return { ...symlink('f', ''), kind: 'file', xattrs };
+  };
+  const names = new NameTree();
+  assert.equal(names.takes(withAttributes(200)), true);
+  assert.equal(names.takes(withAttributes(201)), false);
+});
+
 test('entries come back in an order in which they can be made', () => {
   const names = new NameTree();
   for (const path of ['a/b/c', 'a/d', 'e']) names.add(symlink(path, 'x'), undefined);

@@ -37,6 +37,8 @@ const MAJOR_MAX = 0xfff;
 const MINOR_MAX = 0xfffff;
 const NAME_BYTES_MAX = 255;
 const TARGET_BYTES_MAX = 4095;
+/** EROFS counts a file's shared attributes in one byte; those of a stub come on top. */
+const XATTRS_MAX = 200;
 /** Of all of one name: what an inode of an image has room for, with something to spare. */
 const XATTR_BYTES_MAX = 128 << 10;
 const NONE = '' as ByteString;
@@ -319,6 +321,7 @@ function isFit(entry: TarEntry): boolean {
   if (kind === 'symlink' && (link === '' || link.length > TARGET_BYTES_MAX)) return false;
   if (major < 0 || major > MAJOR_MAX || minor < 0 || minor > MINOR_MAX) return false;
   if (segments !== undefined || xattrBytesOf(xattrs) > XATTR_BYTES_MAX) return false;
+  if (xattrs.length > XATTRS_MAX) return false;
   return xattrs.every(isHeld);
 }
 

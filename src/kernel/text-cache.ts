@@ -29,6 +29,16 @@ export function parseProgram(smaps: string, file: string): Program {
   return { maps, pageBytes };
 }
 
+/** A host may forbid all of this, by a security module or its kernel: nothing depends on it. */
+function orNot<T>(body: () => T): T | undefined {
+  try {
+    return body();
+  } catch (error) {
+    if (errnoOf(error) === undefined) throw error;
+    return undefined;
+  }
+}
+
 function ownProgram(): Program {
   return parseProgram(readFileSync('/proc/self/smaps', 'utf8'), process.execPath);
 }
@@ -38,17 +48,14 @@ function ownProgram(): Program {
  * Undefined where the kernel does not tell.
  */
 export function cachedText(sys: Syscalls): Buffer | undefined {
-  try {
+  return orNot(() => {
     const { maps, pageBytes } = ownProgram();
     const pages = Buffer.alloc(Math.max(0, ...maps.map(({ first, count }) => first + count)));
     for (const { start, first, count } of maps) {
       sys.mincore(start, count * pageBytes, pages.subarray(first, first + count));
     }
     return pages;
-  } catch (error) {
-    if (errnoOf(error) === undefined) throw error;
-    return undefined;
-  }
+  });
 }
 
 /** Gives back what one process has brought into the page cache of the program's file for nothing. */
@@ -64,6 +71,10 @@ export class TextCache {
 
   /** What this process has mapped stays, also when it is not mapped any more. */
   keepMapped(): void {
+    orNot(() => this.#keepMapped());
+  }
+
+  #keepMapped(): void {
     const pagemap = openSync('/proc/self/pagemap', 'r');
     try {
       const { maps, pageBytes } = ownProgram();
@@ -83,6 +94,10 @@ export class TextCache {
 
   /** All else goes that no process has mapped. */
   dropRest(): void {
+    orNot(() => this.#dropRest());
+  }
+
+  #dropRest(): void {
     const { pageBytes } = ownProgram();
     const file = openSync('/proc/self/exe', 'r');
     try {

@@ -170,10 +170,11 @@ export class LayerPlaces implements Disposable {
     try {
       this.maker.letGo(this.entry, dir.handle, dir);
     } catch (error) {
-      // It was not posted.
+      // It was not posted; the slot may still hold a directory of before, which the thread closes.
+      const first = this.firstOf(error);
       const fd = dir.handle >= 0 ? dir.handle : this.maker.descriptor(dir.handle);
       if (fd >= 0) closeSync(fd);
-      throw error;
+      throw first;
     }
   }
 
@@ -190,7 +191,8 @@ export class LayerPlaces implements Disposable {
   /** What to throw for an entry. */
   failed(error: unknown, entry: TarEntry): unknown {
     const first = this.firstOf(error);
-    return first === error ? explain(error, entry) : first;
+    const isExplained = error === this.maker?.failure;
+    return first === error && !isExplained ? explain(error, entry) : first;
   }
 
   [Symbol.dispose](): void {

@@ -134,7 +134,11 @@ export class Writeback implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#room;
-    await this.#inFlight?.catch(() => undefined);
+    // Who waited for this in a turn that nobody waits for any more begins the next one.
+    for (let seen: Promise<void> | undefined; seen !== this.#inFlight; ) {
+      seen = this.#inFlight;
+      await seen?.catch(() => undefined);
+    }
     for (const fd of this.#closed) closeSync(fd);
     if (this.#current >= 0) closeSync(this.#current);
     this.#closed = [];
