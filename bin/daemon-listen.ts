@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import type { Server } from 'node:net';
 import type { TlsOptions } from 'node:tls';
 import type { ApiServer } from '../src/api/server.ts';
-import { errnoOf, invalidArgument, messageOf } from '../src/base/errors.ts';
+import { fileFault, invalidArgument } from '../src/base/errors.ts';
 import type { Logger } from '../src/base/log.ts';
 import { listenActivated, listenTcp, listenUnix } from '../src/kernel/listeners.ts';
 import { activatedSockets } from '../src/kernel/socket-activation.ts';
@@ -59,7 +59,7 @@ function readTls(tls: TlsConfig): TlsOptions {
     try {
       return readFileSync(file);
     } catch (cause) {
-      const reason = errnoOf(cause) === 'ENOENT' ? 'no such file or directory' : messageOf(cause);
+      const reason = fileFault(cause);
       throw invalidArgument(`cannot read the ${what} of TLS: open ${file}: ${reason}`, { cause });
     }
   };

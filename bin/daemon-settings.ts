@@ -1,7 +1,7 @@
 import { accessSync, constants, readFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import path from 'node:path';
-import { errnoOf, invalidArgument, messageOf } from '../src/base/errors.ts';
+import { errnoOf, fileFault, invalidArgument } from '../src/base/errors.ts';
 import {
   type DaemonConfig,
   type DaemonHost,
@@ -60,7 +60,7 @@ function checkProfile(config: DaemonConfig): DaemonConfig {
   try {
     JSON.parse(readFileSync(file, 'utf8'));
   } catch (cause) {
-    const reason = errnoOf(cause) === 'ENOENT' ? 'no such file or directory' : messageOf(cause);
+    const reason = fileFault(cause);
     throw invalidArgument(`opening seccomp profile (${seccompProfile}) failed: ${reason}`, {
       cause,
     });

@@ -99,6 +99,11 @@ export function messageOf(error: unknown): string {
   return first instanceof Error ? first.message : String(first);
 }
 
+/** Why a file that was named cannot be had, in Docker's words; Node's sentence would name it again. */
+export function fileFault(error: unknown): string {
+  return errnoOf(error) === 'ENOENT' ? 'no such file or directory' : messageOf(error);
+}
+
 /** What went wrong first, where putting things away after it went wrong too (SuppressedError). */
 function firstError(error: unknown): unknown {
   let first = error;

@@ -2,7 +2,7 @@ import { createReadStream } from 'node:fs';
 import { open } from 'node:fs/promises';
 import path from 'node:path';
 import type { Readable } from 'node:stream';
-import { errnoOf, messageOf } from '../base/errors.ts';
+import { fileFault } from '../base/errors.ts';
 import { EXIT, ExitError } from './exit.ts';
 import type { Session } from './session.ts';
 
@@ -12,7 +12,7 @@ export async function openArchive(session: Session, file: string): Promise<Reada
     const handle = await open(path.resolve(session.context.cwd, file));
     return createReadStream('', { fd: handle });
   } catch (cause) {
-    const why = errnoOf(cause) === 'ENOENT' ? 'no such file or directory' : messageOf(cause);
+    const why = fileFault(cause);
     throw new ExitError(EXIT.failure, `open ${file}: ${why}`, { cause });
   }
 }

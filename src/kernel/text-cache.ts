@@ -62,6 +62,8 @@ export function cachedText(sys: Syscalls): Buffer | undefined {
 export class TextCache {
   readonly #sys: Syscalls;
   readonly #kept: Buffer;
+  /** Read once: to look at it walks through all pages of this process. */
+  #program: Program | undefined;
 
   /** `before`: what {@link cachedText} was when nothing of it was there for this process. */
   constructor(sys: Syscalls, before: Buffer) {
@@ -77,7 +79,8 @@ export class TextCache {
   #keepMapped(): void {
     const pagemap = openSync('/proc/self/pagemap', 'r');
     try {
-      const { maps, pageBytes } = ownProgram();
+      this.#program ??= ownProgram();
+      const { maps, pageBytes } = this.#program;
       for (const { start, first, count } of maps) {
         const entries = Buffer.alloc(count * ENTRY_BYTES);
         const at = (start / BigInt(pageBytes)) * BigInt(ENTRY_BYTES);
@@ -98,7 +101,8 @@ export class TextCache {
   }
 
   #dropRest(): void {
-    const { pageBytes } = ownProgram();
+    this.#program ??= ownProgram();
+    const { pageBytes } = this.#program;
     const file = openSync('/proc/self/exe', 'r');
     try {
       const { length } = this.#kept;

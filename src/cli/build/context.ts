@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { readFile, realpath, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { Readable } from 'node:stream';
-import { errnoOf, messageOf } from '../../base/errors.ts';
+import { errnoOf, fileFault, messageOf } from '../../base/errors.ts';
 import { firstBytes, prepend } from '../../base/first-bytes.ts';
 import { LIMITS } from '../../base/limits.ts';
 import { type ByteString, fromText, toText } from '../../formats/byte-string.ts';
@@ -94,7 +94,7 @@ async function realpathOf(file: string, shown: string): Promise<string> {
   } catch (cause) {
     throw new ExitError(
       EXIT.failure,
-      `unable to prepare context: unable to evaluate symlinks in Dockerfile path: lstat ${shown}: ${errnoOf(cause) === 'ENOENT' ? 'no such file or directory' : messageOf(cause)}`,
+      `unable to prepare context: unable to evaluate symlinks in Dockerfile path: lstat ${shown}: ${fileFault(cause)}`,
       { cause },
     );
   }

@@ -1,6 +1,6 @@
 import { open, rm } from 'node:fs/promises';
 import path from 'node:path';
-import { errnoOf, invalidArgument, isEngineError, messageOf } from '../../base/errors.ts';
+import { errnoOf, fileFault, invalidArgument, isEngineError } from '../../base/errors.ts';
 import { familiarReference, parseReference, withDefaultTag } from '../../base/reference.ts';
 import { hostOf } from '../connection.ts';
 import { EXIT, ExitError, sentenceOf } from '../exit.ts';
@@ -105,7 +105,7 @@ async function openIdFile(session: Session, name: string): Promise<IdFile> {
         { cause },
       );
     }
-    const why = errnoOf(cause) === 'ENOENT' ? 'no such file or directory' : messageOf(cause);
+    const why = fileFault(cause);
     const text = `failed to create the container ID file: open ${name}: ${why}`;
     throw invalidArgument(text, { cause });
   });
